@@ -1,0 +1,280 @@
+//! What is wrong with a file, and where: values that render to a terminal or to JSON.
+//!
+//! A diagnostic carries the text of the files it points into, so that it can be shown without reading them again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::{Value, json};
+
+/// A text that was read, with the name it is shown by.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SourceText {
+    /// Shown name: the path as the user would write it.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// A stretch of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The text.
+    pub source: Arc<SourceText>,
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+impl Location {
+    /// Line and column of the first character, both from 1, the column in characters.
+    pub fn line_and_column(&self) -> (usize, usize) {
+        let before = self.source.text.get(..self.start).unwrap_or_default();
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
+        (line, column)
+    }
+
+    /// Length in characters.
+    pub fn length(&self) -> usize {
+        self.source
+            .text
+            .get(self.start..self.end)
+            .unwrap_or_default()
+            .chars()
+            .count()
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.line_and_column();
+        write!(f, "{}:{line}:{column}", self.source.name)
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth telling.
+    Warning,
+    /// The project cannot be loaded.
+    Error,
+}
+
+/// A place, and what is to be said about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// The place.
+    pub location: Location,
+    /// Shown beside the underlined text; may be empty.
+    pub message: String,
+}
+
+/// One thing that is wrong, or worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Stable name of this kind of finding (`unknown-attribute`), by which it can be switched off.
+    pub code: &'static str,
+    /// What is wrong, in one sentence, without the place.
+    pub message: String,
+    /// Where it is wrong; none when no file is to blame.
+    pub primary: Option<Label>,
+    /// Other places that matter: where it was first defined, where the value came from.
+    pub related: Vec<Label>,
+    /// What to do.
+    pub help: Vec<String>,
+}
+
+impl Diagnostic {
+    /// A new error.
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, message.into())
+    }
+
+    /// A new warning.
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, message.into())
+    }
+
+    fn new(severity: Severity, code: &'static str, message: String) -> Self {
+        Self {
+            severity,
+            code,
+            message,
+            primary: None,
+            related: Vec::new(),
+            help: Vec::new(),
+        }
+    }
+
+    /// Says where it is wrong.
+    #[must_use]
+    pub fn at(mut self, location: Option<Location>, message: impl Into<String>) -> Self {
+        self.primary = location.map(|location| Label {
+            location,
+            message: message.into(),
+        });
+        self
+    }
+
+    /// Points at another place.
+    #[must_use]
+    pub fn and(mut self, location: Option<Location>, message: impl Into<String>) -> Self {
+        self.related.extend(location.map(|location| Label {
+            location,
+            message: message.into(),
+        }));
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
+    }
+
+    /// The finding with its snippets, for a terminal; no newline at the end.
+    pub fn render(&self, color: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(self.message.as_str()).id(self.code);
+        let mut group = match &self.primary {
+            None => Group::with_title(title),
+            Some(primary) => self
+                .snippets(primary)
+                .into_iter()
+                .fold(Group::with_title(title), Group::element),
+        };
+        for text in &self.help {
+            group = group.element(Level::HELP.message(text.as_str()));
+        }
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        renderer.render(&[group])
+    }
+
+    /// One snippet for each file, the primary's file first.
+    fn snippets<'a>(
+        &'a self,
+        primary: &'a Label,
+    ) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+        let mut sources: Vec<&Arc<SourceText>> = vec![&primary.location.source];
+        for label in &self.related {
+            if !sources
+                .iter()
+                .any(|source| Arc::ptr_eq(source, &label.location.source))
+            {
+                sources.push(&label.location.source);
+            }
+        }
+        let labels = || {
+            std::iter::once((AnnotationKind::Primary, primary)).chain(
+                self.related
+                    .iter()
+                    .map(|label| (AnnotationKind::Context, label)),
+            )
+        };
+        let annotated = sources.into_iter().map(|source| {
+            let annotations = labels()
+                .filter(|(_, label)| Arc::ptr_eq(source, &label.location.source))
+                .map(|(kind, label)| {
+                    kind.span(label.location.start..label.location.end)
+                        .label(label.message.as_str())
+                });
+            Snippet::source(source.text.as_str())
+                .path(source.name.as_str())
+                .annotations(annotations)
+        });
+        annotated.collect()
+    }
+
+    /// For editors: severity, code, message, file, line, column, length, related places, help.
+    pub fn to_json(&self) -> Value {
+        let place = |label: &Label| {
+            let (line, column) = label.location.line_and_column();
+            json!({
+                "file": label.location.source.name, "line": line, "column": column,
+                "length": label.location.length(), "message": label.message,
+            })
+        };
+        json!({
+            "severity": match self.severity { Severity::Error => "error", Severity::Warning => "warning" },
+            "code": self.code,
+            "message": self.message,
+            "at": self.primary.as_ref().map(place),
+            "related": self.related.iter().map(place).collect::<Vec<_>>(),
+            "help": self.help,
+        })
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(primary) = &self.primary {
+            write!(f, "{}: ", primary.location)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// The files cannot be loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadError {
+    /// Why: at least one error; warnings found on the way too.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl LoadError {
+    /// All findings with their snippets, for a terminal.
+    pub fn render(&self, color: bool) -> String {
+        self.diagnostics
+            .iter()
+            .map(|diagnostic| diagnostic.render(color))
+            .collect::<Vec<_>>()
+            .join("\n\n")
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self
+            .diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == Severity::Error)
+            .enumerate()
+        {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            diagnostic.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<Diagnostic> for LoadError {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self {
+            diagnostics: vec![diagnostic],
+        }
+    }
+}
