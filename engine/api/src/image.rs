@@ -1,0 +1,178 @@
+//! Images in the local store.
+
+use std::collections::BTreeMap;
+
+use crate::container::ContainerConfig;
+use crate::inspect::GraphDriver;
+use crate::wire::wire;
+
+wire! {
+    /// The layers of an image.
+    pub struct RootFs {
+        /// `layers`.
+        #[serde(rename = "Type")]
+        pub kind: String,
+        /// Digests of the uncompressed layers, lowest first.
+        pub layers: Vec<String>,
+    }
+
+    /// Facts beside the image's configuration.
+    pub struct ImageMetadata {
+        /// RFC 3339, or [`crate::ZERO_TIME`].
+        pub last_tag_time: String,
+    }
+
+    /// Everything about an image.
+    pub struct ImageInspect {
+        /// `sha256:…`.
+        pub id: String,
+        /// Familiar references.
+        pub repo_tags: Vec<String>,
+        /// References by digest.
+        pub repo_digests: Vec<String>,
+        /// Id of the parent, of built images.
+        pub parent: String,
+        /// Commit message.
+        pub comment: String,
+        /// RFC 3339.
+        pub created: String,
+        /// Version of the tool that made it.
+        pub docker_version: String,
+        /// Author.
+        pub author: String,
+        /// Configuration.
+        pub config: ContainerConfig,
+        /// `amd64`, …
+        pub architecture: String,
+        /// `v8`, …
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub variant: String,
+        /// `linux`.
+        pub os: String,
+        /// Bytes of all layers.
+        pub size: i64,
+        /// Where the layers are.
+        pub graph_driver: GraphDriver,
+        /// The layers.
+        #[serde(rename = "RootFS")]
+        pub root_fs: RootFs,
+        /// Facts beside the configuration.
+        pub metadata: ImageMetadata,
+    }
+
+    /// One line of a list of images.
+    pub struct ImageSummary {
+        /// `sha256:…`.
+        pub id: String,
+        /// Id of the parent.
+        pub parent_id: String,
+        /// Familiar references.
+        pub repo_tags: Vec<String>,
+        /// References by digest.
+        pub repo_digests: Vec<String>,
+        /// Unix seconds.
+        pub created: i64,
+        /// Bytes.
+        pub size: i64,
+        /// Bytes shared with other images, -1 when not computed.
+        pub shared_size: i64,
+        /// Labels.
+        pub labels: BTreeMap<String, String>,
+        /// Containers using it, -1 when not computed.
+        pub containers: i64,
+    }
+
+    /// One thing a removal did.
+    pub struct ImageDelete {
+        /// A reference that went away.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub untagged: String,
+        /// An id that went away.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub deleted: String,
+    }
+
+    /// One step of an image's history.
+    pub struct ImageHistory {
+        /// Image id, or `<missing>`.
+        pub id: String,
+        /// Unix seconds.
+        pub created: i64,
+        /// What made it.
+        pub created_by: String,
+        /// Familiar references.
+        pub tags: Option<Vec<String>>,
+        /// Bytes.
+        pub size: i64,
+        /// Message.
+        pub comment: String,
+    }
+
+    /// How far something is.
+    pub struct ProgressDetail {
+        /// Bytes so far.
+        #[serde(rename = "current", skip_serializing_if = "Option::is_none")]
+        pub current: Option<i64>,
+        /// Bytes in all.
+        #[serde(rename = "total", skip_serializing_if = "Option::is_none")]
+        pub total: Option<i64>,
+    }
+
+    /// A failure inside a stream of progress.
+    pub struct ErrorDetail {
+        /// Exit code of a command.
+        #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
+        pub code: Option<i64>,
+        /// Reason.
+        #[serde(rename = "message")]
+        pub message: String,
+    }
+
+    /// One line of progress of a pull, push, load, import or build.
+    pub struct Progress {
+        /// What is done.
+        #[serde(rename = "status", skip_serializing_if = "String::is_empty")]
+        pub status: String,
+        /// To which layer or tag.
+        #[serde(rename = "id", skip_serializing_if = "String::is_empty")]
+        pub id: String,
+        /// How far.
+        #[serde(rename = "progressDetail", skip_serializing_if = "Option::is_none")]
+        pub progress_detail: Option<ProgressDetail>,
+        /// How far, drawn.
+        #[serde(rename = "progress", skip_serializing_if = "String::is_empty")]
+        pub progress: String,
+        /// Text to print as it is.
+        #[serde(rename = "stream", skip_serializing_if = "String::is_empty")]
+        pub stream: String,
+        /// Result for programs.
+        #[serde(rename = "aux", skip_serializing_if = "Option::is_none")]
+        pub aux: Option<serde_json::Value>,
+        /// Failure.
+        #[serde(rename = "error", skip_serializing_if = "String::is_empty")]
+        pub error: String,
+        /// Failure.
+        #[serde(rename = "errorDetail", skip_serializing_if = "Option::is_none")]
+        pub error_detail: Option<ErrorDetail>,
+    }
+}
+
+/// What an import is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImportImage {
+    /// `name[:tag]`; empty: no reference.
+    pub reference: String,
+    /// Dockerfile instructions for the configuration: `CMD ["x"]`, `ENV a=b`.
+    pub changes: Vec<String>,
+    /// Commit message.
+    pub message: String,
+}
+
+/// What a removal of an image is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RemoveImage {
+    /// Although stopped containers use it or it has several references.
+    pub force: bool,
+    /// Keep untagged parents.
+    pub no_prune: bool,
+}

@@ -1,0 +1,210 @@
+//! The engine itself: version, information, and our own status under `/hoist/`.
+
+use std::collections::BTreeMap;
+
+use crate::wire::wire;
+
+wire! {
+    /// A part of the engine with its version.
+    pub struct ComponentVersion {
+        /// Name.
+        pub name: String,
+        /// Version.
+        pub version: String,
+        /// Details.
+        pub details: BTreeMap<String, String>,
+    }
+
+    /// The platform's name.
+    pub struct PlatformInfo {
+        /// Name.
+        pub name: String,
+    }
+
+    /// Versions.
+    pub struct Version {
+        /// Platform.
+        pub platform: PlatformInfo,
+        /// Parts.
+        pub components: Vec<ComponentVersion>,
+        /// The engine's version.
+        pub version: String,
+        /// Newest API version.
+        pub api_version: String,
+        /// Oldest API version.
+        #[serde(rename = "MinAPIVersion")]
+        pub min_api_version: String,
+        /// Revision built from.
+        pub git_commit: String,
+        /// Compiler; the field is named for Docker's.
+        pub go_version: String,
+        /// `linux`.
+        pub os: String,
+        /// `amd64`, …
+        pub arch: String,
+        /// Kernel release.
+        pub kernel_version: String,
+        /// RFC 3339.
+        pub build_time: String,
+    }
+
+    /// Drivers known.
+    pub struct Plugins {
+        /// Volume drivers.
+        pub volume: Vec<String>,
+        /// Network drivers.
+        pub network: Vec<String>,
+        /// Authorisation plug-ins.
+        pub authorization: Option<Vec<String>>,
+        /// Log drivers.
+        pub log: Vec<String>,
+    }
+
+    /// A runtime known.
+    pub struct Runtime {
+        /// Program.
+        #[serde(rename = "path")]
+        pub path: String,
+    }
+
+    /// State of swarm mode: always inactive.
+    pub struct SwarmInfo {
+        /// Empty.
+        #[serde(rename = "NodeID")]
+        pub node_id: String,
+        /// `inactive`.
+        pub local_node_state: String,
+        /// No.
+        pub control_available: bool,
+    }
+
+    /// Facts about engine and host.
+    pub struct Info {
+        /// Identity of the engine.
+        #[serde(rename = "ID")]
+        pub id: String,
+        /// Containers in all.
+        pub containers: i64,
+        /// Running.
+        pub containers_running: i64,
+        /// Paused.
+        pub containers_paused: i64,
+        /// Stopped.
+        pub containers_stopped: i64,
+        /// Images.
+        pub images: i64,
+        /// `overlay2`.
+        pub driver: String,
+        /// Facts about the driver.
+        pub driver_status: Vec<[String; 2]>,
+        /// Known drivers.
+        pub plugins: Plugins,
+        /// Limits work.
+        pub memory_limit: bool,
+        /// Limits work.
+        pub swap_limit: bool,
+        /// Limits work.
+        #[serde(rename = "CpuCfsPeriod")]
+        pub cpu_cfs_period: bool,
+        /// Limits work.
+        #[serde(rename = "CpuCfsQuota")]
+        pub cpu_cfs_quota: bool,
+        /// Limits work.
+        #[serde(rename = "CPUShares")]
+        pub cpu_shares: bool,
+        /// Limits work.
+        #[serde(rename = "CPUSet")]
+        pub cpu_set: bool,
+        /// Limits work.
+        pub pids_limit: bool,
+        /// Forwarding is on.
+        #[serde(rename = "IPv4Forwarding")]
+        pub ipv4_forwarding: bool,
+        /// v1 only.
+        pub oom_kill_disable: bool,
+        /// RFC 3339.
+        pub system_time: String,
+        /// `json-file`.
+        pub logging_driver: String,
+        /// `cgroupfs`.
+        pub cgroup_driver: String,
+        /// `1` or `2`.
+        pub cgroup_version: String,
+        /// Kernel release.
+        pub kernel_version: String,
+        /// Distribution.
+        pub operating_system: String,
+        /// Its version.
+        #[serde(rename = "OSVersion")]
+        pub os_version: String,
+        /// `linux`.
+        #[serde(rename = "OSType")]
+        pub os_type: String,
+        /// `x86_64`, …
+        pub architecture: String,
+        /// Where names without a registry are looked for.
+        pub index_server_address: String,
+        /// Processors.
+        #[serde(rename = "NCPU")]
+        pub ncpu: i64,
+        /// Bytes.
+        pub mem_total: i64,
+        /// The engine's root directory.
+        pub docker_root_dir: String,
+        /// Host name.
+        pub name: String,
+        /// Labels of the engine.
+        pub labels: Vec<String>,
+        /// No.
+        pub experimental_build: bool,
+        /// The engine's version.
+        pub server_version: String,
+        /// Runtimes known.
+        pub runtimes: BTreeMap<String, Runtime>,
+        /// The one used.
+        pub default_runtime: String,
+        /// Swarm mode.
+        pub swarm: SwarmInfo,
+        /// Containers survive the engine.
+        pub live_restore_enabled: bool,
+        /// Empty.
+        pub isolation: String,
+        /// Program used for `init: true`.
+        pub init_binary: String,
+        /// `name=seccomp,profile=builtin`, …
+        pub security_options: Vec<String>,
+        /// What is wrong with the host.
+        pub warnings: Vec<String>,
+    }
+
+    /// Our own facts, under `/hoist/status`.
+    pub struct EngineStatus {
+        /// The engine's process id.
+        pub pid: i64,
+        /// The engine's version.
+        pub version: String,
+        /// Root directory.
+        pub root: String,
+        /// State directory.
+        pub state: String,
+        /// Socket.
+        pub socket: String,
+        /// RFC 3339.
+        pub started_at: String,
+        /// Containers in all.
+        pub containers: i64,
+        /// Containers running.
+        pub running: i64,
+    }
+}
+
+/// Answer to a ping, from its headers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ping {
+    /// Newest API version of the server, as `1.41`.
+    pub api_version: String,
+    /// `linux`.
+    pub os_type: String,
+    /// `Hoist/0.1.0 (linux)`.
+    pub server: String,
+}
