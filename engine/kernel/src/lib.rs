@@ -1,1 +1,19 @@
+//! The kernel rim: every system call that needs `unsafe`, and the small safe helpers around them.
+//!
+//! This is the only crate of the workspace that may contain `unsafe`. It depends on nothing of ours and
+//! knows namespaces, descriptors, mounts and processes, but neither containers nor images nor networks.
+//!
+//! * [`path`]: names that a container or an image can influence, resolved beneath a root.
+//! * [`netns`]: network namespaces on threads made for them.
+//! * [`scm`], [`memfd`], [`pidfd`], [`pty`]: descriptors and what travels with them.
 
+pub mod error;
+pub mod memfd;
+pub mod netns;
+pub mod path;
+pub mod pidfd;
+pub mod pty;
+pub mod scm;
+mod sys;
+
+pub use error::KernelError;
