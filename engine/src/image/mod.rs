@@ -1,0 +1,38 @@
+//! The image store: images by name or id, and how they come in (`import`, `load`).
+//!
+//! What is on disk, all beneath the engine's root:
+//!
+//! ```text
+//! images/oci-layout, index.json      an OCI image layout; the index is the only truth about which images and names exist
+//! images/blobs/sha256/<hex>          manifests and configurations, content-addressed
+//! layers/<diff-id hex>/fs            a layer, unpacked once in overlayfs's own terms, shared by all images and containers
+//! layers/<diff-id hex>/layer.json    its size and whether it hides everything below it
+//! images/tmp/                        staging; whatever is found there when a store is opened is removed
+//! ```
+//!
+//! Layer archives themselves are not kept, compressed or not: the unpacked tree is what containers use, and a second copy would double the
+//! disk that an image takes.
+//!
+//! Invariants:
+//! - The index is replaced atomically and only after everything it names is on disk. Blobs and layers that no index entry names are
+//!   garbage, so a crash at any moment costs at most space, which the next [`ImageStore::open`] takes back.
+//! - Nothing in an archive can cause a write outside its layer's directory: see [`unpack`].
+//! - A layer's directory is never changed after it was renamed into place.
+//!
+//! This module knows nothing of containers: who uses an image is told by the caller ([`ImageUsers`]).
+
+pub mod change;
+pub mod config;
+pub mod digest;
+mod error;
+pub mod reference;
+mod store;
+
+pub use config::{ContainerDefaults, HealthcheckDefaults, HistoryEntry, ImageConfig};
+pub use digest::{Digest, ImageId};
+pub use error::{ImageError, ImageErrorKind};
+pub use reference::{ImageName, ReferenceError};
+pub use store::{
+    Image, ImageStore, ImageUse, ImageUsers, ImportOptions, LoadedImage, Platform, Removed,
+    StoreOptions,
+};
