@@ -36,14 +36,14 @@ pub type EventStream = BoxStream<'static, Result<Event>>;
 /// Progress; a failure in the middle comes as the last item.
 pub type ProgressStream = BoxStream<'static, Result<Progress>>;
 /// Bytes to send, as the body of an import.
-pub type ByteStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send + Sync>>;
+pub type ByteStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
 
 /// A connection to a process: its output, and its input.
 pub struct Attached {
     /// Output until the process ends.
     pub output: FrameStream,
     /// Input; shutting it down closes the process's standard input and leaves the output open.
-    pub input: Pin<Box<dyn AsyncWrite + Send + Sync>>,
+    pub input: Pin<Box<dyn AsyncWrite + Send>>,
 }
 
 impl fmt::Debug for Attached {

@@ -6,11 +6,13 @@
 
 mod wire;
 
+pub mod client;
 pub mod container;
 pub mod engine;
 pub mod error;
 pub mod event;
 pub mod exec;
+pub mod fake;
 pub mod filters;
 pub mod frame;
 pub mod host_config;

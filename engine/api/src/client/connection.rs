@@ -1,0 +1,201 @@
+//! Connections to the socket, kept open between calls.
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::Client;
+use super::request::{Body, Call, Payload};
+use crate::error::{ApiError, ErrorBody, ErrorKind, Result};
+
+/// Longest socket path that `sockaddr_un` takes, without its final zero (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+/// Idle connections kept; more than a planner's parallelism is of no use.
+const MAX_IDLE: usize = 64;
+
+/// Idle connections to one socket.
+pub(super) struct Pool {
+    socket: PathBuf,
+    idle: Mutex<Vec<SendRequest<Body>>>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Pool")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            idle: Mutex::default(),
+        }
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<Body>> {
+        let mut idle = self.idle.lock().ok()?;
+        while let Some(sender) = idle.pop() {
+            if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    fn put_back(&self, sender: SendRequest<Body>) {
+        if let Ok(mut idle) = self.idle.lock()
+            && idle.len() < MAX_IDLE
+        {
+            idle.push(sender);
+        }
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Body>> {
+        let stream = connect_unix(&self.socket)
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        // It ends when the engine or the last sender goes away; its errors reach the callers through the sender.
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender)
+    }
+
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> ApiError {
+        let cause = crate::error::chain(error);
+        ApiError::new(
+            ErrorKind::Unreachable,
+            format!(
+                "cannot reach the engine at {}: {cause}",
+                self.socket.display()
+            ),
+        )
+        .with_hint("`hoist engine status` tells whether it runs, `hoist engine logs` why it ended")
+    }
+}
+
+/// Connects also to paths that are too long for `sockaddr_un`, through a descriptor of the directory.
+async fn connect_unix(socket: &Path) -> io::Result<UnixStream> {
+    if socket.as_os_str().len() <= MAX_SOCKET_PATH {
+        return UnixStream::connect(socket).await;
+    }
+    let (Some(parent), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let directory = std::fs::File::open(parent)?;
+    UnixStream::connect(
+        Path::new("/proc/self/fd")
+            .join(directory.as_raw_fd().to_string())
+            .join(name),
+    )
+    .await
+}
+
+/// An answer and the connection it came on, which is free again when the body has been read.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    sender: SendRequest<Body>,
+}
+
+impl Client {
+    /// Sends a call; answers of 400 and above, and 304, are errors.
+    pub(super) async fn send(&self, mut call: Call) -> Result<Answer> {
+        let answer = self.exchange(&mut call).await?;
+        let status = answer.response.status();
+        if status.as_u16() < 400 && status != StatusCode::NOT_MODIFIED {
+            return Ok(answer);
+        }
+        Err(self.failure(answer).await)
+    }
+
+    async fn exchange(&self, call: &mut Call) -> Result<Answer> {
+        if !matches!(call.payload, Payload::Stream(..))
+            && let Some(mut sender) = self.pool.take_idle()
+        {
+            match sender.try_send_request(call.build(self.version)?).await {
+                Ok(response) => return Ok(Answer { response, sender }),
+                // The engine closed the connection while it was idle, or is a new one.
+                Err(error) if error.message().is_some() || call.can_repeat() => {}
+                Err(error) => return Err(self.pool.unreachable(error.error())),
+            }
+        }
+        let mut sender = self.pool.connect().await?;
+        let request = call.build(self.version)?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.pool.unreachable(&error))?;
+        Ok(Answer { response, sender })
+    }
+
+    async fn failure(&self, answer: Answer) -> ApiError {
+        let status = answer.response.status();
+        let body = self.body(answer).await.unwrap_or_default();
+        let (message, hint) = match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(body) if !body.message.is_empty() => (body.message, body.hint),
+            _ if status == StatusCode::NOT_MODIFIED => ("nothing to do".to_owned(), None),
+            _ => (format!("the engine answered {status}"), None),
+        };
+        ApiError {
+            kind: ErrorKind::from_status(status.as_u16()),
+            status: status.as_u16(),
+            message,
+            hint,
+        }
+    }
+
+    /// Reads the whole body and keeps the connection for the next call.
+    pub(super) async fn body(&self, answer: Answer) -> Result<Bytes> {
+        let Answer {
+            response,
+            mut sender,
+        } = answer;
+        let collected = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| self.pool.unreachable(&error))?;
+        if sender.ready().await.is_ok() {
+            self.pool.put_back(sender);
+        }
+        Ok(collected.to_bytes())
+    }
+
+    /// Sends a call whose answer is one JSON value.
+    pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
+        let answer = self.send(call).await?;
+        let body = self.body(answer).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            ApiError::new(
+                ErrorKind::Protocol,
+                format!("cannot read the engine's answer: {error}"),
+            )
+        })
+    }
+
+    /// Sends a call whose answer has nothing to read.
+    pub(super) async fn empty(&self, call: Call) -> Result<()> {
+        let answer = self.send(call).await?;
+        self.body(answer).await.map(drop)
+    }
+}

@@ -1,0 +1,81 @@
+//! The typed client: [`crate::Engine`] over HTTP on a unix socket.
+//!
+//! It speaks only Docker's Engine API (and, for [`Client::status`] and [`Client::stop_engine`], our own paths under
+//! `/hoist/`), so that it drives Docker's engine as well. It keeps connections open between calls and never
+//! starts an engine: when nothing answers, the error's kind is [`crate::ErrorKind::Unreachable`].
+
+mod connection;
+mod engine;
+mod request;
+mod streams;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::system::{EngineStatus, Ping};
+use connection::Pool;
+use request::Call;
+
+/// A client of one engine. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pool: Arc<Pool>,
+    version: (u16, u16),
+}
+
+impl Client {
+    /// A client of the engine at a socket; connects on the first call.
+    #[must_use]
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self {
+            pool: Arc::new(Pool::new(socket.into())),
+            version: crate::API_VERSION,
+        }
+    }
+
+    /// The socket it talks to.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        self.pool.socket()
+    }
+
+    /// The API version it asks for.
+    #[must_use]
+    pub fn api_version(&self) -> (u16, u16) {
+        self.version
+    }
+
+    /// The same client speaking the newest version that the engine speaks too. Not needed with an engine of ours.
+    ///
+    /// # Errors
+    /// When no engine answers.
+    pub async fn negotiated(self) -> Result<Self> {
+        let ping: Ping = crate::Engine::ping(&self).await?;
+        let server = request::parse_version(&ping.api_version).unwrap_or(crate::MIN_API_VERSION);
+        Ok(Self {
+            version: self.version.min(server),
+            ..self
+        })
+    }
+
+    /// Facts about an engine of ours.
+    ///
+    /// # Errors
+    /// When no engine answers, or one that is not ours.
+    pub async fn status(&self) -> Result<EngineStatus> {
+        self.json(Call::get("/hoist/status").unversioned()).await
+    }
+
+    /// Asks an engine of ours to leave; with `containers` it stops everything it runs before.
+    /// The answer comes when that is done, just before the engine leaves.
+    ///
+    /// # Errors
+    /// When no engine answers, or one that is not ours.
+    pub async fn stop_engine(&self, containers: bool) -> Result<()> {
+        let call = Call::post("/hoist/engine/stop")
+            .unversioned()
+            .flag("containers", containers);
+        self.empty(call).await
+    }
+}
