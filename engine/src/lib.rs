@@ -1,3 +1,4 @@
 #![forbid(unsafe_code)]
 
 pub mod image;
+pub mod runtime;

@@ -3,11 +3,13 @@
 //! This is the only crate of the workspace that may contain `unsafe`. It depends on nothing of ours and
 //! knows namespaces, descriptors, mounts and processes, but neither containers nor images nor networks.
 //!
+//! * [`init`]: a container's first process as a list of operations, and its interpreter.
 //! * [`path`]: names that a container or an image can influence, resolved beneath a root.
 //! * [`netns`]: network namespaces on threads made for them.
 //! * [`scm`], [`memfd`], [`pidfd`], [`pty`]: descriptors and what travels with them.
 
 pub mod error;
+pub mod init;
 pub mod memfd;
 pub mod netns;
 pub mod path;

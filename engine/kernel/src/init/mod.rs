@@ -1,0 +1,5 @@
+//! A container's first process, and the processes that join it later.
+
+pub mod program;
+
+pub use program::{InitProgram, Op};

@@ -1,0 +1,12 @@
+//! Containers as the kernel sees them.
+//!
+//! [`spec`] says what a container is, without Docker's types; [`lower`] turns that, in pure code, into the
+//! programs and plans that a shim carries out. Nothing here starts a process, mounts anything or knows
+//! images, networks or the API.
+
+pub mod machine;
+pub mod spec;
+
+mod lower;
+
+pub use lower::{LowerError, Lowered, lower, lower_exec};
