@@ -1,0 +1,7 @@
+//! Whole stacks, told as sentences: each test brings up a Compose project on a test host and checks what is true then.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod common;
+
+#[path = "scenario/shop.rs"]
+mod shop;
