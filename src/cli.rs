@@ -1,0 +1,235 @@
+//! The tree of commands as clap sees it: what can be typed, and what `--help` says of it.
+//!
+//! Verbs and options are Docker Compose's; what each option means is written beside it in its command's file.
+
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::commands::config::ConfigArgs;
+use crate::commands::create::CreateArgs;
+use crate::commands::down::DownArgs;
+use crate::commands::exec::ExecArgs;
+use crate::commands::lifecycle::{
+    KillArgs, RestartArgs, RmArgs, ScaleArgs, ServicesArgs, StartArgs, StopArgs, WaitArgs,
+};
+use crate::commands::listing::{ImagesArgs, LsArgs, PortArgs, TopArgs, VersionArgs, VolumesArgs};
+use crate::commands::logs::LogsArgs;
+use crate::commands::object::container::ContainerVerb;
+use crate::commands::object::engine::EngineVerb;
+use crate::commands::object::image::ImageVerb;
+use crate::commands::object::network::NetworkVerb;
+use crate::commands::object::volume::VolumeVerb;
+use crate::commands::plan::PlanArgs;
+use crate::commands::ps::PsArgs;
+use crate::commands::up::UpArgs;
+use crate::globals::{self, Globals};
+
+const ABOUT: &str = "\
+Runs the applications that Compose files describe, on its own container engine.
+
+Verbs, options, files, labels and exit codes are those of Docker Compose. Nothing
+has to be installed or started first: a command that needs the engine starts it.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  hoist up                        start everything in ./compose.yaml and follow its output
+  hoist up -d --wait web          start web and what it needs, return when it is healthy
+  hoist plan                      show what up would do
+  hoist logs -f --tail 20 api     follow one service
+  hoist exec db psql -U postgres  run a command in a container
+  hoist down -v                   remove everything, data too
+  hoist image import rootfs.tar.gz base:1 -c 'CMD [\"sh\"]'
+
+Exit codes:
+  0    done
+  1    failed; also a wrong option, file, or service name
+  2    plan --exit-code: there are changes
+  130  stopped by Ctrl-C or SIGTERM
+  141  the reader of the output has gone away
+  N    exec, wait, up --exit-code-from, up --abort-on-container-exit: the container's own
+       code (126 cannot be executed, 127 not found, 128+S killed by signal S)
+
+Environment:
+  HOIST_ROOT, HOIST_STATE, HOIST_HOST  as --root, --state, --host
+  COMPOSE_FILE (separated by COMPOSE_PATH_SEPARATOR, else ':'), COMPOSE_PROJECT_NAME,
+  COMPOSE_PROFILES, COMPOSE_ENV_FILES, COMPOSE_DISABLE_ENV_FILE, COMPOSE_PARALLEL_LIMIT,
+  COMPOSE_ANSI, COMPOSE_PROGRESS, COMPOSE_STATUS_STDOUT, COMPOSE_IGNORE_ORPHANS,
+  COMPOSE_REMOVE_ORPHANS, NO_COLOR
+";
+
+/// The whole command line.
+#[derive(Parser, Debug)]
+#[command(
+    name = "hoist",
+    about = ABOUT,
+    after_help = AFTER_HELP,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    subcommand_value_name = "COMMAND",
+    subcommand_help_heading = "Commands",
+    max_term_width = 110
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+
+    /// Print the version
+    #[arg(short = 'v', long, hide = true, exclusive = true)]
+    pub(crate) version: bool,
+
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Verb {
+    Up(UpArgs),
+    Down(DownArgs),
+    Plan(PlanArgs),
+    Ps(PsArgs),
+    Logs(LogsArgs),
+    Exec(ExecArgs),
+    Start(StartArgs),
+    Stop(StopArgs),
+    Restart(RestartArgs),
+    Kill(KillArgs),
+    /// Freeze the containers of services
+    Pause(ServicesArgs),
+    /// Let frozen containers go on
+    Unpause(ServicesArgs),
+    Rm(RmArgs),
+    Create(CreateArgs),
+    Scale(ScaleArgs),
+    Wait(WaitArgs),
+    Top(TopArgs),
+    Port(PortArgs),
+    Images(ImagesArgs),
+    Volumes(VolumesArgs),
+    #[command(alias = "convert")]
+    Config(ConfigArgs),
+    Ls(LsArgs),
+    Version(VersionArgs),
+    /// Work with the engine's images
+    #[command(subcommand)]
+    Image(ImageVerb),
+    /// Work with the engine's volumes
+    #[command(subcommand)]
+    Volume(VolumeVerb),
+    /// Work with the engine's networks
+    #[command(subcommand)]
+    Network(NetworkVerb),
+    /// Work with containers of any project
+    #[command(subcommand)]
+    Container(ContainerVerb),
+    /// Work with the engine itself
+    #[command(subcommand)]
+    Engine(EngineVerb),
+}
+
+impl Cli {
+    /// The tree with the global options accepted at every depth.
+    pub(crate) fn tree() -> Command {
+        globals::accept_after_verb(Cli::command())
+    }
+
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// What clap has to say: a mistake in the line, or the help that was asked for.
+    pub(crate) fn read<I, T>(line: I) -> Result<Cli, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<std::ffi::OsString> + Clone,
+    {
+        let matches: ArgMatches = Cli::tree().try_get_matches_from(line)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        cli.globals.absorb(&matches);
+        Ok(cli)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Cli {
+        Cli::read(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"))
+    }
+
+    fn refused(line: &str) -> String {
+        match Cli::read(line.split_whitespace()) {
+            Ok(cli) => panic!("{line} was accepted: {cli:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_tree_is_consistent() {
+        Cli::tree().debug_assert();
+    }
+
+    #[test]
+    fn global_options_are_accepted_on_both_sides_of_the_verb() {
+        let cli = read("hoist -f a.yaml --profile x up -f b.yaml -d --profile y -p shop --parallel -1");
+        assert_eq!(cli.globals.file, ["a.yaml", "b.yaml"]);
+        assert_eq!(cli.globals.profile, ["x", "y"]);
+        assert_eq!(cli.globals.project_name.as_deref(), Some("shop"));
+        assert_eq!(cli.globals.parallel, Some(-1));
+        let Verb::Up(up) = cli.verb else { panic!("not up: {:?}", cli.verb) };
+        assert!(up.detach);
+    }
+
+    #[test]
+    fn a_verbs_own_short_option_wins() {
+        let cli = read("hoist -f a.yaml logs -f web --file b.yaml");
+        assert_eq!(cli.globals.file, ["a.yaml", "b.yaml"]);
+        let Verb::Logs(logs) = cli.verb else { panic!("not logs: {:?}", cli.verb) };
+        assert!(logs.follow);
+        assert_eq!(logs.services, ["web"]);
+    }
+
+    #[test]
+    fn exec_stops_reading_options_at_the_service() {
+        let cli = read("hoist exec -T -u root -e A=1 web ls -la --help -f x");
+        let Verb::Exec(exec) = cli.verb else { panic!("not exec: {:?}", cli.verb) };
+        assert!(exec.no_tty);
+        assert_eq!(exec.user.as_deref(), Some("root"));
+        assert_eq!(exec.command, ["web", "ls", "-la", "--help", "-f", "x"]);
+        assert!(cli.globals.file.is_empty());
+    }
+
+    #[test]
+    fn options_that_exclude_each_other_are_refused() {
+        for line in [
+            "hoist up -d --abort-on-container-exit",
+            "hoist up -d --attach web",
+            "hoist up --wait --attach-dependencies",
+            "hoist up --build --no-build",
+            "hoist up --no-recreate --force-recreate",
+            "hoist up --no-recreate -V",
+            "hoist up --no-recreate --always-recreate-deps",
+            "hoist up --abort-on-container-exit --abort-on-container-failure",
+            "hoist up --attach a --attach-dependencies",
+            "hoist create --no-recreate --force-recreate",
+        ] {
+            let said = refused(line);
+            assert!(said.contains("cannot be used with"), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn plan_takes_ups_options_and_down() {
+        let cli = read("hoist plan --exit-code --force-recreate web");
+        let Verb::Plan(plan) = cli.verb else { panic!("not plan: {:?}", cli.verb) };
+        assert!(plan.exit_code && plan.up.force_recreate && plan.verb.is_none());
+        let cli = read("hoist plan --exit-code down -v");
+        let Verb::Plan(plan) = cli.verb else { panic!("not plan: {:?}", cli.verb) };
+        assert!(plan.exit_code && plan.verb.is_some());
+    }
+
+    #[test]
+    fn scale_wants_a_number() {
+        let said = refused("hoist up --scale web");
+        assert!(said.contains("SERVICE=NUM"), "{said}");
+    }
+}

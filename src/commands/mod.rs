@@ -1,0 +1,14 @@
+//! One file per command: its options, and what it does with them.
+
+pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod down;
+pub(crate) mod exec;
+pub(crate) mod lifecycle;
+pub(crate) mod listing;
+pub(crate) mod logs;
+pub(crate) mod object;
+pub(crate) mod plan;
+pub(crate) mod ps;
+pub(crate) mod up;
+pub(crate) mod values;

@@ -1,0 +1,137 @@
+//! How a command ends when it does not end well: an exit code, and what the user is told.
+//!
+//! Every error of the crates below becomes one [`Failure`]; `ui` prints it once, in `main`.
+
+use std::error::Error;
+use std::fmt;
+
+/// The exit code of a failure of hoist itself.
+pub(crate) const FAILED: u8 = 1;
+/// The exit code after Ctrl-C or SIGTERM.
+pub(crate) const INTERRUPTED: u8 = 130;
+/// The exit code when the reader of the output has gone away, as the shell reports SIGPIPE.
+pub(crate) const READER_GONE: u8 = 141;
+
+/// Why a command ends early or with a code other than 0.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What the process leaves with.
+    pub(crate) exit: u8,
+    /// What is printed; nothing for an exit code that is a result (`exec`, `plan --exit-code`).
+    pub(crate) report: Option<Report>,
+}
+
+/// What is printed of a failure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// What was being done to which object, or what is wrong.
+    pub(crate) headline: String,
+    /// Why, from near to far.
+    pub(crate) causes: Vec<String>,
+    /// Lines to print as they are instead of the headline (the loader's rendered snippet).
+    pub(crate) rendered: Option<String>,
+    /// What the user can do.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    /// An error with this message.
+    pub(crate) fn new(headline: impl Into<String>) -> Failure {
+        let report = Report { headline: headline.into(), ..Report::default() };
+        Failure { exit: FAILED, report: Some(report) }
+    }
+
+    /// An error whose text, with snippets, is laid out already.
+    pub(crate) fn rendered(text: impl Into<String>) -> Failure {
+        let report = Report { rendered: Some(text.into()), ..Report::default() };
+        Failure { exit: FAILED, report: Some(report) }
+    }
+
+    /// An exit code that is a result, not an error: nothing is printed.
+    pub(crate) fn exit(code: u8) -> Failure {
+        Failure { exit: code, report: None }
+    }
+
+    /// Sets the exit code.
+    #[must_use]
+    pub(crate) fn with_exit(mut self, code: u8) -> Failure {
+        self.exit = code;
+        self
+    }
+
+    /// Adds what the user can do, unless something is said already.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        if let Some(report) = &mut self.report {
+            report.hint.get_or_insert_with(|| hint.into());
+        }
+        self
+    }
+
+    /// Puts what was being done in front; the former headline becomes the first cause.
+    #[must_use]
+    pub(crate) fn context(mut self, headline: impl Into<String>) -> Failure {
+        if let Some(report) = &mut self.report {
+            let former = std::mem::replace(&mut report.headline, headline.into());
+            report.causes.insert(0, former);
+        }
+        self
+    }
+}
+
+impl<E: Error> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        let mut failure = Failure::new(error.to_string());
+        let mut source = error.source();
+        while let Some(cause) = source {
+            if let Some(report) = &mut failure.report {
+                report.causes.push(cause.to_string());
+            }
+            source = cause.source();
+        }
+        failure
+    }
+}
+
+impl fmt::Display for Report {
+    /// The message in one line: headline and those causes that say something new.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(rendered) = &self.rendered {
+            return f.write_str(rendered);
+        }
+        f.write_str(&self.headline)?;
+        let mut said = self.headline.clone();
+        for cause in self.causes.iter().filter(|cause| !cause.is_empty()) {
+            if !said.contains(cause.as_str()) {
+                write!(f, ": {cause}")?;
+                said.push_str(cause);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_chain_is_told_once() {
+        let io = std::io::Error::other("disk is full");
+        let failure = Failure::from(io).context("cannot write out.yaml");
+        let report = failure.report.expect("an error has a report");
+        assert_eq!(report.to_string(), "cannot write out.yaml: disk is full");
+        let report = Report {
+            headline: "cannot open x: no such file".into(),
+            causes: vec!["no such file".into()],
+            ..Report::default()
+        };
+        assert_eq!(report.to_string(), "cannot open x: no such file");
+    }
+
+    #[test]
+    fn the_first_hint_stays() {
+        let failure = Failure::new("x").hint("near").hint("far");
+        assert_eq!(failure.report.and_then(|r| r.hint).as_deref(), Some("near"));
+    }
+}
