@@ -170,12 +170,15 @@ mod tests {
 
     #[test]
     fn global_options_are_accepted_on_both_sides_of_the_verb() {
-        let cli = read("hoist -f a.yaml --profile x up -f b.yaml -d --profile y -p shop --parallel -1");
+        let cli =
+            read("hoist -f a.yaml --profile x up -f b.yaml -d --profile y -p shop --parallel -1");
         assert_eq!(cli.globals.file, ["a.yaml", "b.yaml"]);
         assert_eq!(cli.globals.profile, ["x", "y"]);
         assert_eq!(cli.globals.project_name.as_deref(), Some("shop"));
         assert_eq!(cli.globals.parallel, Some(-1));
-        let Verb::Up(up) = cli.verb else { panic!("not up: {:?}", cli.verb) };
+        let Verb::Up(up) = cli.verb else {
+            panic!("not up: {:?}", cli.verb)
+        };
         assert!(up.detach);
     }
 
@@ -183,7 +186,9 @@ mod tests {
     fn a_verbs_own_short_option_wins() {
         let cli = read("hoist -f a.yaml logs -f web --file b.yaml");
         assert_eq!(cli.globals.file, ["a.yaml", "b.yaml"]);
-        let Verb::Logs(logs) = cli.verb else { panic!("not logs: {:?}", cli.verb) };
+        let Verb::Logs(logs) = cli.verb else {
+            panic!("not logs: {:?}", cli.verb)
+        };
         assert!(logs.follow);
         assert_eq!(logs.services, ["web"]);
     }
@@ -191,7 +196,9 @@ mod tests {
     #[test]
     fn exec_stops_reading_options_at_the_service() {
         let cli = read("hoist exec -T -u root -e A=1 web ls -la --help -f x");
-        let Verb::Exec(exec) = cli.verb else { panic!("not exec: {:?}", cli.verb) };
+        let Verb::Exec(exec) = cli.verb else {
+            panic!("not exec: {:?}", cli.verb)
+        };
         assert!(exec.no_tty);
         assert_eq!(exec.user.as_deref(), Some("root"));
         assert_eq!(exec.command, ["web", "ls", "-la", "--help", "-f", "x"]);
@@ -220,10 +227,14 @@ mod tests {
     #[test]
     fn plan_takes_ups_options_and_down() {
         let cli = read("hoist plan --exit-code --force-recreate web");
-        let Verb::Plan(plan) = cli.verb else { panic!("not plan: {:?}", cli.verb) };
+        let Verb::Plan(plan) = cli.verb else {
+            panic!("not plan: {:?}", cli.verb)
+        };
         assert!(plan.exit_code && plan.up.force_recreate && plan.verb.is_none());
         let cli = read("hoist plan --exit-code down -v");
-        let Verb::Plan(plan) = cli.verb else { panic!("not plan: {:?}", cli.verb) };
+        let Verb::Plan(plan) = cli.verb else {
+            panic!("not plan: {:?}", cli.verb)
+        };
         assert!(plan.exit_code && plan.verb.is_some());
     }
 

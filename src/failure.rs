@@ -5,6 +5,8 @@
 use std::error::Error;
 use std::fmt;
 
+use hoist_api::ApiError;
+
 /// The exit code of a failure of hoist itself.
 pub(crate) const FAILED: u8 = 1;
 /// The exit code after Ctrl-C or SIGTERM.
@@ -37,19 +39,34 @@ pub(crate) struct Report {
 impl Failure {
     /// An error with this message.
     pub(crate) fn new(headline: impl Into<String>) -> Failure {
-        let report = Report { headline: headline.into(), ..Report::default() };
-        Failure { exit: FAILED, report: Some(report) }
+        let report = Report {
+            headline: headline.into(),
+            ..Report::default()
+        };
+        Failure {
+            exit: FAILED,
+            report: Some(report),
+        }
     }
 
     /// An error whose text, with snippets, is laid out already.
     pub(crate) fn rendered(text: impl Into<String>) -> Failure {
-        let report = Report { rendered: Some(text.into()), ..Report::default() };
-        Failure { exit: FAILED, report: Some(report) }
+        let report = Report {
+            rendered: Some(text.into()),
+            ..Report::default()
+        };
+        Failure {
+            exit: FAILED,
+            report: Some(report),
+        }
     }
 
     /// An exit code that is a result, not an error: nothing is printed.
     pub(crate) fn exit(code: u8) -> Failure {
-        Failure { exit: code, report: None }
+        Failure {
+            exit: code,
+            report: None,
+        }
     }
 
     /// Sets the exit code.
@@ -79,9 +96,16 @@ impl Failure {
     }
 }
 
-impl<E: Error> From<E> for Failure {
+impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Failure {
         let mut failure = Failure::new(error.to_string());
+        let error: &(dyn Error + 'static) = &error;
+        if let Some(hint) = error
+            .downcast_ref::<ApiError>()
+            .and_then(|error| error.hint.clone())
+        {
+            failure = failure.hint(hint);
+        }
         let mut source = error.source();
         while let Some(cause) = source {
             if let Some(report) = &mut failure.report {

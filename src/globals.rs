@@ -116,26 +116,39 @@ const LATE: &str = "late-";
 /// Adds hidden copies of the root command's global options to every subcommand, at every depth.
 #[must_use]
 pub(crate) fn accept_after_verb(root: Command) -> Command {
-    let originals: Vec<clap::Arg> =
-        Globals::augment_args(Command::new("globals")).get_arguments().cloned().collect();
+    let originals: Vec<clap::Arg> = Globals::augment_args(Command::new("globals"))
+        .get_arguments()
+        .cloned()
+        .collect();
     root.mut_subcommands(|verb| add_late(verb, &originals))
 }
 
 fn add_late(verb: Command, originals: &[clap::Arg]) -> Command {
-    let longs: Vec<String> =
-        verb.get_arguments().filter_map(|a| a.get_long().map(str::to_owned)).collect();
-    let shorts: Vec<char> = verb.get_arguments().filter_map(clap::Arg::get_short).collect();
-    let free = originals.iter().filter(|a| a.get_long().is_none_or(|l| !longs.iter().any(|x| x == l)));
+    let longs: Vec<String> = verb
+        .get_arguments()
+        .filter_map(|a| a.get_long().map(str::to_owned))
+        .collect();
+    let shorts: Vec<char> = verb
+        .get_arguments()
+        .filter_map(clap::Arg::get_short)
+        .collect();
+    let free = originals
+        .iter()
+        .filter(|a| a.get_long().is_none_or(|l| !longs.iter().any(|x| x == l)));
     let copies: Vec<clap::Arg> = free
         .map(|original| {
-            let copy = original.clone().id(format!("{LATE}{}", original.get_id())).hide(true);
+            let copy = original
+                .clone()
+                .id(format!("{LATE}{}", original.get_id()))
+                .hide(true);
             match original.get_short() {
                 Some(short) if shorts.contains(&short) => copy.short(None),
                 _ => copy,
             }
         })
         .collect();
-    verb.args(copies).mut_subcommands(|inner| add_late(inner, originals))
+    verb.args(copies)
+        .mut_subcommands(|inner| add_late(inner, originals))
 }
 
 impl Globals {

@@ -5,18 +5,98 @@
 
 mod cli;
 mod commands;
+mod connect;
+mod context;
 mod failure;
+mod follow;
 mod globals;
+mod members;
+mod places;
+mod ports;
+mod signals;
 mod ui;
+mod when;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+
+use cli::{Cli, Verb};
+use context::Context;
+use failure::{FAILED, Failure};
+
 fn main() -> ExitCode {
-    match cli::Cli::read(std::env::args_os()) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = error.print();
-            ExitCode::from(u8::from(error.use_stderr()))
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::read(&line) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let context = match Context::new(cli.globals) {
+        Ok(context) => context,
+        Err(failure) => return end(&ui::Ui::plain(), &failure),
+    };
+    match run(&context, cli.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => end(&context.ui, &failure),
+    }
+}
+
+/// Prints clap's help, or its complaint; every mistake in the line is code 1, as the reference has it.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let written = error.print().is_ok();
+    let asked_for = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if asked_for && written {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    }
+}
+
+fn end(ui: &ui::Ui, failure: &Failure) -> ExitCode {
+    if let Some(report) = &failure.report {
+        ui.report(report);
+    }
+    ExitCode::from(failure.exit)
+}
+
+fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        // No engine and no runtime: these must be quick.
+        Verb::Config(args) => commands::config::run(context, &args),
+        Verb::Version(args) => commands::listing::version(context, &args),
+        verb => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Failure::from(error).context("cannot start"))?;
+            let outcome = runtime.block_on(run_with_engine(context, verb));
+            // A thread may sit in a read of standard input: nobody waits for it.
+            runtime.shutdown_background();
+            outcome
         }
+    }
+}
+
+async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
+    use commands::{exec, listing, logs, object, ps};
+    match verb {
+        Verb::Ps(args) => ps::run(context, args).await,
+        Verb::Logs(args) => logs::run(context, args).await,
+        Verb::Exec(args) => exec::run(context, args).await,
+        Verb::Top(args) => listing::top(context, args).await,
+        Verb::Port(args) => listing::port(context, args).await,
+        Verb::Images(args) => listing::images(context, args).await,
+        Verb::Volumes(args) => listing::volumes(context, args).await,
+        Verb::Ls(args) => listing::ls(context, args).await,
+        Verb::Image(verb) => object::image::run(context, verb).await,
+        Verb::Volume(verb) => object::volume::run(context, verb).await,
+        Verb::Network(verb) => object::network::run(context, verb).await,
+        Verb::Container(verb) => object::container::run(context, verb).await,
+        Verb::Engine(verb) => object::engine::run(context, verb).await,
+        _ => Err(Failure::new("this command comes with the planner")),
     }
 }

@@ -1,6 +1,15 @@
 //! `hoist config`: the project as the loader understands it.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, ValueEnum};
+use hoist_compose::load::canonical;
+use hoist_compose::load::{LoadOptions, SkippedPhases};
+use hoist_compose::model::Project;
+use serde_json::Value;
+
+use crate::context::{Context, check_services};
+use crate::failure::Failure;
 
 /// Check the files and print them as one, in canonical form
 #[derive(Args, Debug, Clone)]
@@ -93,4 +102,116 @@ pub(crate) enum ConfigFormat {
     Yaml,
     // JSON
     Json,
+}
+
+/// Prints the project, or the part of it that is asked for.
+///
+/// # Errors
+/// The files are wrong, a service is unknown, or the output cannot be written.
+pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
+    if args.resolve_image_digests || args.lock_image_digests {
+        return Err(Failure::new(
+            "cannot pin images to digests: hoist asks no registry yet",
+        ));
+    }
+    let mut options = LoadOptions {
+        skip: skipped(args),
+        ..context.load_options(&args.services)
+    };
+    if args.profiles {
+        // Every profile that the files name, whether its services are enabled or not.
+        options.profiles = vec!["*".to_owned()];
+    }
+    let project = context.load_with(&options)?;
+    check_services(&project, &args.services)?;
+    let text = text_of(&project, args)?;
+    if args.quiet {
+        return Ok(());
+    }
+    match &args.output {
+        None => context.ui.bytes(text.as_bytes()),
+        Some(file) => std::fs::write(file, text)
+            .map_err(|error| Failure::from(error).context(format!("cannot write {file}"))),
+    }
+}
+
+fn skipped(args: &ConfigArgs) -> SkippedPhases {
+    SkippedPhases {
+        interpolation: args.no_interpolate,
+        normalization: args.no_normalize,
+        path_resolution: args.no_path_resolution,
+        consistency: args.no_consistency,
+        environment_resolution: args.no_env_resolution,
+    }
+}
+
+fn text_of(project: &Project, args: &ConfigArgs) -> Result<String, Failure> {
+    if let Some(services) = &args.hash {
+        return hashes(project, services);
+    }
+    if let Some(names) = names(project, args) {
+        return Ok(names.iter().map(|name| format!("{name}\n")).collect());
+    }
+    let value = canonical::project_value(project);
+    match args.format {
+        Some(ConfigFormat::Json) => Ok(format!("{value:#}\n")),
+        Some(ConfigFormat::Yaml) | None => yaml(&value),
+    }
+}
+
+fn yaml(value: &Value) -> Result<String, Failure> {
+    serde_saphyr::to_string(value)
+        .map_err(|error| Failure::from(error).context("cannot write the project as YAML"))
+}
+
+/// The list that one of the options asks for.
+fn names(project: &Project, args: &ConfigArgs) -> Option<Vec<String>> {
+    let keys = |map: Vec<&String>| Some(map.into_iter().cloned().collect());
+    let services = || project.services.values();
+    if args.only_services {
+        keys(project.services.keys().collect())
+    } else if args.volumes {
+        keys(project.volumes.keys().collect())
+    } else if args.networks {
+        keys(project.networks.keys().collect())
+    } else if args.models {
+        keys(project.models.keys().collect())
+    } else if args.images {
+        Some(
+            services()
+                .map(|s| {
+                    s.image
+                        .clone()
+                        .unwrap_or_else(|| format!("{}-{}", project.name, s.name))
+                })
+                .collect(),
+        )
+    } else if args.profiles {
+        let all = services().chain(project.disabled_services.values());
+        let names: BTreeSet<&String> = all.flat_map(|service| &service.profiles).collect();
+        keys(names.into_iter().collect())
+    } else if args.environment {
+        Some(
+            project
+                .environment
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect(),
+        )
+    } else {
+        None
+    }
+}
+
+fn hashes(project: &Project, services: &str) -> Result<String, Failure> {
+    let wanted: Vec<String> = match services {
+        "*" => project.services.keys().cloned().collect(),
+        list => list.split(',').map(|name| name.trim().to_owned()).collect(),
+    };
+    check_services(project, &wanted)?;
+    let lines = wanted.iter().filter_map(|name| {
+        let service = project.services.get(name)?;
+        Some(format!("{name} {}\n", canonical::service_hash(service)))
+    });
+    Ok(lines.collect())
 }

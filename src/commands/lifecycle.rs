@@ -16,7 +16,12 @@ pub(crate) struct StartArgs {
     pub(crate) wait: bool,
 
     /// Longest time to wait with --wait, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub(crate) wait_timeout: u64,
 }
 

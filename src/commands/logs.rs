@@ -1,6 +1,21 @@
 //! `hoist logs`: what the containers have written.
 
 use clap::Args;
+use futures_util::StreamExt;
+use hoist_api::Engine;
+use hoist_api::client::Client;
+use hoist_api::container::LogsOptions;
+use hoist_api::engine::EventStream;
+use jiff::Timestamp;
+
+use crate::connect;
+use crate::context::Context;
+use crate::failure::{Failure, INTERRUPTED};
+use crate::follow::{FollowOptions, Follower};
+use crate::members::{self, Member};
+use crate::signals;
+use crate::ui::logs::LogStyle;
+use crate::when;
 
 /// Show the output of containers
 #[derive(Args, Debug, Clone)]
@@ -14,7 +29,14 @@ pub(crate) struct LogsArgs {
     pub(crate) follow: bool,
 
     /// How many of the last lines of each container to show, or "all"
-    #[arg(short = 'n', long, value_name = "N", default_value = "all", hide_default_value = true, allow_negative_numbers = true)]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "all",
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
     pub(crate) tail: String,
 
     /// Put the time before each line
@@ -40,4 +62,113 @@ pub(crate) struct LogsArgs {
     /// Which of the service's containers, counted from 1
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) index: u32,
+}
+
+/// Prints what the containers have written.
+///
+/// # Errors
+/// An option is wrong, the files are wrong, or the engine cannot be asked.
+pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<(), Failure> {
+    let options = follow_options(context, &args)?;
+    let target = context.target(&args.services)?;
+    let Some(engine) = connect::existing_engine(context).await? else {
+        return Ok(());
+    };
+    let since = Timestamp::now();
+    let mut members = members::of_services(&engine, &target, &args.services).await?;
+    if args.index > 0 {
+        members.retain(|member| member.number == args.index);
+        if members.is_empty() {
+            return Err(Failure::new(format!(
+                "there is no container #{} of these services",
+                args.index
+            )));
+        }
+    }
+    let mut follower = Follower::new(engine.clone(), &context.ui, options);
+    follower.register(&members);
+    if !args.follow {
+        return print_all(&mut follower, &members).await;
+    }
+    let events = engine
+        .events(&Follower::<Client>::events(&target.name, since))
+        .await?;
+    for member in &members {
+        follower.read_log(&member.summary.id, true);
+    }
+    tokio::select! {
+        outcome = follow(&mut follower, events, async || any_active(&engine, &target.name).await) => outcome,
+        () = signals::interrupted() => Err(Failure::exit(INTERRUPTED)),
+    }
+}
+
+fn follow_options(context: &Context, args: &LogsArgs) -> Result<FollowOptions, Failure> {
+    let logs = LogsOptions {
+        timestamps: args.timestamps,
+        tail: when::tail(&args.tail)?,
+        since: when::optional(args.since.as_deref(), "--since")?,
+        until: when::optional(args.until.as_deref(), "--until")?,
+        ..LogsOptions::default()
+    };
+    let style = LogStyle {
+        prefix: !args.no_log_prefix,
+        color: context.ui.color_out && !args.no_color,
+    };
+    Ok(FollowOptions {
+        style,
+        logs,
+        split_streams: false,
+        services: args.services.clone(),
+        hidden: Vec::new(),
+    })
+}
+
+/// One container after the other, so that the output is the same each time.
+async fn print_all<E: Engine + Clone + 'static>(
+    follower: &mut Follower<'_, E>,
+    members: &[Member],
+) -> Result<(), Failure> {
+    for member in members {
+        follower.read_log(&member.summary.id, false);
+        while follower.is_reading() {
+            follower.print_next().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints until nothing is active any more.
+async fn follow<E, F>(
+    follower: &mut Follower<'_, E>,
+    mut events: EventStream,
+    active: F,
+) -> Result<(), Failure>
+where
+    E: Engine + Clone + 'static,
+    F: AsyncFn() -> Result<bool, Failure>,
+{
+    let mut listening = true;
+    loop {
+        if !follower.is_reading() && (!listening || !active().await?) {
+            return Ok(());
+        }
+        tokio::select! {
+            outcome = follower.print_next() => outcome?,
+            event = events.next(), if listening => match event {
+                Some(event) => drop(follower.event(&event?)?),
+                None => listening = false,
+            },
+        }
+    }
+}
+
+/// Whether a container of the project runs, or is about to be started again.
+async fn any_active(engine: &Client, project: &str) -> Result<bool, Failure> {
+    let members = members::all(engine, project).await?;
+    Ok(members.iter().any(|member| {
+        matches!(
+            member.summary.state.as_str(),
+            "running" | "restarting" | "paused"
+        )
+    }))
 }

@@ -20,7 +20,12 @@ pub(crate) struct UpArgs {
     pub(crate) wait: bool,
 
     /// Longest time to wait with --wait, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub(crate) wait_timeout: u64,
 
     /// Build images before starting containers

@@ -49,6 +49,9 @@ impl FromStr for Scale {
         let replicas = number
             .parse()
             .map_err(|_| format!("\"{number}\" is not a number of containers"))?;
-        Ok(Scale { service: service.to_owned(), replicas })
+        Ok(Scale {
+            service: service.to_owned(),
+            replicas,
+        })
     }
 }

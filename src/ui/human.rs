@@ -42,7 +42,11 @@ pub(crate) fn size(bytes: u64) -> String {
         _ => 2,
     };
     let text = format!("{value:.decimals$}");
-    let short = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let short = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &text
+    };
     format!("{short}{}", UNITS[unit])
 }
 

@@ -39,7 +39,12 @@ pub(crate) struct LogLines {
 impl LogLines {
     /// Lines of no containers so far.
     pub(crate) fn new(style: LogStyle) -> LogLines {
-        LogLines { style, names: Vec::new(), width: 0, partial: HashMap::new() }
+        LogLines {
+            style,
+            names: Vec::new(),
+            width: 0,
+            partial: HashMap::new(),
+        }
     }
 
     /// Makes a container known; lines are padded to the longest name known.
@@ -85,7 +90,11 @@ impl LogLines {
     pub(crate) fn exited(&self, container: usize, code: i64) -> String {
         let name = &self.names[container];
         let text = format!("{name} exited with code {code}");
-        if self.style.color { Style::Service(container).paint(&text, true) } else { text }
+        if self.style.color {
+            Style::Service(container).paint(&text, true)
+        } else {
+            text
+        }
     }
 
     fn prefix(&self, container: usize) -> Vec<u8> {
@@ -94,7 +103,9 @@ impl LogLines {
         }
         let name = &self.names[container];
         let padded = format!("{name}{}  | ", " ".repeat(self.width - name.width()));
-        Style::Service(container).paint(&padded, self.style.color).into_bytes()
+        Style::Service(container)
+            .paint(&padded, self.style.color)
+            .into_bytes()
     }
 }
 
@@ -128,13 +139,28 @@ mod tests {
 
     #[test]
     fn lines_are_whole_prefixed_and_padded() {
-        let mut lines = LogLines::new(LogStyle { prefix: true, color: false });
+        let mut lines = LogLines::new(LogStyle {
+            prefix: true,
+            color: false,
+        });
         let web = lines.register("web-1");
         let database = lines.register("database-1");
-        assert_eq!(text(&lines.feed(web, Stream::Stdout, b"one\ntw")), "web-1       | one\n");
-        assert_eq!(text(&lines.feed(database, Stream::Stdout, b"x\n")), "database-1  | x\n");
-        assert_eq!(text(&lines.feed(web, Stream::Stderr, b"err\n")), "web-1       | err\n");
-        assert_eq!(text(&lines.feed(web, Stream::Stdout, b"o\n")), "web-1       | two\n");
+        assert_eq!(
+            text(&lines.feed(web, Stream::Stdout, b"one\ntw")),
+            "web-1       | one\n"
+        );
+        assert_eq!(
+            text(&lines.feed(database, Stream::Stdout, b"x\n")),
+            "database-1  | x\n"
+        );
+        assert_eq!(
+            text(&lines.feed(web, Stream::Stderr, b"err\n")),
+            "web-1       | err\n"
+        );
+        assert_eq!(
+            text(&lines.feed(web, Stream::Stdout, b"o\n")),
+            "web-1       | two\n"
+        );
         lines.feed(web, Stream::Stdout, b"end");
         assert_eq!(text(&lines.finish(web)), "web-1       | end\n");
         assert_eq!(lines.exited(web, 3), "web-1 exited with code 3");
@@ -142,7 +168,10 @@ mod tests {
 
     #[test]
     fn prefix_can_be_off() {
-        let mut lines = LogLines::new(LogStyle { prefix: false, color: true });
+        let mut lines = LogLines::new(LogStyle {
+            prefix: false,
+            color: true,
+        });
         let web = lines.register("web-1");
         assert_eq!(text(&lines.feed(web, Stream::Stdout, b"one\n")), "one\n");
     }

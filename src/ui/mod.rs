@@ -50,7 +50,9 @@ impl Ui {
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         let shown_on_terminal = if options.progress_on_stdout { out } else { err };
         let progress = match options.progress {
-            ProgressMode::Auto if shown_on_terminal && options.ansi != AnsiMode::Never => ProgressMode::Tty,
+            ProgressMode::Auto if shown_on_terminal && options.ansi != AnsiMode::Never => {
+                ProgressMode::Tty
+            }
             ProgressMode::Auto => ProgressMode::Plain,
             ProgressMode::None => ProgressMode::Quiet,
             other => other,
@@ -63,13 +65,26 @@ impl Ui {
         }
     }
 
+    /// Without colours, for failures before anything is decided.
+    pub(crate) fn plain() -> Ui {
+        Ui {
+            color_out: false,
+            color_err: false,
+            progress: ProgressMode::Plain,
+            progress_on_stdout: false,
+        }
+    }
+
     /// Prints a line of the result.
     ///
     /// # Errors
     /// Standard output cannot be written; quiet when its reader has gone away.
     pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        written(out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")))
+        written(
+            out.write_all(text.as_bytes())
+                .and_then(|()| out.write_all(b"\n")),
+        )
     }
 
     /// Prints a part of the result as it is, and flushes it.
@@ -110,7 +125,10 @@ impl Ui {
             let line = serde_json::json!({"level": "warning", "message": text});
             return self.note(&line.to_string());
         }
-        self.note(&format!("{} {text}", Style::Warning.paint("warning:", self.color_err)));
+        self.note(&format!(
+            "{} {text}",
+            Style::Warning.paint("warning:", self.color_err)
+        ));
     }
 
     /// Prints the one message of a failed command.
@@ -121,10 +139,16 @@ impl Ui {
         }
         match &report.rendered {
             Some(rendered) => self.note(rendered.trim_end()),
-            None => self.note(&format!("{} {report}", Style::Error.paint("error:", self.color_err))),
+            None => self.note(&format!(
+                "{} {report}",
+                Style::Error.paint("error:", self.color_err)
+            )),
         }
         if let Some(hint) = &report.hint {
-            self.note(&format!("{} {hint}", Style::Hint.paint("hint:", self.color_err)));
+            self.note(&format!(
+                "{} {hint}",
+                Style::Hint.paint("hint:", self.color_err)
+            ));
         }
     }
 

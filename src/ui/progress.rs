@@ -71,7 +71,11 @@ impl Progress {
             });
             Live { changes, thread }
         });
-        Progress { mode: ui.progress, on_stdout: ui.progress_on_stdout, live }
+        Progress {
+            mode: ui.progress,
+            on_stdout: ui.progress_on_stdout,
+            live,
+        }
     }
 
     /// Shows a change.
@@ -82,7 +86,11 @@ impl Progress {
             return;
         }
         if let Some(line) = line_of(self.mode, &change) {
-            let target: &mut dyn Write = if self.on_stdout { &mut io::stdout() } else { &mut io::stderr() };
+            let target: &mut dyn Write = if self.on_stdout {
+                &mut io::stdout()
+            } else {
+                &mut io::stderr()
+            };
             // Progress is worth nothing to a reader that has gone away.
             let _ = writeln!(target, "{line}");
         }
@@ -117,7 +125,8 @@ fn line_of(mode: ProgressMode, change: &Change) -> Option<String> {
                 Phase::Warning => "Warning",
                 Phase::Failed => "Error",
             };
-            let mut line = serde_json::json!({"id": change.object, "status": status, "text": change.text});
+            let mut line =
+                serde_json::json!({"id": change.object, "status": status, "text": change.text});
             if let (Some(detail), Some(object)) = (&change.detail, line.as_object_mut()) {
                 object.insert("details".to_owned(), detail.clone().into());
             }
@@ -153,7 +162,11 @@ impl Screen {
         Screen {
             title: title.to_owned(),
             rows: Vec::new(),
-            color: if ui.progress_on_stdout { ui.color_out } else { ui.color_err },
+            color: if ui.progress_on_stdout {
+                ui.color_out
+            } else {
+                ui.color_err
+            },
             on_stdout: ui.progress_on_stdout,
             frame: 0,
             drawn: 0,
@@ -162,14 +175,22 @@ impl Screen {
 
     fn apply(&mut self, change: Change) {
         let now = Instant::now();
-        match self.rows.iter_mut().find(|row| row.change.object == change.object) {
+        match self
+            .rows
+            .iter_mut()
+            .find(|row| row.change.object == change.object)
+        {
             Some(row) => {
                 row.took = (change.phase != Phase::Working).then(|| now - row.started);
                 row.change = change;
             }
             None => {
                 let took = (change.phase != Phase::Working).then_some(Duration::ZERO);
-                self.rows.push(Row { change, started: now, took });
+                self.rows.push(Row {
+                    change,
+                    started: now,
+                    took,
+                });
             }
         }
     }
@@ -178,7 +199,10 @@ impl Screen {
         if self.rows.is_empty() {
             return;
         }
-        let size = terminal::size().unwrap_or(terminal::Size { columns: 80, rows: 24 });
+        let size = terminal::size().unwrap_or(terminal::Size {
+            columns: 80,
+            rows: 24,
+        });
         let lines = self.lines(size);
         let mut text = String::new();
         if self.drawn > 0 {
@@ -191,15 +215,27 @@ impl Screen {
         text.push_str("\x1b[J");
         self.drawn = lines.len();
         self.frame += 1;
-        let target: &mut dyn Write = if self.on_stdout { &mut io::stdout() } else { &mut io::stderr() };
-        let _ = target.write_all(text.as_bytes()).and_then(|()| target.flush());
+        let target: &mut dyn Write = if self.on_stdout {
+            &mut io::stdout()
+        } else {
+            &mut io::stderr()
+        };
+        let _ = target
+            .write_all(text.as_bytes())
+            .and_then(|()| target.flush());
     }
 
     fn lines(&self, size: terminal::Size) -> Vec<String> {
         let done = self.rows.iter().filter(|row| row.took.is_some()).count();
         let heading = format!("[+] {} {done}/{}", self.title, self.rows.len());
         let mut lines = vec![Style::Heading.paint(&heading, self.color)];
-        let widest = |of: fn(&Row) -> &str| self.rows.iter().map(|row| of(row).width()).max().unwrap_or(0);
+        let widest = |of: fn(&Row) -> &str| {
+            self.rows
+                .iter()
+                .map(|row| of(row).width())
+                .max()
+                .unwrap_or(0)
+        };
         let objects = widest(|row| &row.change.object);
         let texts = widest(|row| &row.change.text);
         // What does not fit scrolls away: show the rows still worked on first.
@@ -209,7 +245,11 @@ impl Screen {
             shown.sort_by_key(|row| row.took.is_some());
             shown.truncate(room);
         }
-        lines.extend(shown.iter().map(|row| self.row_line(row, (objects, texts), size.columns)));
+        lines.extend(
+            shown
+                .iter()
+                .map(|row| self.row_line(row, (objects, texts), size.columns)),
+        );
         lines
     }
 
@@ -220,11 +260,19 @@ impl Screen {
             Phase::Warning => ('!', Style::Warning),
             Phase::Failed => ('✘', Style::Error),
         };
-        let took = row.took.unwrap_or_else(|| row.started.elapsed()).as_secs_f64();
+        let took = row
+            .took
+            .unwrap_or_else(|| row.started.elapsed())
+            .as_secs_f64();
         let pad = |text: &str, width: usize| format!("{text}{}", " ".repeat(width - text.width()));
         let object = pad(&row.change.object, objects);
         let text = pad(&row.change.text, texts);
-        let detail = row.change.detail.as_deref().unwrap_or_default().replace(char::is_control, " ");
+        let detail = row
+            .change
+            .detail
+            .as_deref()
+            .unwrap_or_default()
+            .replace(char::is_control, " ");
         let seconds = format!("{took:.1}s");
         // " m object  text  seconds detail"
         let used = 3 + objects + 2 + texts + 2 + seconds.len() + 1;
@@ -234,7 +282,11 @@ impl Screen {
             style.paint(&mark.to_string(), self.color),
             style.paint(&text, self.color),
         );
-        if used > usize::from(columns) { cut(&format!(" {mark} {object}  {text}"), columns.into()) } else { line.trim_end().to_owned() }
+        if used > usize::from(columns) {
+            cut(&format!(" {mark} {object}  {text}"), columns.into())
+        } else {
+            line.trim_end().to_owned()
+        }
     }
 }
 
@@ -254,13 +306,21 @@ mod tests {
     use super::*;
 
     fn change(object: &str, phase: Phase, text: &str) -> Change {
-        Change { object: object.into(), phase, text: text.into(), detail: None }
+        Change {
+            object: object.into(),
+            phase,
+            text: text.into(),
+            detail: None,
+        }
     }
 
     #[test]
     fn plain_and_json_lines() {
         let one = change("Container p-web-1", Phase::Working, "Creating");
-        assert_eq!(line_of(ProgressMode::Plain, &one).as_deref(), Some(" Container p-web-1  Creating"));
+        assert_eq!(
+            line_of(ProgressMode::Plain, &one).as_deref(),
+            Some(" Container p-web-1  Creating")
+        );
         let json = r#"{"id":"Container p-web-1","status":"Working","text":"Creating"}"#;
         assert_eq!(line_of(ProgressMode::Json, &one).as_deref(), Some(json));
         assert_eq!(line_of(ProgressMode::Quiet, &one), None);
@@ -268,19 +328,30 @@ mod tests {
 
     #[test]
     fn the_live_form_keeps_one_row_per_object() {
-        let ui = Ui { color_out: false, color_err: false, progress: ProgressMode::Tty, progress_on_stdout: false };
+        let ui = Ui {
+            color_out: false,
+            color_err: false,
+            progress: ProgressMode::Tty,
+            progress_on_stdout: false,
+        };
         let mut screen = Screen::new("Running", &ui);
         screen.apply(change("Network p_default", Phase::Working, "Creating"));
         screen.apply(change("Container p-web-1", Phase::Working, "Creating"));
         screen.apply(change("Network p_default", Phase::Done, "Created"));
-        let size = terminal::Size { columns: 80, rows: 24 };
+        let size = terminal::Size {
+            columns: 80,
+            rows: 24,
+        };
         let expected = [
             "[+] Running 1/2",
             " ✔ Network p_default  Created   0.0s",
             " ⠋ Container p-web-1  Creating  0.0s",
         ];
         assert_eq!(screen.lines(size), expected);
-        let narrow = terminal::Size { columns: 12, rows: 3 };
+        let narrow = terminal::Size {
+            columns: 12,
+            rows: 3,
+        };
         assert_eq!(screen.lines(narrow), ["[+] Running 1/2", " ⠋ Container"]);
     }
 }

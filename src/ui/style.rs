@@ -68,7 +68,10 @@ mod tests {
     #[test]
     fn colours_cycle_and_can_be_off() {
         assert_eq!(Style::Service(0).paint("a", true), "\u{1b}[36ma\u{1b}[0m");
-        assert_eq!(Style::Service(10).paint("a", true), Style::Service(0).paint("a", true));
+        assert_eq!(
+            Style::Service(10).paint("a", true),
+            Style::Service(0).paint("a", true)
+        );
         assert_eq!(Style::Service(0).paint("a", false), "a");
     }
 }

@@ -13,19 +13,33 @@ pub(crate) struct Table {
 impl Table {
     /// A table with this heading and no rows.
     pub(crate) fn new(heading: &[&str]) -> Table {
-        Table { rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()] }
+        Table {
+            rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()],
+        }
     }
 
     /// Adds a row; control characters in it (a command's newlines) become blanks.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.into_iter().map(|cell| cell.replace(char::is_control, " ")).collect());
+        self.rows.push(
+            cells
+                .into_iter()
+                .map(|cell| cell.replace(char::is_control, " "))
+                .collect(),
+        );
     }
 
     /// The lines, without a newline at the end.
     pub(crate) fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
-            .map(|i| self.rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.width()).max().unwrap_or(0))
+            .map(|i| {
+                self.rows
+                    .iter()
+                    .filter_map(|row| row.get(i))
+                    .map(|cell| cell.width())
+                    .max()
+                    .unwrap_or(0)
+            })
             .collect();
         let lines: Vec<String> = self.rows.iter().map(|row| line(row, &widths)).collect();
         lines.join("\n")

@@ -13,9 +13,13 @@ pub(crate) struct Size {
 
 /// The size of the terminal behind standard error, or else standard output.
 pub(crate) fn size() -> Option<Size> {
-    let found = termios::tcgetwinsize(io::stderr()).or_else(|_| termios::tcgetwinsize(io::stdout()));
+    let found =
+        termios::tcgetwinsize(io::stderr()).or_else(|_| termios::tcgetwinsize(io::stdout()));
     let window = found.ok()?;
-    (window.ws_col > 0 && window.ws_row > 0).then_some(Size { columns: window.ws_col, rows: window.ws_row })
+    (window.ws_col > 0 && window.ws_row > 0).then_some(Size {
+        columns: window.ws_col,
+        rows: window.ws_row,
+    })
 }
 
 /// Standard input in raw mode, put back when this is dropped (also by a panic).

@@ -1,9 +1,21 @@
 //! `hoist container`: containers by name or id, of any project or of none.
 
 use clap::{Args, Subcommand};
+use futures_util::StreamExt;
+use hoist_api::container::{ListContainers, LogsOptions, RemoveContainer, WaitCondition};
+use hoist_api::engine::StopOptions;
+use hoist_api::frame::Stream;
+use hoist_api::{Engine, ErrorKind};
 
 use super::image::InspectArgs;
+use super::{each, filters, inspect};
+use crate::commands::ps::Row;
 use crate::commands::values::ListFormat;
+use crate::connect;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::ui::table::Table;
+use crate::when;
 
 /// What can be done with containers.
 #[derive(Subcommand, Debug, Clone)]
@@ -70,7 +82,14 @@ pub(crate) struct ContainerLogsArgs {
     pub(crate) follow: bool,
 
     /// How many of the last lines to show, or "all"
-    #[arg(short = 'n', long, value_name = "N", default_value = "all", hide_default_value = true, allow_negative_numbers = true)]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "all",
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
     pub(crate) tail: String,
 
     /// Put the time before each line
@@ -118,7 +137,13 @@ pub(crate) struct ContainerStopArgs {
     pub(crate) names: Vec<String>,
 
     /// Seconds that a container gets to stop before it is killed
-    #[arg(short, long, alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(
+        short,
+        long,
+        alias = "time",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     pub(crate) timeout: Option<i64>,
 }
 
@@ -132,4 +157,175 @@ pub(crate) struct ContainerKillArgs {
     /// Signal to send
     #[arg(short, long, value_name = "SIGNAL", default_value = "SIGKILL")]
     pub(crate) signal: String,
+}
+
+/// Carries out a `container` command.
+///
+/// # Errors
+/// What the engine says.
+pub(crate) async fn run(context: &Context, verb: ContainerVerb) -> Result<(), Failure> {
+    let engine = connect::engine(context).await?;
+    match verb {
+        ContainerVerb::Inspect(args) => {
+            inspect(context, &args.names, async |name: &str| {
+                engine.container_inspect(name).await
+            })
+            .await
+        }
+        ContainerVerb::Ls(args) => list(context, &engine, args).await,
+        ContainerVerb::Logs(args) => logs(context, &engine, args).await,
+        ContainerVerb::Wait(args) => {
+            each(context, &args.names, async |name: &str| {
+                let end = engine
+                    .container_wait(name, WaitCondition::NotRunning)
+                    .await?;
+                context.ui.line(&end.status_code.to_string())
+            })
+            .await
+        }
+        other => change(context, &engine, other).await,
+    }
+}
+
+/// The commands that change each named container and then print its name.
+async fn change<E: Engine>(
+    context: &Context,
+    engine: &E,
+    verb: ContainerVerb,
+) -> Result<(), Failure> {
+    let names = names_of(&verb).to_vec();
+    each(context, &names, async |name: &str| {
+        done_or_nothing_to_do(change_one(engine, &verb, name).await)?;
+        context.ui.line(name)
+    })
+    .await
+}
+
+fn names_of(verb: &ContainerVerb) -> &[String] {
+    match verb {
+        ContainerVerb::Rm(args) => &args.names,
+        ContainerVerb::Start(args) | ContainerVerb::Pause(args) | ContainerVerb::Unpause(args) => {
+            &args.names
+        }
+        ContainerVerb::Stop(args) | ContainerVerb::Restart(args) => &args.names,
+        ContainerVerb::Kill(args) => &args.names,
+        ContainerVerb::Inspect(args) => &args.names,
+        ContainerVerb::Wait(args) => &args.names,
+        ContainerVerb::Ls(_) | ContainerVerb::Logs(_) => &[],
+    }
+}
+
+async fn change_one<E: Engine>(
+    engine: &E,
+    verb: &ContainerVerb,
+    name: &str,
+) -> hoist_api::Result<()> {
+    let stop = |timeout| StopOptions {
+        timeout,
+        signal: None,
+    };
+    match verb {
+        ContainerVerb::Rm(args) => {
+            engine
+                .container_remove(
+                    name,
+                    RemoveContainer {
+                        force: args.force,
+                        volumes: args.volumes,
+                    },
+                )
+                .await
+        }
+        ContainerVerb::Start(_) => engine.container_start(name).await,
+        ContainerVerb::Stop(args) => engine.container_stop(name, &stop(args.timeout)).await,
+        ContainerVerb::Restart(args) => engine.container_restart(name, &stop(args.timeout)).await,
+        ContainerVerb::Kill(args) => engine.container_kill(name, &args.signal).await,
+        ContainerVerb::Pause(_) => engine.container_pause(name).await,
+        ContainerVerb::Unpause(_) => engine.container_unpause(name).await,
+        ContainerVerb::Inspect(_)
+        | ContainerVerb::Ls(_)
+        | ContainerVerb::Logs(_)
+        | ContainerVerb::Wait(_) => Ok(()),
+    }
+}
+
+/// Already started or already stopped is as good as done.
+pub(crate) fn done_or_nothing_to_do(outcome: hoist_api::Result<()>) -> hoist_api::Result<()> {
+    match outcome {
+        Err(error) if error.is(ErrorKind::NotModified) => Ok(()),
+        other => other,
+    }
+}
+
+async fn list<E: Engine>(
+    context: &Context,
+    engine: &E,
+    args: ContainerLsArgs,
+) -> Result<(), Failure> {
+    let filters = filters(&args.filter)?;
+    let all = args.all || !filters.get("status").is_empty();
+    let options = ListContainers {
+        all,
+        filters,
+        ..ListContainers::default()
+    };
+    let containers = engine.containers(&options).await?;
+    let rows = containers
+        .iter()
+        .map(|summary| Row::of(summary, args.no_trunc));
+    if args.quiet {
+        return rows
+            .into_iter()
+            .try_for_each(|row| context.ui.line(&row.id));
+    }
+    if args.format == ListFormat::Json {
+        return rows
+            .into_iter()
+            .try_for_each(|row| context.ui.line(&row.json().to_string()));
+    }
+    let mut table = Table::new(&[
+        "CONTAINER ID",
+        "IMAGE",
+        "COMMAND",
+        "CREATED",
+        "STATUS",
+        "PORTS",
+        "NAMES",
+    ]);
+    for row in rows {
+        table.row(vec![
+            row.id,
+            row.image,
+            row.command,
+            row.running_for,
+            row.status,
+            row.ports,
+            row.name,
+        ]);
+    }
+    context.ui.line(&table.render())
+}
+
+async fn logs<E: Engine>(
+    context: &Context,
+    engine: &E,
+    args: ContainerLogsArgs,
+) -> Result<(), Failure> {
+    let options = LogsOptions {
+        follow: args.follow,
+        timestamps: args.timestamps,
+        tail: when::tail(&args.tail)?,
+        since: when::optional(args.since.as_deref(), "--since")?,
+        until: when::optional(args.until.as_deref(), "--until")?,
+        ..LogsOptions::default()
+    };
+    let mut frames = engine.container_logs(&args.name, &options).await?;
+    while let Some(frame) = frames.next().await {
+        let frame = frame?;
+        match frame.stream {
+            Stream::Stderr => context.ui.error_bytes(&frame.data)?,
+            Stream::Stdin | Stream::Stdout => context.ui.bytes(&frame.data)?,
+        }
+    }
+    Ok(())
 }

@@ -1,8 +1,21 @@
 //! `hoist image`: the engine's images.
 
-use clap::{Args, Subcommand};
+use std::io::IsTerminal;
 
+use clap::{Args, Subcommand};
+use futures_util::StreamExt;
+use hoist_api::image::{ImageSummary, ImportImage, RemoveImage};
+use hoist_api::{ApiError, Engine, Filters};
+use serde_json::json;
+use tokio_util::io::ReaderStream;
+
+use super::{each, inspect};
 use crate::commands::values::ListFormat;
+use crate::connect;
+use crate::context::{Context, open_input};
+use crate::failure::Failure;
+use crate::ui::human;
+use crate::ui::table::Table;
 
 /// What can be done with images.
 #[derive(Subcommand, Debug, Clone)]
@@ -109,4 +122,166 @@ pub(crate) struct TagArgs {
     /// Its new name
     #[arg(value_name = "NAME[:TAG]")]
     pub(crate) target: String,
+}
+
+/// Carries out an `image` command.
+///
+/// # Errors
+/// What the engine or the files say.
+pub(crate) async fn run(context: &Context, verb: ImageVerb) -> Result<(), Failure> {
+    let engine = connect::engine(context).await?;
+    match verb {
+        ImageVerb::Import(args) => import(context, &engine, args).await,
+        ImageVerb::Load(args) => load(context, &engine, args).await,
+        ImageVerb::Ls(args) => list(context, &engine, args).await,
+        ImageVerb::Rm(args) => remove(context, &engine, args).await,
+        ImageVerb::Tag(args) => Ok(engine.image_tag(&args.source, &args.target).await?),
+        ImageVerb::Inspect(args) => {
+            inspect(context, &args.names, async |name: &str| {
+                engine.image_inspect(name).await
+            })
+            .await
+        }
+    }
+}
+
+async fn import<E: Engine>(context: &Context, engine: &E, args: ImportArgs) -> Result<(), Failure> {
+    let input = open_input(&args.file).await?;
+    let mut changes = args.change;
+    if let Some(platform) = args.platform {
+        check_platform(&platform)?;
+    }
+    changes.retain(|change| !change.trim().is_empty());
+    let options = ImportImage {
+        reference: args.reference.unwrap_or_default(),
+        changes,
+        message: args.message.unwrap_or_default(),
+    };
+    let id = engine
+        .image_import(
+            &options,
+            Box::pin(ReaderStream::with_capacity(input, CHUNK)),
+        )
+        .await
+        .map_err(|error| Failure::from(error).context(format!("cannot import {}", args.file)))?;
+    context.ui.line(&id)
+}
+
+/// Bytes read and sent at a time.
+const CHUNK: usize = 1 << 18;
+
+fn check_platform(platform: &str) -> Result<(), Failure> {
+    let own = match std::env::consts::ARCH {
+        "x86_64" => "linux/amd64",
+        "aarch64" => "linux/arm64",
+        _ => return Ok(()),
+    };
+    if platform == own || platform == "linux" {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "cannot import an image for {platform}: this machine runs {own}"
+    )))
+}
+
+async fn load<E: Engine>(context: &Context, engine: &E, args: LoadArgs) -> Result<(), Failure> {
+    let path = args.input.unwrap_or_else(|| "-".to_owned());
+    if path == "-" && std::io::stdin().is_terminal() {
+        return Err(Failure::new("cannot load an image from a terminal")
+            .hint("name the archive with -i, or pipe it in"));
+    }
+    let input = open_input(&path).await?;
+    let cannot = |error: ApiError| Failure::from(error).context(format!("cannot load {path}"));
+    let body = Box::pin(ReaderStream::with_capacity(input, CHUNK));
+    let mut progress = engine.image_load(body).await.map_err(cannot)?;
+    while let Some(step) = progress.next().await {
+        let step = step.map_err(cannot)?;
+        if !args.quiet && !step.stream.is_empty() {
+            context.ui.bytes(step.stream.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+async fn list<E: Engine>(context: &Context, engine: &E, args: ImageLsArgs) -> Result<(), Failure> {
+    let filters = match &args.reference {
+        Some(reference) => Filters::new().with("reference", reference),
+        None => Filters::new(),
+    };
+    let images = engine.images(&filters).await?;
+    let id = |image: &ImageSummary| {
+        if args.no_trunc {
+            image.id.clone()
+        } else {
+            human::short_id(&image.id).to_owned()
+        }
+    };
+    if args.quiet {
+        let mut ids: Vec<String> = images.iter().map(id).collect();
+        ids.dedup();
+        return ids.iter().try_for_each(|id| context.ui.line(id));
+    }
+    let now = jiff::Timestamp::now().as_second();
+    let mut table = Table::new(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
+    for image in &images {
+        for (repository, tag) in names_of(image) {
+            let created = human::ago(image.created, now);
+            let size = human::size(u64::try_from(image.size).unwrap_or(0));
+            if args.format == ListFormat::Json {
+                context.ui.line(&json!({
+                    "Repository": repository, "Tag": tag, "ID": id(image), "CreatedSince": created, "Size": size,
+                }).to_string())?;
+            } else {
+                table.row(vec![repository, tag, id(image), created, size]);
+            }
+        }
+    }
+    if args.format == ListFormat::Json {
+        Ok(())
+    } else {
+        context.ui.line(&table.render())
+    }
+}
+
+/// The image's repositories and tags; one pair of `<none>` when it has none.
+pub(crate) fn names_of(image: &ImageSummary) -> Vec<(String, String)> {
+    if image.repo_tags.is_empty() {
+        return vec![("<none>".to_owned(), "<none>".to_owned())];
+    }
+    image
+        .repo_tags
+        .iter()
+        .map(|name| split_reference(name))
+        .collect()
+}
+
+/// Repository and tag of `repo:tag`.
+pub(crate) fn split_reference(reference: &str) -> (String, String) {
+    match reference.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository.to_owned(), tag.to_owned()),
+        _ => (reference.to_owned(), "<none>".to_owned()),
+    }
+}
+
+async fn remove<E: Engine>(
+    context: &Context,
+    engine: &E,
+    args: ImageRmArgs,
+) -> Result<(), Failure> {
+    let options = RemoveImage {
+        force: args.force,
+        ..RemoveImage::default()
+    };
+    each(context, &args.images, async |name: &str| {
+        for step in engine.image_remove(name, options).await? {
+            if !step.untagged.is_empty() {
+                context.ui.line(&format!("Untagged: {}", step.untagged))?;
+            }
+            if !step.deleted.is_empty() {
+                context.ui.line(&format!("Deleted: {}", step.deleted))?;
+            }
+        }
+        Ok(())
+    })
+    .await
 }

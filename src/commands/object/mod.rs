@@ -5,3 +5,91 @@ pub(crate) mod engine;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod volume;
+
+use hoist_api::Filters;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::failure::{FAILED, Failure};
+
+/// Does something with each name, reports each failure, and fails at the end when one failed.
+///
+/// # Errors
+/// At least one name failed.
+pub(crate) async fn each<F>(
+    context: &Context,
+    names: &[String],
+    mut action: F,
+) -> Result<(), Failure>
+where
+    F: AsyncFnMut(&str) -> Result<(), Failure>,
+{
+    let mut failed = None;
+    for name in names {
+        if let Err(failure) = action(name).await {
+            match (&failure.report, names.len()) {
+                // The reader of the output has gone away.
+                (None, _) | (_, 1) => return Err(failure),
+                (Some(report), _) => context.ui.report(report),
+            }
+            failed = Some(Failure::exit(FAILED));
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Prints everything known of each name as one JSON list, then fails when a name is unknown.
+///
+/// # Errors
+/// At least one name is unknown.
+pub(crate) async fn inspect<T, F>(
+    context: &Context,
+    names: &[String],
+    mut find: F,
+) -> Result<(), Failure>
+where
+    T: Serialize,
+    F: AsyncFnMut(&str) -> hoist_api::Result<T>,
+{
+    let mut found: Vec<Value> = Vec::new();
+    let mut failures: Vec<Failure> = Vec::new();
+    for name in names {
+        match find(name).await {
+            Ok(object) => found.push(serde_json::to_value(object)?),
+            Err(error) => failures.push(error.into()),
+        }
+    }
+    context.ui.json(&Value::Array(found))?;
+    let Some(last) = failures.pop() else {
+        return Ok(());
+    };
+    failures
+        .iter()
+        .filter_map(|failure| failure.report.as_ref())
+        .for_each(|report| context.ui.report(report));
+    Err(last)
+}
+
+/// `KEY=VALUE` options as a map; a key alone has an empty value.
+pub(crate) fn pairs(texts: &[String]) -> std::collections::BTreeMap<String, String> {
+    let split = |text: &String| match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), value.to_owned()),
+        None => (text.clone(), String::new()),
+    };
+    texts.iter().map(split).collect()
+}
+
+/// `--filter KEY=VALUE` options.
+///
+/// # Errors
+/// One has no "=".
+pub(crate) fn filters(texts: &[String]) -> Result<Filters, Failure> {
+    texts
+        .iter()
+        .try_fold(Filters::new(), |filters, text| match text.split_once('=') {
+            Some((key, value)) => Ok(filters.with(key, value)),
+            None => Err(Failure::new(format!("cannot filter by \"{text}\""))
+                .hint("write it as KEY=VALUE, for example name=web")),
+        })
+}

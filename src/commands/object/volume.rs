@@ -1,9 +1,17 @@
 //! `hoist volume`: the engine's volumes.
 
 use clap::{Args, Subcommand};
+use hoist_api::Engine;
+use hoist_api::volume::{Volume, VolumeCreate};
+use serde_json::json;
 
 use super::image::InspectArgs;
+use super::{each, filters, inspect, pairs};
 use crate::commands::values::ListFormat;
+use crate::connect;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::ui::table::Table;
 
 /// What can be done with volumes.
 #[derive(Subcommand, Debug, Clone)]
@@ -66,4 +74,75 @@ pub(crate) struct VolumeCreateArgs {
     /// Label; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<String>,
+}
+
+/// Carries out a `volume` command.
+///
+/// # Errors
+/// What the engine says.
+pub(crate) async fn run(context: &Context, verb: VolumeVerb) -> Result<(), Failure> {
+    let engine = connect::engine(context).await?;
+    match verb {
+        VolumeVerb::Ls(args) => list(context, &engine, args).await,
+        VolumeVerb::Inspect(args) => {
+            inspect(context, &args.names, async |name: &str| {
+                engine.volume_inspect(name).await
+            })
+            .await
+        }
+        VolumeVerb::Rm(args) => {
+            each(context, &args.names, async |name: &str| {
+                engine.volume_remove(name, args.force).await?;
+                context.ui.line(name)
+            })
+            .await
+        }
+        VolumeVerb::Create(args) => {
+            let body = VolumeCreate {
+                name: args.name.unwrap_or_default(),
+                driver: args.driver,
+                driver_opts: pairs(&args.opt),
+                labels: pairs(&args.label),
+            };
+            context.ui.line(&engine.volume_create(&body).await?.name)
+        }
+    }
+}
+
+async fn list<E: Engine>(context: &Context, engine: &E, args: ObjectLsArgs) -> Result<(), Failure> {
+    let mut volumes = engine.volumes(&filters(&args.filter)?).await?.volumes;
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    print(context, &volumes, args.quiet, args.format)
+}
+
+/// Prints volumes as `docker volume ls` does.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(crate) fn print(
+    context: &Context,
+    volumes: &[Volume],
+    quiet: bool,
+    format: ListFormat,
+) -> Result<(), Failure> {
+    if quiet {
+        return volumes
+            .iter()
+            .try_for_each(|volume| context.ui.line(&volume.name));
+    }
+    if format == ListFormat::Json {
+        return volumes.iter().try_for_each(|volume| {
+            let labels: Vec<String> = volume.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            let line = json!({
+                "Availability": "N/A", "Driver": volume.driver, "Group": "N/A", "Labels": labels.join(","), "Links": "N/A",
+                "Mountpoint": volume.mountpoint, "Name": volume.name, "Scope": volume.scope, "Size": "N/A", "Status": "N/A",
+            });
+            context.ui.line(&line.to_string())
+        });
+    }
+    let mut table = Table::new(&["DRIVER", "VOLUME NAME"]);
+    for volume in volumes {
+        table.row(vec![volume.driver.clone(), volume.name.clone()]);
+    }
+    context.ui.line(&table.render())
 }

@@ -1,0 +1,220 @@
+//! The way to the engine: the socket when something answers there, else a new engine.
+//!
+//! A new engine is this same program, `hoist engine run`, in a session of its own. Its standard output is a
+//! pipe to us on which it says `ready`; whatever it says before it fails is in its log, of which we show the end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use hoist_api::client::Client;
+use hoist_api::{ApiError, Engine, ErrorKind};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::places::Places;
+
+/// The variable that tells an engine on which descriptor to say that it is ready.
+pub(crate) const READY_FD: &str = "HOIST_READY_FD";
+/// What it says.
+pub(crate) const READY: &[u8] = b"ready\n";
+/// How long another process's engine may take to answer once it holds the lock.
+const OTHER_STARTER: Duration = Duration::from_secs(20);
+/// How many lines of the log tell why an engine did not start.
+const LOG_LINES: usize = 15;
+
+/// A client of the engine, which is started when it does not run.
+///
+/// # Errors
+/// It cannot be reached or started.
+pub(crate) async fn engine(context: &Context) -> Result<Client, Failure> {
+    if let Some(client) = running_engine(context).await? {
+        return Ok(client);
+    }
+    let places = &context.places;
+    if !places.ours {
+        let failure = Failure::new(format!("no engine answers at {}", places.socket.display()));
+        return Err(
+            failure.hint("only the default engine, or that of --state, is started by itself")
+        );
+    }
+    start(places).await
+}
+
+/// A client of the engine if it runs.
+///
+/// # Errors
+/// Something answers at the socket that is not to be used.
+pub(crate) async fn running_engine(context: &Context) -> Result<Option<Client>, Failure> {
+    let client = Client::new(&context.places.socket);
+    match client.ping().await {
+        Ok(_) if context.places.ours => Ok(Some(client)),
+        // Another engine may be older than we are.
+        Ok(_) => Ok(Some(client.negotiated().await?)),
+        Err(error) if error.is(ErrorKind::Unreachable) => match denied(&context.places.socket) {
+            Some(failure) => Err(failure),
+            None => Ok(None),
+        },
+        Err(error) => Err(Failure::from(error).context(format!(
+            "cannot use the engine at {}",
+            context.places.socket.display()
+        ))),
+    }
+}
+
+/// Why a socket that exists cannot be used by this user.
+fn denied(socket: &Path) -> Option<Failure> {
+    match std::os::unix::net::UnixStream::connect(socket) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(
+            Failure::from(error)
+                .context(format!(
+                    "cannot connect to the engine at {}",
+                    socket.display()
+                ))
+                .hint("run the command as root, or name another engine with --host or --state"),
+        ),
+        _ => None,
+    }
+}
+
+/// Starts an engine and waits until it answers.
+///
+/// # Errors
+/// It cannot be started; the end of its log is told.
+pub(crate) async fn start(places: &Places) -> Result<Client, Failure> {
+    let place = places.clone();
+    let outcome = tokio::task::spawn_blocking(move || spawn_and_wait(&place)).await;
+    let started =
+        outcome.map_err(|error| Failure::from(error).context("cannot start the engine"))??;
+    let client = Client::new(&places.socket);
+    match started {
+        Started::Ready => Ok(client),
+        Started::Ended(status, log) => {
+            // Another command may have been faster: its engine holds the lock and is about to answer.
+            if status.code() == Some(i32::from(crate::commands::object::engine::ALREADY_RUNNING)) {
+                wait_for_other(&client)
+                    .await
+                    .map_err(|_| not_started(places, status, &log))?;
+                return Ok(client);
+            }
+            Err(not_started(places, status, &log))
+        }
+    }
+}
+
+async fn wait_for_other(client: &Client) -> Result<(), ApiError> {
+    let deadline = Instant::now() + OTHER_STARTER;
+    loop {
+        match client.ping().await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+enum Started {
+    Ready,
+    /// It ended before it was ready; what it logged.
+    Ended(ExitStatus, String),
+}
+
+fn spawn_and_wait(places: &Places) -> Result<Started, Failure> {
+    let cannot = |what: &str| format!("cannot start the engine: {what}");
+    let (mut log, log_start) = open_log(places).map_err(|error| {
+        Failure::from(error)
+            .context(cannot(&format!(
+                "cannot write {}",
+                places.engine_log().display()
+            )))
+            .hint("run the command as root, or choose other places with --root and --state")
+    })?;
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|error| Failure::from(error).context(cannot("no pipe")))?;
+    let mut command = engine_command(places);
+    let log_copy = log
+        .try_clone()
+        .map_err(|error| Failure::from(error).context(cannot("no log")))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(writer))
+        .stderr(Stdio::from(log_copy));
+    let mut child = command
+        .spawn()
+        .map_err(|error| Failure::from(error).context(cannot("cannot execute hoist itself")))?;
+    // Our copy of the pipe's writing end: only the engine's may keep it open.
+    drop(command);
+    if says_ready(reader) {
+        return Ok(Started::Ready);
+    }
+    let status = child.wait()?;
+    let mut text = String::new();
+    log.seek(SeekFrom::Start(log_start))?;
+    // A log that is not UTF-8 is no reason to hide the failure.
+    let _ = log.read_to_string(&mut text);
+    Ok(Started::Ended(status, text))
+}
+
+fn open_log(places: &Places) -> io::Result<(File, u64)> {
+    fs::create_dir_all(&places.state)?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .read(true)
+        .open(places.engine_log())?;
+    let length = log.metadata()?.len();
+    Ok((log, length))
+}
+
+fn engine_command(places: &Places) -> Command {
+    // By the link and not by its target, which an update may have replaced.
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg("--root")
+        .arg(&places.root)
+        .arg("--state")
+        .arg(&places.state);
+    command.args(["engine", "run"]);
+    // Standard output is the pipe.
+    command
+        .env(READY_FD, "1")
+        .env_remove("HOIST_HOST")
+        .current_dir("/");
+    command
+}
+
+fn says_ready(reader: OwnedFd) -> bool {
+    let mut said = vec![0; READY.len()];
+    File::from(reader).read_exact(&mut said).is_ok() && said == READY
+}
+
+fn not_started(places: &Places, status: ExitStatus, log: &str) -> Failure {
+    let lines: Vec<&str> = log.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
+    let mut text = format!("cannot start the engine: it ended with {status}");
+    for line in tail {
+        text.push_str("\n  ");
+        text.push_str(line);
+    }
+    Failure::new(text).hint(format!(
+        "the whole log is in {}",
+        places.engine_log().display()
+    ))
+}
+
+/// A client for commands that only look at what exists: nothing exists where there is neither an engine nor a root.
+///
+/// # Errors
+/// As [`engine`].
+pub(crate) async fn existing_engine(context: &Context) -> Result<Option<Client>, Failure> {
+    if let Some(client) = running_engine(context).await? {
+        return Ok(Some(client));
+    }
+    if context.places.ours && !context.places.root.exists() {
+        return Ok(None);
+    }
+    engine(context).await.map(Some)
+}
