@@ -3,5 +3,9 @@
 
 mod common;
 
+#[path = "scenario/docker.rs"]
+mod docker;
+#[path = "scenario/services.rs"]
+mod services;
 #[path = "scenario/shop.rs"]
 mod shop;
