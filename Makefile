@@ -83,8 +83,9 @@ test: tools lint images
 	@grep -E '^ *Summary' $(TARGET)/nextest.log
 
 .PHONY: bench
-bench: tools release images
-	$(SUDO) env HOIST="$(TARGET)/release/hoist" benches/compare.sh
+bench: tools images
+	$(SUDO) benches/reference.sh
+	$(CARGO) bench --locked --bench compare
 
 # ---- the demo ----
 

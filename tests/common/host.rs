@@ -31,24 +31,13 @@ impl TestHost {
 
     /// Like [`TestHost::new`], with tmpfs options that say how much the engine's root can hold.
     pub fn with_room(options: &str) -> TestHost {
-        let dir = tempfile::Builder::new()
-            .prefix("hoist-test-")
-            .tempdir()
-            .expect("a temporary directory can be made")
-            .keep();
-        enter_namespaces();
-        tmpfs(&dir, "mode=755");
+        let dir = enter("mode=755");
         for place in ["root", "state", "projects", "tmp"] {
             fs::create_dir(dir.join(place)).expect("the tmpfs is writable");
         }
         tmpfs(&dir.join("root"), options);
         let warden = warden(&dir);
-        let host = TestHost { dir, warden };
-        let up = Command::new("ip")
-            .args(["link", "set", "lo", "up"])
-            .status();
-        assert!(up.expect("iproute2 is installed").success(), "lo comes up");
-        host
+        TestHost { dir, warden }
     }
 
     /// Imports example images by name; what was not made yet is made.
@@ -198,17 +187,35 @@ fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
+/// Moves the calling thread into new network and mount namespaces, and makes a directory there that only they see.
 #[allow(
     deprecated,
     reason = "its unsafe successor differs only for CLONE_FILES, which is not asked for here"
 )]
-fn enter_namespaces() {
+pub fn enter(options: &str) -> PathBuf {
+    let dir = tempfile::Builder::new()
+        .prefix("hoist-test-")
+        .tempdir()
+        .expect("a temporary directory can be made");
     rustix::thread::unshare(UnshareFlags::NEWNET | UnshareFlags::NEWNS).expect("root may unshare");
     mount_change(
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
     .expect("/ is a mount");
+    let up = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
+    assert!(up.expect("iproute2 is installed").success(), "lo comes up");
+    let dir = dir.keep();
+    tmpfs(&dir, options);
+    dir
+}
+
+/// Removes what [`enter`] made outside.
+pub fn leave(dir: &Path) {
+    let _ = rustix::mount::unmount(dir, rustix::mount::UnmountFlags::DETACH);
+    let _ = fs::remove_dir(dir);
 }
 
 fn tmpfs(at: &Path, options: &str) {

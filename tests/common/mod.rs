@@ -5,6 +5,8 @@
 //! a tmpfs that no other process sees. Dropping the host stops its engine and containers and then counts what is left.
 #![allow(
     dead_code,
+    unused_imports,
+    clippy::print_stderr,
     unreachable_pub,
     reason = "each test binary uses its own part of the harness"
 )]
