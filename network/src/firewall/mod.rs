@@ -1,0 +1,194 @@
+//! The host's packet filter: one nftables table of ours, replaced or changed in atomic batches.
+//!
+//! [`ruleset`] computes the table from networks and published ports (pure); [`nft`] sends it; [`hooks`] lets our
+//! packets pass others' filters by their own hooks; [`watch`] puts things back when others flush them. Tables,
+//! chains and rules that are not ours are never changed beyond those hooks.
+
+mod encode;
+pub mod hooks;
+pub mod nft;
+pub mod ruleset;
+pub mod table;
+pub mod watch;
+
+use std::fmt;
+use std::io;
+
+pub use hooks::{Findings, Obstacle};
+pub use ruleset::{NetworkRules, PublishedPort, Ruleset};
+
+use nft::{Nft, TableState};
+use table::Table;
+
+/// A transport protocol that ports can be published for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP: published by translation only, no socket is claimed for it.
+    Sctp,
+}
+
+impl Protocol {
+    /// The IANA protocol number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        })
+    }
+}
+
+/// Why the packet filter could not be changed or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FirewallError {
+    /// A netlink socket could not be opened.
+    #[error("open a netfilter socket")]
+    Open(#[source] io::Error),
+    /// The kernel refused a batch; nothing of it took effect.
+    #[error("{what}")]
+    Refused {
+        /// The part that was refused: `add chain inet hoist forward`.
+        what: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// One engine's packet filter in the namespace where it was opened.
+///
+/// Keeps what was applied last, so that a change costs only its difference.
+#[derive(Debug)]
+pub struct Firewall {
+    nft: Nft,
+    table: String,
+    applied: Option<Applied>,
+}
+
+#[derive(Debug)]
+struct Applied {
+    table: Table,
+    bridges: Vec<String>,
+    state: Option<TableState>,
+}
+
+/// What [`Firewall::apply`] or [`Firewall::ensure`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was as it should be.
+    Unchanged,
+    /// The difference was applied.
+    Changed,
+    /// The whole table was replaced.
+    Replaced,
+}
+
+impl Firewall {
+    /// Opens the packet filter of the calling thread's namespace; `table` is the name of our table. Nothing is
+    /// changed until [`Firewall::apply`].
+    ///
+    /// # Errors
+    /// [`FirewallError::Open`].
+    pub fn open(table: &str) -> Result<Self, FirewallError> {
+        Ok(Self {
+            nft: Nft::open()?,
+            table: table.to_owned(),
+            applied: None,
+        })
+    }
+
+    /// Makes the kernel's rules what `ruleset` says, in one transaction, and our hooks in others' chains with it.
+    /// Costs only the difference to what this object applied before; the first call replaces whatever an earlier
+    /// engine left. Established connections go on.
+    ///
+    /// # Errors
+    /// The refused part; then nothing was changed.
+    pub fn apply(&mut self, ruleset: &Ruleset) -> Result<Outcome, FirewallError> {
+        let table = ruleset.table(&self.table);
+        let outcome = self.apply_table(&table)?;
+        let bridges = ruleset.bridges();
+        let hooks = hooks::ensure(&mut self.nft, &self.table, &bridges)?;
+        let state = self.nft.state(&table)?;
+        self.applied = Some(Applied {
+            table,
+            bridges,
+            state,
+        });
+        Ok(match (outcome, hooks) {
+            (Outcome::Unchanged, true) => Outcome::Changed,
+            (outcome, _) => outcome,
+        })
+    }
+
+    /// Puts back what others removed: our table after `nft flush ruleset`, our hook rules after a reload of
+    /// Docker's or ufw's rules. Cheap when nothing is missing.
+    ///
+    /// # Errors
+    /// The refused part.
+    pub fn ensure(&mut self) -> Result<Outcome, FirewallError> {
+        let Some(applied) = &mut self.applied else {
+            return Ok(Outcome::Unchanged);
+        };
+        let state = self.nft.state(&applied.table)?;
+        let intact = state.is_some() && state == applied.state;
+        if !intact {
+            self.nft.replace(&applied.table)?;
+            applied.state = self.nft.state(&applied.table)?;
+        }
+        let hooks = hooks::ensure(&mut self.nft, &self.table, &applied.bridges)?;
+        Ok(match (intact, hooks) {
+            (false, _) => Outcome::Replaced,
+            (true, true) => Outcome::Changed,
+            (true, false) => Outcome::Unchanged,
+        })
+    }
+
+    /// Removes our table and our hook rules. Fine when there are none.
+    ///
+    /// # Errors
+    /// The refused part.
+    pub fn remove(&mut self) -> Result<(), FirewallError> {
+        self.applied = None;
+        hooks::ensure(&mut self.nft, &self.table, &[])?;
+        self.nft.delete(table::Family::Inet, &self.table)
+    }
+
+    /// What on this machine stops packets of our networks in spite of our rules; each finding says what to do.
+    ///
+    /// # Errors
+    /// A dump that failed.
+    pub fn findings(&mut self) -> Result<Findings, FirewallError> {
+        hooks::inspect(&mut self.nft, &self.table)
+    }
+
+    fn apply_table(&mut self, table: &Table) -> Result<Outcome, FirewallError> {
+        let Some(applied) = &self.applied else {
+            self.nft.replace(table)?;
+            return Ok(Outcome::Replaced);
+        };
+        if applied.table == *table {
+            return Ok(Outcome::Unchanged);
+        }
+        match self.nft.change(&applied.table, table) {
+            Ok(()) => Ok(Outcome::Changed),
+            // Somebody changed our table under us: start from nothing.
+            Err(_) => {
+                self.nft.replace(table)?;
+                Ok(Outcome::Replaced)
+            }
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! Sends tables to the kernel. A batch takes effect as a whole or not at all.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::FirewallError;
+use super::encode::{self, Attributes};
+use super::table::{Chain, Family, Rule, Set, Table};
+use crate::netlink::{
+    self, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, Netlink,
+};
+
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+const NFNL_MSG_BATCH_END: u16 = 17;
+const NEWTABLE: u16 = 0;
+const GETTABLE: u16 = 1;
+const DELTABLE: u16 = 2;
+const NEWCHAIN: u16 = 3;
+const GETCHAIN: u16 = 4;
+const NEWRULE: u16 = 6;
+const GETRULE: u16 = 7;
+const DELRULE: u16 = 8;
+const NEWSET: u16 = 9;
+const NEWSETELEM: u16 = 12;
+const DELSETELEM: u16 = 14;
+
+/// Elements per message: their list is one attribute, and an attribute is shorter than 64 KiB.
+const ELEMENTS_PER_MESSAGE: usize = 400;
+/// A dump that another transaction interrupted is asked for again this many times.
+const DUMP_ATTEMPTS: usize = 5;
+
+/// A blocking nfnetlink socket of the namespace in which it was opened.
+#[derive(Debug)]
+pub struct Nft {
+    netlink: Netlink,
+}
+
+/// What tells one incarnation of a table from another: its handle and how many objects refer to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableState {
+    handle: u64,
+    objects: u32,
+}
+
+/// A chain as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ListedChain {
+    pub(super) family: u8,
+    pub(super) table: String,
+    pub(super) name: String,
+    /// Hook number, for a base chain.
+    pub(super) hook: Option<u32>,
+    /// Whether its policy is drop.
+    pub(super) drops: bool,
+}
+
+/// A rule as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ListedRule {
+    pub(super) handle: u64,
+    pub(super) expressions: Vec<u8>,
+    pub(super) user_data: Vec<u8>,
+}
+
+/// A rule of ours in a chain that is not.
+#[derive(Debug)]
+pub(super) struct ForeignRule<'a> {
+    pub(super) family: Family,
+    pub(super) table: &'a str,
+    pub(super) chain: &'a str,
+    pub(super) rule: &'a Rule,
+    pub(super) comment: &'a str,
+    /// The rule it goes before; at the end of the chain when absent.
+    pub(super) before: Option<u64>,
+}
+
+impl Nft {
+    /// Opens a socket in the calling thread's namespace.
+    ///
+    /// # Errors
+    /// [`FirewallError::Open`].
+    pub fn open() -> Result<Self, FirewallError> {
+        Netlink::open(netlink_sys::protocols::NETLINK_NETFILTER)
+            .map(|netlink| Self { netlink })
+            .map_err(FirewallError::Open)
+    }
+
+    /// Makes the table exactly `table`, whatever it was before.
+    ///
+    /// # Errors
+    /// The refused part; then nothing was changed.
+    pub fn replace(&mut self, table: &Table) -> Result<(), FirewallError> {
+        let mut batch = Batch::new(&mut self.netlink);
+        // Deleting what does not exist is an error, so it is added first (`destroy` needs Linux 6.3).
+        batch.table(NEWTABLE, table.family, &table.name);
+        batch.table(DELTABLE, table.family, &table.name);
+        batch.table(NEWTABLE, table.family, &table.name);
+        for (id, set) in (1..).zip(&table.sets) {
+            batch.set(table, set, id);
+            batch.elements(table, set, NEWSETELEM, set.elements.iter());
+        }
+        for chain in &table.chains {
+            batch.chain(table, chain);
+        }
+        for chain in &table.chains {
+            batch.rules(table, chain);
+        }
+        self.commit(batch)
+    }
+
+    /// Turns `old`, which must be what the kernel has, into `new`: sets element by element, chains whose rules
+    /// differ rule by rule anew. Tables of a different layout are replaced as a whole.
+    ///
+    /// # Errors
+    /// The refused part; then nothing was changed.
+    pub fn change(&mut self, old: &Table, new: &Table) -> Result<(), FirewallError> {
+        if !same_layout(old, new) {
+            return self.replace(new);
+        }
+        let mut batch = Batch::new(&mut self.netlink);
+        for (before, after) in old.sets.iter().zip(&new.sets) {
+            let gone = before.elements.difference(&after.elements);
+            let added = after.elements.difference(&before.elements);
+            batch.elements(new, after, DELSETELEM, gone);
+            batch.elements(new, after, NEWSETELEM, added);
+        }
+        for (before, after) in old.chains.iter().zip(&new.chains) {
+            if before.rules != after.rules {
+                batch.flush(new, after);
+                batch.rules(new, after);
+            }
+        }
+        self.commit(batch)
+    }
+
+    /// Removes a table. Fine when it does not exist.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn delete(&mut self, family: Family, name: &str) -> Result<(), FirewallError> {
+        let mut batch = Batch::new(&mut self.netlink);
+        batch.table(NEWTABLE, family, name);
+        batch.table(DELTABLE, family, name);
+        self.commit(batch)
+    }
+
+    /// The state of a table; none when it does not exist.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn state(&mut self, table: &Table) -> Result<Option<TableState>, FirewallError> {
+        let what = format!("look up table {} {}", table.family, table.name);
+        let body = Attributes::new().text(1, &table.name);
+        let family = encode::family_number(table.family);
+        let sequence = self.netlink.next_sequence();
+        let request = message(Kind(GETTABLE, 0, family), sequence, body);
+        match self.netlink.get(&request) {
+            Ok(found) => Ok(found.iter().find_map(|(_, payload)| {
+                let attributes = payload.get(4..)?;
+                Some(TableState {
+                    handle: number64(netlink::attribute(attributes, 4)?)?,
+                    objects: number(netlink::attribute(attributes, 3)?)?,
+                })
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(FirewallError::Refused { what, source }),
+        }
+    }
+
+    /// All chains of all tables.
+    pub(super) fn chains(&mut self) -> Result<Vec<ListedChain>, FirewallError> {
+        self.dump(
+            Kind(GETCHAIN, NLM_F_DUMP, 0),
+            Attributes::new(),
+            "list chains",
+            |payload| {
+                let family = *payload.first()?;
+                let attributes = payload.get(4..)?;
+                let hook = netlink::attribute(attributes, 4)
+                    .and_then(|hook| netlink::attribute(hook, 1))
+                    .and_then(number);
+                Some(ListedChain {
+                    family,
+                    table: netlink::text(netlink::attribute(attributes, 1)?),
+                    name: netlink::text(netlink::attribute(attributes, 3)?),
+                    hook,
+                    drops: netlink::attribute(attributes, 5).and_then(number) == Some(0),
+                })
+            },
+        )
+    }
+
+    /// The rules of one chain, in order.
+    pub(super) fn rules(&mut self, chain: &ListedChain) -> Result<Vec<ListedRule>, FirewallError> {
+        let filter = Attributes::new().text(1, &chain.table).text(2, &chain.name);
+        self.dump(
+            Kind(GETRULE, NLM_F_DUMP, chain.family),
+            filter,
+            "list rules",
+            |payload| {
+                let attributes = payload.get(4..)?;
+                let of_chain = netlink::text(netlink::attribute(attributes, 2)?) == chain.name
+                    && netlink::text(netlink::attribute(attributes, 1)?) == chain.table;
+                of_chain.then_some(())?;
+                Some(ListedRule {
+                    handle: number64(netlink::attribute(attributes, 3)?)?,
+                    expressions: netlink::attribute(attributes, 4)
+                        .unwrap_or_default()
+                        .to_vec(),
+                    user_data: netlink::attribute(attributes, 7)
+                        .unwrap_or_default()
+                        .to_vec(),
+                })
+            },
+        )
+    }
+
+    /// Adds rules to others' chains and removes some of ours from them, in one transaction.
+    pub(super) fn change_foreign(
+        &mut self,
+        remove: &[(ListedChain, u64)],
+        add: &[ForeignRule<'_>],
+    ) -> Result<(), FirewallError> {
+        let mut batch = Batch::new(&mut self.netlink);
+        for (chain, handle) in remove {
+            let body = Attributes::new()
+                .text(1, &chain.table)
+                .text(2, &chain.name)
+                .raw(3, &handle.to_be_bytes());
+            let what = format!("delete our rule from chain {} {}", chain.table, chain.name);
+            batch.push(Kind(DELRULE, 0, chain.family), body, what);
+        }
+        for rule in add {
+            let mut body = Attributes::new()
+                .text(1, rule.table)
+                .text(2, rule.chain)
+                .nest(4, encode::expressions(rule.rule))
+                .raw(7, &encode::comment(rule.comment));
+            // With "append" a position means after, without it before.
+            let flags = match rule.before {
+                Some(handle) => {
+                    body = body.raw(6, &handle.to_be_bytes());
+                    NLM_F_CREATE
+                }
+                None => NLM_F_CREATE | NLM_F_APPEND,
+            };
+            let what = format!("add our rule to chain {} {}", rule.table, rule.chain);
+            let family = encode::family_number(rule.family);
+            batch.push(Kind(NEWRULE, flags, family), body, what);
+        }
+        self.commit(batch)
+    }
+
+    fn commit(&mut self, batch: Batch) -> Result<(), FirewallError> {
+        let Batch {
+            bytes,
+            operations,
+            begin,
+            ..
+        } = batch.finish(&mut self.netlink);
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let answers = self
+            .netlink
+            .exchange(&bytes)
+            .map_err(|source| FirewallError::Refused {
+                what: "send a batch to nf_tables".to_owned(),
+                source,
+            })?;
+        let failed = answers
+            .into_iter()
+            .find_map(|answer| Some((answer.sequence, answer.error?)));
+        match failed {
+            None => Ok(()),
+            Some((sequence, source)) => Err(FirewallError::Refused {
+                what: match operations.get(&sequence) {
+                    Some(what) => what.clone(),
+                    None if sequence == begin => "commit a batch to nf_tables".to_owned(),
+                    None => "change nf_tables".to_owned(),
+                },
+                source,
+            }),
+        }
+    }
+
+    fn dump<T>(
+        &mut self,
+        kind: Kind,
+        filter: Attributes,
+        what: &str,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, FirewallError> {
+        let body = filter.into_bytes();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let sequence = self.netlink.next_sequence();
+            let mut request = header(kind, sequence);
+            request.extend(&body);
+            set_length(&mut request);
+            let mut found = Vec::new();
+            let result = self
+                .netlink
+                .dump(&request, |_, payload| found.extend(read(payload)));
+            match result {
+                Ok(()) => return Ok(found),
+                Err(error)
+                    if error.kind() == io::ErrorKind::Interrupted && attempt < DUMP_ATTEMPTS => {}
+                // No such table or chain any more, or a kernel without nf_tables: nothing to list.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(source) => {
+                    return Err(FirewallError::Refused {
+                        what: what.to_owned(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What a message is: its number, its flags besides "request", its family.
+#[derive(Debug, Clone, Copy)]
+struct Kind(u16, u16, u8);
+
+/// A transaction under construction.
+struct Batch {
+    bytes: Vec<u8>,
+    operations: HashMap<u32, String>,
+    begin: u32,
+    next: u32,
+    last: Option<usize>,
+}
+
+impl Batch {
+    fn new(netlink: &mut Netlink) -> Self {
+        let begin = netlink.next_sequence();
+        Self {
+            bytes: boundary(NFNL_MSG_BATCH_BEGIN, begin),
+            operations: HashMap::new(),
+            begin,
+            next: begin,
+            last: None,
+        }
+    }
+
+    fn push(&mut self, kind: Kind, body: Attributes, what: String) {
+        self.next = self.next.wrapping_add(1).max(1);
+        self.last = Some(self.bytes.len());
+        self.bytes.extend(message(kind, self.next, body));
+        self.operations.insert(self.next, what);
+    }
+
+    fn table(&mut self, kind: u16, family: Family, name: &str) {
+        let verb = if kind == NEWTABLE { "add" } else { "delete" };
+        let flags = if kind == NEWTABLE { NLM_F_CREATE } else { 0 };
+        let body = Attributes::new().text(1, name);
+        let what = format!("{verb} table {family} {name}");
+        self.push(Kind(kind, flags, encode::family_number(family)), body, what);
+    }
+
+    fn set(&mut self, table: &Table, set: &Set, id: u32) {
+        let body = encode::set_definition(Attributes::new().text(1, &table.name), set, id);
+        let what = format!("add set {} {} {}", table.family, table.name, set.name);
+        self.push(
+            Kind(NEWSET, NLM_F_CREATE, encode::family_number(table.family)),
+            body,
+            what,
+        );
+    }
+
+    fn elements<'a>(
+        &mut self,
+        table: &Table,
+        set: &Set,
+        kind: u16,
+        elements: impl Iterator<Item = &'a super::table::Element>,
+    ) {
+        let flags = if kind == NEWSETELEM {
+            NLM_F_CREATE | NLM_F_EXCL
+        } else {
+            0
+        };
+        let elements: Vec<_> = elements.collect();
+        for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
+            let list = chunk.iter().fold(Attributes::new(), |list, element| {
+                list.nest(1, encode::element(element))
+            });
+            debug_assert!(list.len() < 60_000, "an attribute is shorter than 64 KiB");
+            let body = Attributes::new()
+                .text(1, &table.name)
+                .text(2, &set.name)
+                .nest(3, list);
+            let what = format!("change elements of set {} {}", table.name, set.name);
+            self.push(
+                Kind(kind, flags, encode::family_number(table.family)),
+                body,
+                what,
+            );
+        }
+    }
+
+    fn chain(&mut self, table: &Table, chain: &Chain) {
+        const ACCEPT: u32 = 1;
+        let mut body = Attributes::new().text(1, &table.name).text(3, &chain.name);
+        if let Some(base) = chain.base {
+            body = body
+                .nest(4, encode::chain_hook(base))
+                .number(5, ACCEPT)
+                .text(7, encode::chain_kind(base.kind));
+        }
+        let what = format!("add chain {} {} {}", table.family, table.name, chain.name);
+        self.push(
+            Kind(NEWCHAIN, NLM_F_CREATE, encode::family_number(table.family)),
+            body,
+            what,
+        );
+    }
+
+    fn flush(&mut self, table: &Table, chain: &Chain) {
+        let body = Attributes::new().text(1, &table.name).text(2, &chain.name);
+        let what = format!("flush chain {} {} {}", table.family, table.name, chain.name);
+        self.push(
+            Kind(DELRULE, 0, encode::family_number(table.family)),
+            body,
+            what,
+        );
+    }
+
+    fn rules(&mut self, table: &Table, chain: &Chain) {
+        for rule in &chain.rules {
+            let mut body = Attributes::new()
+                .text(1, &table.name)
+                .text(2, &chain.name)
+                .nest(4, encode::expressions(rule));
+            if !rule.comment.is_empty() {
+                body = body.raw(7, &encode::comment(rule.comment));
+            }
+            let what = format!(
+                "add rule {} {} {}: {rule}",
+                table.family, table.name, chain.name
+            );
+            let flags = NLM_F_CREATE | NLM_F_APPEND;
+            self.push(
+                Kind(NEWRULE, flags, encode::family_number(table.family)),
+                body,
+                what,
+            );
+        }
+    }
+
+    /// Asks for an acknowledgement of the last operation and closes the batch.
+    fn finish(mut self, netlink: &mut Netlink) -> Self {
+        if let Some(flags) = self
+            .last
+            .and_then(|last| self.bytes.get_mut(last + 6..last + 8))
+        {
+            let asked = flags
+                .iter()
+                .zip(NLM_F_ACK.to_ne_bytes())
+                .map(|(old, new)| old | new)
+                .collect::<Vec<u8>>();
+            flags.copy_from_slice(&asked);
+        }
+        self.next = self.next.wrapping_add(1).max(1);
+        self.bytes.extend(boundary(NFNL_MSG_BATCH_END, self.next));
+        while netlink.next_sequence() < self.next {}
+        self
+    }
+}
+
+fn same_layout(old: &Table, new: &Table) -> bool {
+    let sets = |table: &Table| -> Vec<_> {
+        table
+            .sets
+            .iter()
+            .map(|set| (set.name.clone(), set.key.clone(), set.data.clone()))
+            .collect()
+    };
+    let chains = |table: &Table| -> Vec<_> {
+        table
+            .chains
+            .iter()
+            .map(|chain| (chain.name.clone(), chain.base))
+            .collect()
+    };
+    old.family == new.family
+        && old.name == new.name
+        && sets(old) == sets(new)
+        && chains(old) == chains(new)
+}
+
+/// `struct nlmsghdr` and `struct nfgenmsg`, with the length still to be set.
+fn header(kind: Kind, sequence: u32) -> Vec<u8> {
+    let Kind(message, flags, family) = kind;
+    let message = (NFNL_SUBSYS_NFTABLES << 8) | message;
+    nfnetlink_header(message, NLM_F_REQUEST | flags, sequence, [family, 0, 0, 0])
+}
+
+/// The same for any subsystem: `generic` is `struct nfgenmsg`.
+pub(crate) fn nfnetlink_header(kind: u16, flags: u16, sequence: u32, generic: [u8; 4]) -> Vec<u8> {
+    let mut bytes = vec![0; 4];
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(generic);
+    bytes
+}
+
+pub(crate) fn set_length(message: &mut [u8]) {
+    let length = u32::try_from(message.len()).expect("a message is far shorter than 4 GiB");
+    if let Some(place) = message.get_mut(..4) {
+        place.copy_from_slice(&length.to_ne_bytes());
+    }
+}
+
+fn message(kind: Kind, sequence: u32, body: Attributes) -> Vec<u8> {
+    let mut bytes = header(kind, sequence);
+    bytes.extend(body.into_bytes());
+    set_length(&mut bytes);
+    bytes
+}
+
+fn boundary(kind: u16, sequence: u32) -> Vec<u8> {
+    let [high, low] = NFNL_SUBSYS_NFTABLES.to_be_bytes();
+    let mut bytes = nfnetlink_header(kind, NLM_F_REQUEST, sequence, [0, 0, high, low]);
+    set_length(&mut bytes);
+    bytes
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(value.try_into().ok()?))
+}
+
+fn number64(value: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(value.try_into().ok()?))
+}
