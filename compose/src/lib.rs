@@ -4,5 +4,10 @@
 //! This crate never links the container runtime.
 #![forbid(unsafe_code)]
 
+pub mod desire;
+pub mod execute;
+pub mod graph;
 pub mod load;
 pub mod model;
+pub mod observe;
+pub mod plan;

@@ -1,0 +1,204 @@
+//! Carries a plan out: one engine call per step, as parallel as the plan allows.
+//!
+//! Nothing is decided here. The order is the [`scheduler`]'s, what to do is in the step; this module calls, tells
+//! about progress, and records how every step ended. Whatever happens in the middle (an error, Ctrl-C, the
+//! engine killed), what was done stays done, and planning again gives what is left.
+
+mod error;
+mod gate;
+mod progress;
+pub mod scheduler;
+mod steps;
+
+use std::future::Future;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{broadcast, mpsc, watch};
+
+use hoist_api::Engine;
+
+use crate::plan::{Action, Object, Plan, StepId};
+
+pub use error::{ExecuteError, StepFailure};
+pub use progress::{ProgressEvent, Status};
+
+use gate::Happening;
+use scheduler::{End, Scheduler};
+use steps::Performed;
+
+/// How to carry a plan out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExecuteOptions {
+    /// Calls at a time; as many as the plan allows when absent. Waiting does not count.
+    pub parallel: Option<usize>,
+}
+
+/// How it went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Steps that ended well.
+    pub done: Vec<StepId>,
+    /// Steps that failed, in the order in which they did.
+    pub failed: Vec<StepFailure>,
+    /// Steps that were never run, because something they need failed or the run was cancelled.
+    pub skipped: Vec<StepId>,
+    /// What went wrong without making anything fail.
+    pub warnings: Vec<String>,
+    /// Whether the run was cancelled.
+    pub cancelled: bool,
+}
+
+impl Outcome {
+    /// Whether everything was done.
+    pub fn is_success(&self) -> bool {
+        self.failed.is_empty() && self.skipped.is_empty() && !self.cancelled
+    }
+}
+
+/// Carries out `plan`. When `cancel` ends, no further step is begun; those under way are finished, except waits.
+/// Dropping the future instead leaves calls under way to the engine.
+///
+/// Events go to `progress`; nobody listening is no error.
+pub async fn execute<E, C>(
+    engine: &E,
+    plan: &Plan,
+    options: &ExecuteOptions,
+    progress: &mpsc::UnboundedSender<ProgressEvent>,
+    cancel: C,
+) -> Outcome
+where
+    E: Engine,
+    C: Future<Output = ()>,
+{
+    let (happenings, _) = broadcast::channel(HAPPENINGS);
+    let (stop_waiting, stopped) = watch::channel(false);
+    let run = Run {
+        engine,
+        plan,
+        progress,
+        happenings: &happenings,
+        stopped,
+    };
+    let driving = run.drive(
+        options.parallel.unwrap_or(usize::MAX).max(1),
+        cancel,
+        &stop_waiting,
+    );
+    if !plan
+        .steps
+        .iter()
+        .any(|step| matches!(step.action, Action::Wait(_)))
+    {
+        return driving.await;
+    }
+    tokio::select! {
+        outcome = driving => outcome,
+        never = gate::follow_events(engine, &plan.project, &happenings) => match never {},
+    }
+}
+
+/// Events kept for a gate that is slow to look; one that misses some looks at everything again.
+const HAPPENINGS: usize = 4096;
+
+/// What every step of one run is given.
+#[derive(Debug)]
+struct Run<'a, E> {
+    engine: &'a E,
+    plan: &'a Plan,
+    progress: &'a mpsc::UnboundedSender<ProgressEvent>,
+    happenings: &'a broadcast::Sender<Happening>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl<E: Engine> Run<'_, E> {
+    async fn drive<C>(
+        &self,
+        parallel: usize,
+        cancel: C,
+        stop_waiting: &watch::Sender<bool>,
+    ) -> Outcome
+    where
+        C: Future<Output = ()>,
+    {
+        let mut outcome = Outcome::default();
+        let mut scheduler = Scheduler::new(self.plan);
+        let mut running = FuturesUnordered::new();
+        let mut calls = 0;
+        tokio::pin!(cancel);
+        loop {
+            for step in scheduler.take_ready(parallel - calls) {
+                calls += usize::from(!self.is_wait(step));
+                running.push(async move { (step, self.perform(step).await) });
+            }
+            if scheduler.is_finished() {
+                break;
+            }
+            tokio::select! {
+                Some((step, result)) = running.next() => {
+                    calls -= usize::from(!self.is_wait(step));
+                    let end = self.record(step, result, &mut outcome);
+                    scheduler.finish(step, end);
+                }
+                () = &mut cancel, if !outcome.cancelled => {
+                    outcome.cancelled = true;
+                    scheduler.cancel();
+                    stop_waiting.send_replace(true);
+                }
+            }
+        }
+        let steps = self.plan.steps.iter().map(|step| step.id);
+        outcome
+            .skipped
+            .extend(steps.filter(|step| scheduler.state(*step) == scheduler::State::Skipped));
+        outcome.skipped.sort();
+        outcome.cancelled &= !outcome.skipped.is_empty();
+        outcome
+    }
+
+    fn is_wait(&self, step: StepId) -> bool {
+        matches!(self.plan.step(step).action, Action::Wait(_))
+    }
+
+    fn record(
+        &self,
+        id: StepId,
+        result: Result<Performed, ExecuteError>,
+        outcome: &mut Outcome,
+    ) -> End {
+        let step = self.plan.step(id);
+        match result {
+            Ok(Performed::Done) => outcome.done.push(id),
+            Ok(Performed::Warned(warning)) => {
+                outcome.warnings.push(warning);
+                outcome.done.push(id);
+            }
+            Ok(Performed::Abandoned) => {
+                outcome.skipped.push(id);
+                return End::Failure;
+            }
+            Err(error) => {
+                if !self.is_wait(id) {
+                    self.tell(&step.object, Status::Error, Some(error.to_string()));
+                }
+                outcome.failed.push(StepFailure {
+                    step: id,
+                    object: step.object.clone(),
+                    error,
+                });
+                return End::Failure;
+            }
+        }
+        End::Success
+    }
+
+    fn tell(&self, object: &Object, status: Status, text: Option<String>) {
+        // Nobody listening is no error.
+        let _ = self.progress.send(ProgressEvent {
+            object: object.clone(),
+            status,
+            text,
+        });
+    }
+}
+

@@ -1,0 +1,29 @@
+//! Plans: what to do so that what exists becomes what should exist, as a value.
+//!
+//! Every planner is a pure function of a project (or of labels), a snapshot, and options: no I/O, clock, randomness
+//! or prompt. What it cannot decide alone it returns as [`PlanError::NeedsApproval`]. A finished plan holds
+//! every decision, waiting included; [`check`] says whether it makes sense.
+
+mod builder;
+mod check;
+mod display;
+mod down;
+mod error;
+mod lifecycle;
+mod live;
+mod start;
+mod step;
+mod up;
+
+pub use check::{Finding, check};
+pub use down::{DownOptions, plan_down};
+pub use error::PlanError;
+pub use lifecycle::{
+    KillOptions, RemoveOptions, StartOptions, StopOptions, plan_kill, plan_remove, plan_restart,
+    plan_start, plan_stop,
+};
+pub use live::{Live, LiveService};
+pub use step::{
+    Action, After, Cause, Gate, GateContainer, Kind, Need, Object, Plan, Step, StepId, Until,
+};
+pub use up::{Orphans, Recreate, UpOptions, VolumeChanges, Wait, plan_up};
