@@ -25,8 +25,21 @@ pub mod change;
 pub mod config;
 pub mod digest;
 mod error;
+mod import;
+mod index;
+mod layers;
+mod load;
+mod load_plan;
+mod manifest;
 pub mod reference;
+mod remove;
+mod staging;
+mod state;
 mod store;
+mod stream;
+mod tarball;
+mod unpack;
+mod words;
 
 pub use config::{ContainerDefaults, HealthcheckDefaults, HistoryEntry, ImageConfig};
 pub use digest::{Digest, ImageId};
@@ -36,3 +49,6 @@ pub use store::{
     Image, ImageStore, ImageUse, ImageUsers, ImportOptions, LoadedImage, Platform, Removed,
     StoreOptions,
 };
+
+#[cfg(test)]
+mod testing;

@@ -385,7 +385,7 @@ mod tests {
         #[test]
         fn both_forms_parse_to_the_same_name(
             domain in proptest::option::of("[a-z]{1,5}(-[a-z0-9]{1,3})?\\.[a-z]{2,3}(:[0-9]{1,5})?"),
-            path in "[a-z0-9]{1,6}((\\.|_|__|-{1,3})[a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,6}){0,2}",
+            path in "[a-z0-9]{1,6}((_|__|-{1,3})[a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,6}){0,2}",
             tag in proptest::option::of("[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}"),
             with_digest in any::<bool>(),
         ) {

@@ -1,14 +1,21 @@
 //! The store's face: [`ImageStore`] and the types that its callers see.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::config::ImageConfig;
 use super::digest::{Digest, ImageId};
 use super::error::ImageError;
+use super::index::Layout;
+use super::layers::{LayerLimits, Layers, Pin};
+use super::manifest::{Descriptor, Manifest};
 use super::reference::ImageName;
+use super::remove::decide;
+use super::staging::Staging;
+use super::state::{Record, State};
 
 /// How a store behaves.
 #[derive(Debug, Clone)]
@@ -120,7 +127,25 @@ pub struct ImageStore {
 
 #[derive(Debug)]
 struct Inner {
-    root: PathBuf,
+    options: StoreOptions,
+    layout: Layout,
+    layers: Layers,
+    state: Mutex<State>,
+    /// Held locked for as long as the store is open.
+    _lock: File,
+}
+
+/// An image whose layers are unpacked, on its way into the index.
+#[derive(Debug)]
+pub(crate) struct NewImage {
+    pub(crate) id: ImageId,
+    pub(crate) config: ImageConfig,
+    pub(crate) manifest: Manifest,
+    /// The configuration and the manifest as they are stored.
+    pub(crate) documents: [Vec<u8>; 2],
+    pub(crate) names: Vec<ImageName>,
+    /// Keeps the layers until the index names them.
+    pub(crate) pins: Vec<Arc<Pin>>,
 }
 
 impl Platform {
@@ -148,11 +173,34 @@ impl ImageStore {
     ///
     /// # Errors
     /// The directories cannot be made or read, or another engine has the store open.
-    pub fn open(root: &Path, _options: StoreOptions) -> Result<Self, ImageError> {
+    pub fn open(root: &Path, options: StoreOptions) -> Result<Self, ImageError> {
+        let directory = root.join("images");
+        let lock = lock(&directory)?;
+        let staging = Staging::open(directory.join("tmp"))?;
+        let layout = Layout::open(directory, staging.clone())?;
+        let limits = LayerLimits {
+            reserve_bytes: options.reserve_bytes,
+            max_entries: options.max_entries,
+            max_ratio: options.max_ratio,
+        };
+        let layers = Layers::open(root, staging, limits)?;
+        let stored = layout.read_index()?;
+        let state = recover(&layout, &layers, &stored.entries);
+        // Without an index everything looks unused; it is kept for whoever repairs it.
+        if !stored.is_torn {
+            layers.sweep(&state.layers());
+            let blobs = state.blobs();
+            layout.sweep(&|digest| blobs.contains(digest));
+        }
+        let inner = Inner {
+            options,
+            layout,
+            layers,
+            state: Mutex::new(state),
+            _lock: lock,
+        };
         Ok(Self {
-            inner: Arc::new(Inner {
-                root: root.to_path_buf(),
-            }),
+            inner: Arc::new(inner),
         })
     }
 
@@ -162,20 +210,44 @@ impl ImageStore {
     /// # Errors
     /// [`ImageError::NotFound`], [`ImageError::Ambiguous`], [`ImageError::Reference`].
     pub fn resolve(&self, name: &str) -> Result<Arc<Image>, ImageError> {
-        Err(ImageError::NotFound(name.to_owned()))
+        let state = self.state();
+        let id = state.resolve(name)?;
+        let record = state
+            .images
+            .get(&id)
+            .ok_or_else(|| ImageError::NotFound(name.to_owned()))?;
+        Ok(Arc::new(record.image(&id, &self.inner.layers)))
     }
 
     /// All images, newest first.
     pub fn list(&self) -> Vec<Arc<Image>> {
-        Vec::new()
+        let state = self.state();
+        let mut images: Vec<_> = state
+            .images
+            .iter()
+            .map(|(id, record)| Arc::new(record.image(id, &self.inner.layers)))
+            .collect();
+        let created = |image: &Image| {
+            image
+                .config
+                .created
+                .as_ref()
+                .and_then(|text| text.parse::<jiff::Timestamp>().ok())
+        };
+        images.sort_by_cached_key(|image| std::cmp::Reverse(created(image)));
+        images
     }
 
     /// Gives the image that `source` names the further name `target`; takes it from another image when that has it.
     ///
     /// # Errors
     /// As [`ImageStore::resolve`], or the index cannot be written.
-    pub fn tag(&self, source: &str, _target: &ImageName) -> Result<(), ImageError> {
-        Err(ImageError::NotFound(source.to_owned()))
+    pub fn tag(&self, source: &str, target: &ImageName) -> Result<(), ImageError> {
+        self.change(|state| {
+            let id = state.resolve(source)?;
+            state.set_name(&id, target, &now());
+            Ok(())
+        })
     }
 
     /// Removes a name, and with its last name the image and the layers that no other image has, by Docker's rules: an image that a
@@ -187,22 +259,62 @@ impl ImageStore {
     pub fn remove(
         &self,
         name: &str,
-        _users: &ImageUsers,
-        _force: bool,
+        users: &ImageUsers,
+        force: bool,
     ) -> Result<Vec<Removed>, ImageError> {
-        Err(ImageError::NotFound(name.to_owned()))
+        let mut removed = Vec::new();
+        self.change(|state| {
+            let removal = decide(state, name, users, force)?;
+            if let Some(record) = state.images.get_mut(&removal.id) {
+                record.names.retain(|name| !removal.untag.contains(name));
+            }
+            removed.extend(
+                removal
+                    .untag
+                    .iter()
+                    .map(|name| Removed::Untagged(name.familiar())),
+            );
+            if removal.delete {
+                state.images.remove(&removal.id);
+                removed.push(Removed::Deleted(removal.id.to_string()));
+            }
+            Ok(())
+        })?;
+        removed.extend(self.sweep().0);
+        Ok(removed)
     }
 
     /// Removes the images that nothing uses: those without a name, or with `all` every one. Returns what went and the bytes it gave back.
     ///
     /// # Errors
     /// The index cannot be written.
-    pub fn prune(
-        &self,
-        _users: &ImageUsers,
-        _all: bool,
-    ) -> Result<(Vec<Removed>, u64), ImageError> {
-        Ok((Vec::new(), 0))
+    pub fn prune(&self, users: &ImageUsers, all: bool) -> Result<(Vec<Removed>, u64), ImageError> {
+        let mut removed = Vec::new();
+        self.change(|state| {
+            let is_unused = |id: &ImageId| users.get(id).is_none_or(Vec::is_empty);
+            let doomed = |(id, record): &(&ImageId, &Record)| {
+                is_unused(id) && (all || record.names.is_empty())
+            };
+            let ids: Vec<ImageId> = state
+                .images
+                .iter()
+                .filter(doomed)
+                .map(|(id, _)| id.clone())
+                .collect();
+            for id in ids {
+                let names = state
+                    .images
+                    .remove(&id)
+                    .map(|record| record.names)
+                    .unwrap_or_default();
+                removed.extend(names.iter().map(|name| Removed::Untagged(name.familiar())));
+                removed.push(Removed::Deleted(id.to_string()));
+            }
+            Ok(())
+        })?;
+        let (layers, bytes) = self.sweep();
+        removed.extend(layers);
+        Ok((removed, bytes))
     }
 
     /// Makes an image of one layer from a root file system's tar, plain or compressed with gzip, zstd, xz or bzip2.
@@ -212,12 +324,12 @@ impl ImageStore {
     /// A bad option; a damaged or hostile archive, or one past a limit; a full disk. Nothing of the image is left then.
     pub fn import(
         &self,
-        _archive: &mut (dyn Read + Send),
-        _options: &ImportOptions,
+        archive: &mut (dyn Read + Send),
+        options: &ImportOptions,
     ) -> Result<ImageId, ImageError> {
-        Err(ImageError::InvalidArchive(
-            self.inner.root.display().to_string(),
-        ))
+        let result = super::import::import(self, archive, options);
+        self.sweep_after(&result);
+        result
     }
 
     /// Loads the images of a `docker save` archive or an OCI layout in a tar, plain or compressed. From a list of platforms the store's own
@@ -225,7 +337,181 @@ impl ImageStore {
     ///
     /// # Errors
     /// As [`ImageStore::import`]. No image of the archive is in the store then.
-    pub fn load(&self, _archive: &mut (dyn Read + Send)) -> Result<Vec<LoadedImage>, ImageError> {
-        Err(ImageError::InvalidArchive("no images in it".to_owned()))
+    pub fn load(&self, archive: &mut (dyn Read + Send)) -> Result<Vec<LoadedImage>, ImageError> {
+        let result = super::load::load(self, archive);
+        self.sweep_after(&result);
+        result
+    }
+
+    /// The directory that overlayfs takes for a layer.
+    pub fn layer_directory(&self, diff_id: &Digest) -> PathBuf {
+        self.inner.layers.content(diff_id)
+    }
+
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.inner.options
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.inner.layers
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // Changes are made on a copy, so what is in it is whole even after a panic.
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts images and their names into the index, all or none. Their layers are on disk for good when this returns.
+    pub(crate) fn publish(&self, images: Vec<NewImage>) -> Result<(), ImageError> {
+        self.inner.layers.sync()?;
+        self.change(|state| {
+            let now = now();
+            for image in &images {
+                tracing::debug!(image = %image.id, layers = image.pins.len(), "an image comes in");
+                // With the state locked, so that no sweep takes them before they are named.
+                for document in &image.documents {
+                    self.inner.layout.write(document)?;
+                }
+                state
+                    .images
+                    .entry(image.id.clone())
+                    .or_insert_with(|| image.record(&now));
+                for name in &image.names {
+                    state.set_name(&image.id, name, &now);
+                }
+            }
+            Ok(())
+        })
+        // The pins in `images` go only now.
+    }
+
+    /// Changes the state and the index together: when either fails, neither changes.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<(), ImageError>,
+    ) -> Result<(), ImageError> {
+        let mut state = self.state();
+        let mut changed = state.clone();
+        change(&mut changed)?;
+        self.inner.layout.write_index(changed.entries())?;
+        *state = changed;
+        Ok(())
+    }
+
+    fn sweep_after<T>(&self, result: &Result<T, ImageError>) {
+        if result.is_err() {
+            self.sweep();
+        }
+    }
+
+    /// Removes layers and documents that no image needs. The state stays locked until the unused are set apart, so that nothing is named
+    /// in between; erasing them takes longer and needs no lock.
+    fn sweep(&self) -> (Vec<Removed>, u64) {
+        let swept = {
+            let state = self.state();
+            let blobs = state.blobs();
+            self.inner.layout.sweep(&|digest| blobs.contains(digest));
+            self.inner.layers.sweep(&state.layers())
+        };
+        let bytes = swept.iter().map(|layer| layer.size).sum();
+        let removed = swept
+            .iter()
+            .map(|layer| Removed::Deleted(layer.diff_id.to_string()))
+            .collect();
+        (removed, bytes)
     }
 }
+
+impl NewImage {
+    fn record(&self, now: &str) -> Record {
+        Record {
+            config: Arc::new(self.config.clone()),
+            manifest: self.manifest.clone(),
+            manifest_digest: Digest::of(&self.documents[1]),
+            manifest_size: self.documents[1].len() as u64,
+            names: BTreeSet::new(),
+            last_tagged: now.to_owned(),
+        }
+    }
+}
+
+/// The present, as Docker writes times.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+/// Two engines on one store would remove each other's staging.
+fn lock(directory: &Path) -> Result<File, ImageError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let make = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
+    make.map_err(|error| ImageError::at("create", directory, error))?;
+    let path = directory.join("lock");
+    let file = File::create(&path).map_err(|error| ImageError::at("create", &path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(ImageError::InUse(directory.to_path_buf())),
+        Err(std::fs::TryLockError::Error(error)) => Err(ImageError::at("lock", &path, error)),
+    }
+}
+
+/// Reads the images that the index names. One that is not whole is left out, with a warning.
+fn recover(layout: &Layout, layers: &Layers, entries: &[Descriptor]) -> State {
+    let mut state = State::default();
+    for entry in entries {
+        match read_record(layout, layers, entry) {
+            Ok((id, record)) => state.images.entry(id).or_insert(record).adopt(entry),
+            Err(why) => {
+                tracing::warn!(manifest = %entry.digest, why, "an image is not whole and was dropped from the store")
+            }
+        }
+    }
+    state
+}
+
+fn read_record(
+    layout: &Layout,
+    layers: &Layers,
+    entry: &Descriptor,
+) -> Result<(ImageId, Record), String> {
+    let text = layout
+        .read(&entry.digest)
+        .ok_or("its manifest is missing or damaged")?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|error| format!("its manifest is unreadable: {error}"))?;
+    let config = layout
+        .read(&manifest.config.digest)
+        .ok_or("its configuration is missing or damaged")?;
+    let config: ImageConfig = serde_json::from_slice(&config)
+        .map_err(|error| format!("its configuration is unreadable: {error}"))?;
+    if let Some(missing) = config
+        .rootfs
+        .diff_ids
+        .iter()
+        .find(|diff_id| layers.find(diff_id).is_none())
+    {
+        return Err(format!("its layer {missing} is missing"));
+    }
+    let id = ImageId(manifest.config.digest.clone());
+    let record = Record {
+        config: Arc::new(config),
+        manifest,
+        manifest_digest: entry.digest.clone(),
+        manifest_size: text.len() as u64,
+        names: BTreeSet::new(),
+        last_tagged: String::new(),
+    };
+    Ok((id, record))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,404 @@
+//! Unpacked layers: `<root>/layers/<diff-id hex>/{fs, layer.json}`.
+//!
+//! A layer is unpacked into a staging directory and renamed into place when it is whole, so a directory under its diff-id is always whole as
+//! far as this process is concerned. After a power cut it may not be: layers that no image names are removed when the store is opened, and
+//! an image is named only after [`Layers::sync`].
+//!
+//! A layer in use by a running load is pinned ([`Pin`]), so that a removal beside it does not take it away.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::{Digest, is_full_hex};
+use super::error::{ImageError, is_full};
+use super::staging::{StagedDirectory, Staging};
+use super::stream::{ChunkReader, Digests, StreamLimits, decompressed};
+use super::unpack::{UnpackError, UnpackLimits, Unpacked, remove_tree, unpack};
+
+const RECORD: &str = "layer.json";
+const CONTENT: &str = "fs";
+const EMPTY: &str = "empty";
+
+/// What is remembered of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LayerRecord {
+    /// Bytes of the files' content.
+    pub(crate) size: u64,
+    /// Bytes of the uncompressed archive.
+    pub(crate) archive_size: u64,
+    /// Whether it hides all layers below it.
+    #[serde(default)]
+    pub(crate) is_opaque: bool,
+}
+
+/// The limits of one unpacking, chosen when it begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayerLimits {
+    pub(crate) reserve_bytes: u64,
+    pub(crate) max_entries: u64,
+    pub(crate) max_ratio: u64,
+}
+
+/// The layers beneath one root.
+#[derive(Debug, Clone)]
+pub(crate) struct Layers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    directory: PathBuf,
+    staging: Staging,
+    limits: LayerLimits,
+    claims: Mutex<Claims>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Claims {
+    /// Digests of archives that are being unpacked just now.
+    unpacking: HashSet<Digest>,
+    /// How many running operations need a layer.
+    pins: HashMap<Digest, usize>,
+}
+
+/// A layer that stays while this lives.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    shared: Arc<Shared>,
+    pub(crate) diff_id: Digest,
+    pub(crate) record: LayerRecord,
+}
+
+/// A layer that is no longer one; its files go when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Swept {
+    pub(crate) diff_id: Digest,
+    pub(crate) size: u64,
+    aside: PathBuf,
+}
+
+/// The right to unpack an archive of a known digest; others wait until it is given back.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    shared: Arc<Shared>,
+    archive: Digest,
+}
+
+impl Layers {
+    pub(crate) fn open(
+        root: &Path,
+        staging: Staging,
+        limits: LayerLimits,
+    ) -> Result<Self, ImageError> {
+        let directory = root.join("layers");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|error| ImageError::at("create", &directory, error))?;
+        let empty = directory.join(EMPTY);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .create(&empty)
+            .map_err(|error| ImageError::at("create", &empty, error))?;
+        let shared = Shared {
+            directory,
+            staging,
+            limits,
+            claims: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The directory that overlayfs takes for a layer.
+    pub(crate) fn content(&self, diff_id: &Digest) -> PathBuf {
+        self.shared.path(diff_id).join(CONTENT)
+    }
+
+    /// A directory for images without layers: overlayfs needs one.
+    pub(crate) fn empty(&self) -> PathBuf {
+        self.shared.directory.join(EMPTY)
+    }
+
+    /// A layer's record, when the layer is there.
+    pub(crate) fn find(&self, diff_id: &Digest) -> Option<LayerRecord> {
+        self.shared.read_record(diff_id)
+    }
+
+    /// Pins a layer that is there.
+    pub(crate) fn pin(&self, diff_id: &Digest) -> Option<Pin> {
+        let mut claims = self.shared.claims();
+        let record = self.shared.read_record(diff_id)?;
+        Some(self.shared.pin(&mut claims, diff_id.clone(), record))
+    }
+
+    /// Waits until nobody unpacks the archive `digest` and claims it.
+    pub(crate) fn claim(&self, archive: &Digest) -> Claim {
+        let mut claims = self.shared.claims();
+        while !claims.unpacking.insert(archive.clone()) {
+            claims = self
+                .shared
+                .changed
+                .wait(claims)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Claim {
+            shared: Arc::clone(&self.shared),
+            archive: archive.clone(),
+        }
+    }
+
+    /// Unpacks a layer's archive, compressed or not, in one pass. When the layer is there already, that one is kept.
+    pub(crate) fn add(
+        &self,
+        archive: &mut (dyn Read + Send),
+    ) -> Result<(Pin, Digests), ImageError> {
+        let staged = self.shared.staging.directory("layer")?;
+        let content = staged.path().join(CONTENT);
+        fs::create_dir(&content).map_err(|error| ImageError::at("create", &content, error))?;
+        let root = File::open(&content).map_err(|error| ImageError::at("open", &content, error))?;
+        rustix::fs::fchmod(&root, rustix::fs::Mode::from_raw_mode(0o755))
+            .map_err(|errno| ImageError::at("chmod", &content, errno))?;
+        let budget = self.budget()?;
+        // Headers and padding are not written, and a little slack costs nothing.
+        let limits = StreamLimits {
+            bytes: budget.bytes.saturating_mul(2),
+            ratio: self.shared.limits.max_ratio,
+        };
+        let use_it = |chunks: &mut ChunkReader| {
+            unpack(chunks, root.as_fd(), budget).map_err(LayerError::Unpack)
+        };
+        let (unpacked, digests) =
+            decompressed(archive, limits, use_it).map_err(|error| self.explain(error))?;
+        let record = self.record(staged.path(), &unpacked, &digests)?;
+        let mut claims = self.shared.claims();
+        if self.shared.read_record(&digests.plain).is_none() {
+            self.put(&staged, &digests.plain)?;
+        }
+        let pin = self.shared.pin(&mut claims, digests.plain.clone(), record);
+        Ok((pin, digests))
+    }
+
+    /// Renames a staged layer into its place. Called with the claims held, when no good layer is there.
+    fn put(&self, staged: &StagedDirectory, diff_id: &Digest) -> Result<(), ImageError> {
+        let target = self.shared.path(diff_id);
+        let failed = |error: io::Error| ImageError::at("rename a layer to", &target, error);
+        match fs::rename(staged.path(), &target) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                // Torn by a power cut: without its record it is worth nothing.
+                tracing::warn!(path = %target.display(), "a layer without a readable record is replaced");
+                fs::rename(&target, self.shared.staging.name("torn"))
+                    .and_then(|()| fs::rename(staged.path(), &target))
+                    .map_err(failed)?;
+            }
+            result => result.map_err(failed)?,
+        }
+        staged.keep();
+        Ok(())
+    }
+
+    /// Makes everything that was unpacked so far outlast a power cut, with one call for all of it.
+    pub(crate) fn sync(&self) -> Result<(), ImageError> {
+        let failed = |error: io::Error| ImageError::at("sync", &self.shared.directory, error);
+        let directory = File::open(&self.shared.directory).map_err(failed)?;
+        rustix::fs::syncfs(&directory).map_err(|errno| failed(errno.into()))
+    }
+
+    /// Sets the layers apart that neither `used` nor a running operation needs. A layer that cannot be moved is left for the next time.
+    pub(crate) fn sweep(&self, used: &HashSet<Digest>) -> Vec<Swept> {
+        self.present()
+            .into_iter()
+            .filter(|diff_id| !used.contains(diff_id))
+            .filter_map(|diff_id| self.set_apart(diff_id))
+            .collect()
+    }
+
+    fn set_apart(&self, diff_id: Digest) -> Option<Swept> {
+        let claims = self.shared.claims();
+        if claims.pins.contains_key(&diff_id) {
+            return None;
+        }
+        let size = self
+            .shared
+            .read_record(&diff_id)
+            .map_or(0, |record| record.size);
+        let aside = self.shared.staging.name("removed");
+        fs::rename(self.shared.path(&diff_id), &aside).ok()?;
+        Some(Swept {
+            diff_id,
+            size,
+            aside,
+        })
+    }
+
+    fn present(&self) -> Vec<Digest> {
+        let entries = fs::read_dir(&self.shared.directory)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let names = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| is_full_hex(name));
+        names
+            .filter_map(|name| format!("sha256:{name}").parse().ok())
+            .collect()
+    }
+
+    /// The free space that unpacking may use now.
+    fn budget(&self) -> Result<UnpackLimits, ImageError> {
+        let limits = self.shared.limits;
+        let disk = rustix::fs::statvfs(&self.shared.directory).map_err(|errno| {
+            ImageError::at("look at the disk of", &self.shared.directory, errno)
+        })?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let bytes = free.saturating_sub(limits.reserve_bytes);
+        if bytes == 0 {
+            return Err(ImageError::NoSpace {
+                object: "a layer".to_owned(),
+                directory: self.shared.directory.clone(),
+            });
+        }
+        Ok(UnpackLimits {
+            bytes,
+            entries: limits.max_entries,
+        })
+    }
+
+    fn record(
+        &self,
+        staged: &Path,
+        unpacked: &Unpacked,
+        digests: &Digests,
+    ) -> Result<LayerRecord, ImageError> {
+        let record = LayerRecord {
+            size: unpacked.bytes,
+            archive_size: digests.plain_size,
+            is_opaque: unpacked.is_opaque,
+        };
+        let path = staged.join(RECORD);
+        let text =
+            serde_json::to_vec(&record).map_err(|error| ImageError::at("write", &path, error))?;
+        fs::write(&path, text).map_err(|error| ImageError::at("write", &path, error))?;
+        Ok(record)
+    }
+
+    fn explain(&self, error: LayerError) -> ImageError {
+        let directory = self.shared.directory.clone();
+        match error {
+            LayerError::Stream(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                ImageError::Limit(error.to_string())
+            }
+            LayerError::Stream(error) => ImageError::InvalidArchive(error.to_string()),
+            LayerError::Unpack(UnpackError::Full(object)) => {
+                ImageError::NoSpace { object, directory }
+            }
+            LayerError::Unpack(UnpackError::Limit(what)) => ImageError::Limit(what),
+            LayerError::Unpack(UnpackError::Archive(error)) => from_tar(error),
+            LayerError::Unpack(UnpackError::System { source, object, .. }) if is_full(&source) => {
+                ImageError::NoSpace { object, directory }
+            }
+            LayerError::Unpack(UnpackError::System {
+                call,
+                object,
+                source,
+            }) => ImageError::Io {
+                action: call,
+                object,
+                source,
+            },
+            LayerError::Unpack(refused @ UnpackError::Refused { .. }) => {
+                ImageError::InvalidArchive(refused.to_string())
+            }
+        }
+    }
+}
+
+/// Words a tar error. What the stream itself refused comes through the reader as an I/O error.
+pub(crate) fn from_tar(error: super::tarball::TarError) -> ImageError {
+    match error {
+        super::tarball::TarError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            ImageError::Limit(error.to_string())
+        }
+        other => ImageError::InvalidArchive(other.to_string()),
+    }
+}
+
+enum LayerError {
+    Stream(io::Error),
+    Unpack(UnpackError),
+}
+
+impl From<io::Error> for LayerError {
+    fn from(error: io::Error) -> Self {
+        Self::Stream(error)
+    }
+}
+
+impl Shared {
+    fn path(&self, diff_id: &Digest) -> PathBuf {
+        self.directory.join(diff_id.hex())
+    }
+
+    fn read_record(&self, diff_id: &Digest) -> Option<LayerRecord> {
+        let file = File::open(self.path(diff_id).join(RECORD)).ok()?;
+        serde_json::from_reader(BufReader::new(file)).ok()
+    }
+
+    fn pin(self: &Arc<Self>, claims: &mut Claims, diff_id: Digest, record: LayerRecord) -> Pin {
+        *claims.pins.entry(diff_id.clone()).or_default() += 1;
+        Pin {
+            shared: Arc::clone(self),
+            diff_id,
+            record,
+        }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        // The counters are right after every single change, so a panic elsewhere does not matter.
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Swept {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.aside) {
+            tracing::warn!(path = %self.aside.display(), %error, "a removed layer's files are left until the engine starts again");
+        }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut claims = self.shared.claims();
+        if let Some(count) = claims.pins.get_mut(&self.diff_id) {
+            *count -= 1;
+            if *count == 0 {
+                claims.pins.remove(&self.diff_id);
+            }
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.shared.claims().unpacking.remove(&self.archive);
+        self.shared.changed.notify_all();
+    }
+}

@@ -1,0 +1,267 @@
+//! What the store knows while it is open: images by id, and who has which name. Values only; the store keeps it and the index on disk equal.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::config::ImageConfig;
+use super::digest::{Digest, ImageId, is_full_hex, is_lower_hex};
+use super::error::ImageError;
+use super::layers::Layers;
+use super::manifest::{
+    Annotations, Descriptor, MANIFEST_TYPE, Manifest, NAME_ANNOTATION, REF_ANNOTATION,
+};
+use super::reference::ImageName;
+use super::store::Image;
+
+/// When the image got its newest name.
+const TAGGED_ANNOTATION: &str = "dev.hoist.last-tagged";
+
+/// An image and what the index says of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) config: Arc<ImageConfig>,
+    pub(crate) manifest: Manifest,
+    pub(crate) manifest_digest: Digest,
+    pub(crate) manifest_size: u64,
+    pub(crate) names: BTreeSet<ImageName>,
+    pub(crate) last_tagged: String,
+}
+
+/// All images.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) images: BTreeMap<ImageId, Record>,
+}
+
+impl State {
+    /// Finds an image as people name it.
+    pub(crate) fn resolve(&self, text: &str) -> Result<ImageId, ImageError> {
+        let id = text.strip_prefix("sha256:").unwrap_or(text);
+        if is_full_hex(id) {
+            let found = self.images.keys().find(|known| known.0.hex() == id);
+            return found
+                .cloned()
+                .ok_or_else(|| ImageError::NotFound(text.to_owned()));
+        }
+        let name: Result<ImageName, _> = text.parse();
+        if let Ok(name) = &name
+            && let Some(id) = self.owner(name)
+        {
+            return Ok(id.clone());
+        }
+        if let Some(found) = self.by_prefix(id)? {
+            return Ok(found);
+        }
+        match name {
+            Ok(name) => Err(ImageError::NotFound(name.familiar())),
+            Err(source) => Err(ImageError::Reference {
+                name: text.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// The image that has a name. A digest counts more than a tag beside it; it may also be that of a tagged image's own manifest.
+    pub(crate) fn owner(&self, name: &ImageName) -> Option<&ImageId> {
+        let is_it = |record: &Record| match name.digest() {
+            None => record.names.contains(name),
+            Some(digest) => record.names.iter().any(|known| {
+                known.same_repository(name)
+                    && (known.digest() == Some(digest) || record.manifest_digest == *digest)
+            }),
+        };
+        self.images
+            .iter()
+            .find(|(_, record)| is_it(record))
+            .map(|(id, _)| id)
+    }
+
+    /// Whether `text` names an image by its id (whole or begun) and not by a name.
+    pub(crate) fn is_id(&self, text: &str, id: &ImageId) -> bool {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let by_name = text
+            .parse::<ImageName>()
+            .ok()
+            .and_then(|name| self.owner(&name).cloned());
+        by_name.is_none() && id.0.hex().starts_with(digits)
+    }
+
+    /// Gives an image a name, which whoever had it before loses.
+    pub(crate) fn set_name(&mut self, id: &ImageId, name: &ImageName, now: &str) {
+        for record in self.images.values_mut() {
+            record.names.remove(name);
+        }
+        if let Some(record) = self.images.get_mut(id) {
+            record.names.insert(name.clone());
+            now.clone_into(&mut record.last_tagged);
+        }
+    }
+
+    /// The layers that images need.
+    pub(crate) fn layers(&self) -> HashSet<Digest> {
+        self.images
+            .values()
+            .flat_map(|record| record.config.rootfs.diff_ids.iter().cloned())
+            .collect()
+    }
+
+    /// The documents that images need.
+    pub(crate) fn blobs(&self) -> HashSet<Digest> {
+        self.images
+            .iter()
+            .flat_map(|(id, record)| [id.0.clone(), record.manifest_digest.clone()])
+            .collect()
+    }
+
+    /// Which layer an archive of this digest makes, for archives that were read before.
+    pub(crate) fn known_archives(&self) -> HashMap<Digest, Digest> {
+        let pairs = |record: &Record| {
+            let archives: Vec<Digest> = record
+                .manifest
+                .layers
+                .iter()
+                .map(|layer| layer.digest.clone())
+                .collect();
+            archives
+                .into_iter()
+                .zip(record.config.rootfs.diff_ids.clone())
+                .collect::<Vec<_>>()
+        };
+        self.images.values().flat_map(pairs).collect()
+    }
+
+    /// The index's entries: one for each name, one for an image without.
+    pub(crate) fn entries(&self) -> Vec<Descriptor> {
+        self.images.values().flat_map(Record::entries).collect()
+    }
+
+    fn by_prefix(&self, prefix: &str) -> Result<Option<ImageId>, ImageError> {
+        if prefix.is_empty() || !is_lower_hex(prefix) {
+            return Ok(None);
+        }
+        let mut found = self
+            .images
+            .keys()
+            .filter(|id| id.0.hex().starts_with(prefix));
+        match (found.next(), found.next()) {
+            (Some(_), Some(_)) => Err(ImageError::Ambiguous(prefix.to_owned())),
+            (first, _) => Ok(first.cloned()),
+        }
+    }
+}
+
+impl Record {
+    /// Takes over what an index entry says beyond the manifest.
+    pub(crate) fn adopt(&mut self, entry: &Descriptor) {
+        if let Some(name) = entry
+            .annotation(NAME_ANNOTATION)
+            .and_then(|name| name.parse().ok())
+        {
+            self.names.insert(name);
+        }
+        if let Some(time) = entry.annotation(TAGGED_ANNOTATION) {
+            time.clone_into(&mut self.last_tagged);
+        }
+    }
+
+    /// The image as callers see it.
+    pub(crate) fn image(&self, id: &ImageId, layers: &Layers) -> Image {
+        let records: Vec<_> = self
+            .config
+            .rootfs
+            .diff_ids
+            .iter()
+            .map(|diff_id| (diff_id, layers.find(diff_id)))
+            .collect();
+        let sizes: Vec<u64> = records
+            .iter()
+            .map(|(_, record)| record.as_ref().map_or(0, |record| record.size))
+            .collect();
+        // An opaque root hides what is below it, which overlayfs itself does not look for.
+        let first = records
+            .iter()
+            .rposition(|(_, record)| record.as_ref().is_some_and(|record| record.is_opaque))
+            .unwrap_or(0);
+        let visible: Vec<&Digest> = records[first..]
+            .iter()
+            .map(|(diff_id, _)| *diff_id)
+            .collect();
+        let familiar = |is_digest: bool| {
+            self.names
+                .iter()
+                .filter(move |name| name.digest().is_some() == is_digest)
+                .map(ImageName::familiar)
+                .collect()
+        };
+        let mut directories: Vec<_> = stack(&visible)
+            .into_iter()
+            .map(|diff_id| layers.content(diff_id))
+            .collect();
+        if directories.is_empty() {
+            directories.push(layers.empty());
+        }
+        Image {
+            id: id.clone(),
+            config: (*self.config).clone(),
+            repo_tags: familiar(false),
+            repo_digests: familiar(true),
+            size: sizes.iter().sum(),
+            layer_sizes: sizes,
+            layers: directories,
+            manifest: self.manifest_digest.clone(),
+            last_tagged: self.last_tagged.clone(),
+        }
+    }
+
+    fn entries(&self) -> Vec<Descriptor> {
+        let entry = |name: Option<&ImageName>| {
+            let mut annotations =
+                Annotations::from([(TAGGED_ANNOTATION.to_owned(), self.last_tagged.clone())]);
+            if let Some(name) = name {
+                annotations.insert(NAME_ANNOTATION.to_owned(), name.to_string());
+                annotations.extend(
+                    name.tag()
+                        .map(|tag| (REF_ANNOTATION.to_owned(), tag.to_owned())),
+                );
+            }
+            let mut entry = Descriptor::new(
+                MANIFEST_TYPE,
+                self.manifest_digest.clone(),
+                self.manifest_size,
+            );
+            entry.annotations = Some(annotations);
+            entry
+        };
+        if self.names.is_empty() {
+            vec![entry(None)]
+        } else {
+            self.names.iter().map(|name| entry(Some(name))).collect()
+        }
+    }
+}
+
+/// Lowest first, each layer once: overlayfs refuses a directory twice. The highest occurrence stays, because it hides what the lower ones
+/// would show.
+fn stack<'a>(diff_ids: &[&'a Digest]) -> Vec<&'a Digest> {
+    let mut seen = HashSet::new();
+    let mut stack: Vec<&Digest> = diff_ids
+        .iter()
+        .rev()
+        .copied()
+        .filter(|diff_id| seen.insert(*diff_id))
+        .collect();
+    stack.reverse();
+    stack
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_occurs_twice_is_stacked_once_at_its_highest_place() {
+        let [a, b, c] = [b"a", b"b", b"c"].map(|text| Digest::of(text));
+        assert_eq!(stack(&[&a, &b, &a, &c]), [&b, &a, &c]);
+        assert_eq!(stack(&[]), Vec::<&Digest>::new());
+    }
+}

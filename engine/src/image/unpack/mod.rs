@@ -1,0 +1,329 @@
+//! Unpacks a layer's tar into a directory, in overlayfs's terms.
+//!
+//! The archive may be hostile. What holds against it:
+//! - names are cleaned and resolved beneath the layer's root by descriptors ([`name`], [`tree`]), so nothing is written, linked, changed or
+//!   removed outside of it, whatever links the archive has made before;
+//! - an existing name is never opened for writing: it is removed and made anew, so no write goes through a link or a device;
+//! - a [`Budget`] bounds bytes and entries, before they are written;
+//! - extended attributes that overlayfs itself reads can only come from whiteouts.
+//!
+//! Whiteouts (`.wh.x`) become character devices 0/0 and `.wh..wh..opq` the opaque mark, whatever the order in which an archive has them and
+//! the entry that they are about: they only hide lower layers, never what the same layer has (OCI image specification, layer.md).
+
+mod entry;
+mod name;
+mod tree;
+
+use std::io::{self, BufRead};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use super::tarball::{Entry, EntryKind, TarError, TarReader, Timestamp};
+use entry::Maker;
+use name::LayerPath;
+pub(crate) use tree::remove_tree;
+use tree::{Existing, Tree};
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
+/// Names that aufs kept for itself; old archives have them.
+const AUFS_PRIVATE: &[u8] = b".wh..wh.";
+
+/// What an unpacking may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnpackLimits {
+    /// Bytes on the disk.
+    pub(crate) bytes: u64,
+    /// Files, directories and links.
+    pub(crate) entries: u64,
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unpacked {
+    /// Bytes of file content.
+    pub(crate) bytes: u64,
+    /// Whether the layer hides all layers below it.
+    pub(crate) is_opaque: bool,
+}
+
+/// Why a layer could not be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnpackError {
+    /// The archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] TarError),
+    /// An entry that no honest archive has, or that cannot be represented.
+    #[error("{entry}: {why}")]
+    Refused {
+        /// The entry's name.
+        entry: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The archive passes a limit.
+    #[error("{0}")]
+    Limit(String),
+    /// The disk is full.
+    #[error("no space left while writing {0}")]
+    Full(String),
+    /// A system call failed.
+    #[error("{call} {object}")]
+    System {
+        /// What was being done.
+        call: &'static str,
+        /// The entry's name.
+        object: String,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What is left of the limits.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limits: UnpackLimits,
+    bytes: u64,
+    entries: u64,
+}
+
+/// An entry costs about this much even when it is empty.
+const ENTRY_COST: u64 = 512;
+
+/// Unpacks a layer into the directory `root`, which must be empty. Reads `source` to its end.
+pub(crate) fn unpack<R: BufRead>(
+    source: R,
+    root: BorrowedFd<'_>,
+    limits: UnpackLimits,
+) -> Result<Unpacked, UnpackError> {
+    let tree = Tree::new(root).map_err(|source| UnpackError::System {
+        call: "open",
+        object: "the layer's root".to_owned(),
+        source,
+    })?;
+    let mut unpacker = Unpacker {
+        reader: TarReader::new(source),
+        tree,
+        budget: Budget {
+            limits,
+            bytes: 0,
+            entries: 0,
+        },
+        directory_times: Vec::new(),
+        is_opaque: false,
+        file_bytes: 0,
+    };
+    while let Some(entry) = unpacker.reader.next_entry()? {
+        unpacker.budget.entry()?;
+        unpacker.take(&entry)?;
+    }
+    unpacker.reader.drain()?;
+    unpacker.restore_directory_times()?;
+    Ok(Unpacked {
+        bytes: unpacker.file_bytes,
+        is_opaque: unpacker.is_opaque,
+    })
+}
+
+#[derive(Debug)]
+struct Unpacker<R> {
+    reader: TarReader<R>,
+    tree: Tree,
+    budget: Budget,
+    /// A directory's time changes with every entry made in it, so it is set last.
+    directory_times: Vec<(LayerPath, Timestamp)>,
+    is_opaque: bool,
+    file_bytes: u64,
+}
+
+impl<R: BufRead> Unpacker<R> {
+    fn take(&mut self, entry: &Entry) -> Result<(), UnpackError> {
+        let refuse = |why: &str| UnpackError::Refused {
+            entry: String::from_utf8_lossy(&entry.path).into_owned(),
+            why: why.to_owned(),
+        };
+        let path = LayerPath::clean(&entry.path).map_err(refuse)?;
+        check_xattrs(entry).map_err(|why| refuse(&why))?;
+        let Some((parent, name)) = path.split() else {
+            return self.take_root(entry);
+        };
+        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+            return self.take_whiteout(&parent, name, hidden);
+        }
+        let parent = self.tree.directory(&parent, &mut self.budget)?;
+        let mut maker = Maker {
+            parent: &parent,
+            name,
+            path: &path,
+            entry,
+        };
+        match entry.kind {
+            EntryKind::Directory => {
+                let made = maker.directory(&mut self.tree)?;
+                self.tree.remember(path.clone(), made.into());
+                self.directory_times.push((path, entry.mtime));
+            }
+            EntryKind::File => {
+                self.file_bytes += maker.file(&mut self.tree, &mut self.reader, &mut self.budget)?
+            }
+            EntryKind::HardLink => {
+                let target = LayerPath::clean(&entry.link)
+                    .map_err(|_| refuse("it is a hard link that leads out of the layer"))?;
+                maker.hard_link(&mut self.tree, &target)?;
+            }
+            EntryKind::Symlink => maker.symlink(&mut self.tree)?,
+            EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo => {
+                maker.node(&mut self.tree)?
+            }
+        }
+        Ok(())
+    }
+
+    /// `./` sets the root's own mode and owner; anything else cannot take the root's place.
+    fn take_root(&mut self, entry: &Entry) -> Result<(), UnpackError> {
+        let path = LayerPath::default();
+        if entry.kind != EntryKind::Directory {
+            let why = "it would replace the root directory".to_owned();
+            return Err(UnpackError::Refused {
+                entry: String::from_utf8_lossy(&entry.path).into_owned(),
+                why,
+            });
+        }
+        let parent = self.tree.directory(&path, &mut self.budget)?;
+        Maker {
+            parent: &parent,
+            name: b".",
+            path: &path,
+            entry,
+        }
+        .directory(&mut self.tree)?;
+        self.directory_times.push((path, entry.mtime));
+        Ok(())
+    }
+
+    fn take_whiteout(
+        &mut self,
+        parent: &LayerPath,
+        name: &[u8],
+        hidden: &[u8],
+    ) -> Result<(), UnpackError> {
+        let refuse = |why: &str| UnpackError::Refused {
+            entry: format!("{parent}/{}", String::from_utf8_lossy(name)),
+            why: why.to_owned(),
+        };
+        if name == OPAQUE_WHITEOUT {
+            let is_root = parent.as_bytes().is_empty();
+            let directory = self.tree.directory(parent, &mut self.budget)?;
+            let directory = tree::open_directory(directory.as_fd(), b".")
+                .map_err(|errno| UnpackError::system("open", name, errno))?;
+            self.is_opaque |= is_root;
+            return tree::mark_opaque(directory.as_fd())
+                .map_err(|errno| UnpackError::system("mark opaque", parent.as_bytes(), errno));
+        }
+        if name.starts_with(AUFS_PRIVATE) {
+            return Ok(());
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(refuse("it is a whiteout of a directory above it"));
+        }
+        let directory = self.tree.directory(parent, &mut self.budget)?;
+        let stat_failed = |errno| UnpackError::system("stat", hidden, errno);
+        match tree::existing(directory.as_fd(), hidden).map_err(stat_failed)? {
+            Existing::Nothing => entry::make_whiteout(directory.as_fd(), hidden),
+            // The layer has its own directory there: only what lower layers have in it goes.
+            Existing::Directory => tree::open_directory(directory.as_fd(), hidden)
+                .and_then(|directory| tree::mark_opaque(directory.as_fd()))
+                .map_err(|errno| UnpackError::system("mark opaque", hidden, errno)),
+            Existing::Whiteout | Existing::Other => Ok(()),
+        }
+    }
+
+    fn restore_directory_times(&mut self) -> Result<(), UnpackError> {
+        for (path, time) in &self.directory_times {
+            // A later entry may have replaced the directory, or the link that led to it.
+            if let Ok(directory) = self.tree.existing_directory(path) {
+                entry::set_time(directory.as_fd(), b".", *time).map_err(|errno| {
+                    UnpackError::system("set the time of", path.as_bytes(), errno)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// overlayfs's own attributes would make an entry something else than what the archive shows.
+fn check_xattrs(entry: &Entry) -> Result<(), String> {
+    let is_overlays =
+        |name: &[u8]| name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    match entry.xattrs.iter().find(|(name, _)| is_overlays(name)) {
+        Some((name, _)) => Err(format!(
+            "it sets {}, which only overlayfs may",
+            String::from_utf8_lossy(name)
+        )),
+        None => Ok(()),
+    }
+}
+
+impl Budget {
+    /// Charges one entry.
+    pub(super) fn entry(&mut self) -> Result<(), UnpackError> {
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            return Err(UnpackError::Limit(format!(
+                "it has more than {} entries",
+                self.limits.entries
+            )));
+        }
+        self.bytes(ENTRY_COST)
+    }
+
+    /// Charges bytes that are about to be written.
+    pub(super) fn bytes(&mut self, count: u64) -> Result<(), UnpackError> {
+        self.bytes = self.bytes.saturating_add(count);
+        if self.bytes > self.limits.bytes {
+            return Err(UnpackError::Limit(format!(
+                "it needs more than the {} that may be used on the disk",
+                human(self.limits.bytes)
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Bytes for people: `1.5GB`, as Docker prints sizes.
+pub(crate) fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if value < 1000.0 {
+            let text = format!("{value:.1}");
+            return format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text));
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.0}PB")
+}
+
+impl UnpackError {
+    fn system(call: &'static str, object: &[u8], errno: Errno) -> Self {
+        let object = String::from_utf8_lossy(object).into_owned();
+        match errno {
+            Errno::NOSPC | Errno::DQUOT => Self::Full(object),
+            Errno::NAMETOOLONG => Self::Refused {
+                entry: object,
+                why: "its name is too long".to_owned(),
+            },
+            _ => Self::System {
+                call,
+                object,
+                source: errno.into(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! A directory tree that is worked on only through descriptors beneath its root.
+//!
+//! Parents are resolved by the kernel with `openat2(2)` and `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`: links in the tree are followed as a
+//! process that has the tree as its root would follow them, so neither an absolute link nor any number of `..` leads out. The last
+//! component is never followed. Recently used parents are kept open, since archives name the files of a directory one after the other.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::name::LayerPath;
+use super::{Budget, UnpackError};
+
+/// overlayfs reads this on a directory of an upper layer as "nothing of the layers below".
+const OPAQUE: &str = "trusted.overlay.opaque";
+/// Open parents that are kept; a guess that costs little.
+const CACHE_SIZE: usize = 128;
+/// Directories within directories that are removed; deeper ones cannot have been made by one name of 4095 bytes.
+const DEPTH_LIMIT: usize = 4096;
+
+/// The tree.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: Rc<OwnedFd>,
+    cache: HashMap<LayerPath, Rc<OwnedFd>>,
+}
+
+/// What lies at a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    Nothing,
+    Directory,
+    /// A whiteout in overlayfs's form: a character device 0/0.
+    Whiteout,
+    Other,
+}
+
+impl Tree {
+    pub(super) fn new(root: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Self {
+            root: Rc::new(root.try_clone_to_owned()?),
+            cache: HashMap::new(),
+        })
+    }
+
+    /// The directory at `path`, with the directories up to it made where they are missing.
+    pub(super) fn directory(
+        &mut self,
+        path: &LayerPath,
+        budget: &mut Budget,
+    ) -> Result<Rc<OwnedFd>, UnpackError> {
+        if path.as_bytes().is_empty() {
+            return Ok(Rc::clone(&self.root));
+        }
+        if let Some(known) = self.cache.get(path) {
+            return Ok(Rc::clone(known));
+        }
+        let found = match self.open(path) {
+            Ok(found) => found,
+            Err(Errno::NOENT | Errno::NOTDIR) => self.make(path, budget)?,
+            Err(errno) => return Err(cannot_enter(path, errno)),
+        };
+        let found = Rc::new(found);
+        self.remember(path.clone(), Rc::clone(&found));
+        Ok(found)
+    }
+
+    /// The directory at `path` when it is there.
+    pub(super) fn existing_directory(&self, path: &LayerPath) -> Result<OwnedFd, Errno> {
+        if path.as_bytes().is_empty() {
+            return rustix::fs::openat(
+                &self.root,
+                c".",
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            );
+        }
+        self.open(path)
+    }
+
+    /// Keeps an open directory for the entries that will lie in it.
+    pub(super) fn remember(&mut self, path: LayerPath, directory: Rc<OwnedFd>) {
+        if self.cache.len() >= CACHE_SIZE {
+            self.cache.clear();
+        }
+        self.cache.insert(path, directory);
+    }
+
+    /// Removes whatever lies at `name` so that something else can be made there.
+    pub(super) fn clear(&mut self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), UnpackError> {
+        // A directory or a link to one may be behind a remembered path.
+        self.cache.clear();
+        remove(parent, name, 0).map_err(|errno| UnpackError::system("remove", name, errno))
+    }
+
+    fn open(&self, path: &LayerPath) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match rustix::fs::openat2(&self.root, path.as_bytes(), flags, Mode::empty(), resolve) {
+                // A rename elsewhere on the machine while ".." was walked; the man page says to try again.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Makes `path` and what is missing above it. The recursion is bounded by the path's length.
+    fn make(&mut self, path: &LayerPath, budget: &mut Budget) -> Result<OwnedFd, UnpackError> {
+        let Some((above, name)) = path.split() else {
+            return Err(cannot_enter(path, Errno::NOENT));
+        };
+        let parent = self.directory(&above, budget)?;
+        budget.entry()?;
+        let hides_lower = existing(parent.as_fd(), name)
+            .map_err(|errno| cannot_enter(path, errno))?
+            == Existing::Whiteout;
+        if hides_lower {
+            self.clear(parent.as_fd(), name)?;
+        }
+        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            // A file, or a link that leads nowhere.
+            Err(Errno::EXIST) => return Err(cannot_enter(path, Errno::NOTDIR)),
+            Err(errno) => {
+                return Err(UnpackError::system(
+                    "make directory",
+                    path.as_bytes(),
+                    errno,
+                ));
+            }
+        }
+        let made =
+            open_directory(parent.as_fd(), name).map_err(|errno| cannot_enter(path, errno))?;
+        // The process's umask must not matter.
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))
+            .map_err(|errno| UnpackError::system("chmod", path.as_bytes(), errno))?;
+        if hides_lower {
+            mark_opaque(made.as_fd())
+                .map_err(|errno| UnpackError::system("mark opaque", path.as_bytes(), errno))?;
+        }
+        Ok(made)
+    }
+}
+
+/// What lies at `name`, without following it.
+pub(super) fn existing(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Existing, Errno> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(classify(&stat)),
+        Err(Errno::NOENT) => Ok(Existing::Nothing),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn classify(stat: &Stat) -> Existing {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Existing::Directory,
+        FileType::CharacterDevice if stat.st_rdev == 0 => Existing::Whiteout,
+        _ => Existing::Other,
+    }
+}
+
+/// Opens a directory itself, never one behind a link.
+pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(
+        parent,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// Marks a directory as hiding what the layers below have in it.
+pub(super) fn mark_opaque(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::fs::fsetxattr(directory, OPAQUE, b"y", rustix::fs::XattrFlags::empty())
+}
+
+/// Removes a file, or a directory with all that is in it, without ever following a link.
+fn remove(parent: BorrowedFd<'_>, name: &[u8], depth: usize) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR) if depth < DEPTH_LIMIT => {}
+        Err(errno) => return Err(errno),
+    }
+    let directory = open_directory(parent, name)?;
+    // Names first: removing while reading may skip some.
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    for inner in names {
+        remove(directory.as_fd(), &inner, depth + 1)?;
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+/// Removes the tree at a path of the store itself. A tree that is not there is no error.
+pub(crate) fn remove_tree(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    remove(CWD, path.as_os_str().as_bytes(), 0).map_err(io::Error::from)
+}
+
+fn cannot_enter(path: &LayerPath, errno: Errno) -> UnpackError {
+    let why = match errno {
+        Errno::NOTDIR | Errno::NOENT => "is not a directory",
+        Errno::LOOP => "is a link that leads to itself",
+        _ => return UnpackError::system("open directory", path.as_bytes(), errno),
+    };
+    UnpackError::Refused {
+        entry: path.to_string(),
+        why: format!("{path} {why}, but a later entry lies in it"),
+    }
+}
