@@ -60,6 +60,8 @@ Environment:
 #[derive(Parser, Debug)]
 #[command(
     name = "hoist",
+    version = concat!("version v", env!("CARGO_PKG_VERSION")),
+    disable_version_flag = true,
     about = ABOUT,
     after_help = AFTER_HELP,
     subcommand_required = true,
@@ -73,8 +75,8 @@ pub(crate) struct Cli {
     pub(crate) globals: Globals,
 
     /// Print the version
-    #[arg(short = 'v', long, hide = true, exclusive = true)]
-    pub(crate) version: bool,
+    #[arg(short = 'v', long, hide = true, action = clap::ArgAction::Version)]
+    pub(crate) version: Option<bool>,
 
     #[command(subcommand)]
     pub(crate) verb: Verb,

@@ -23,6 +23,8 @@ pub(crate) const READY_FD: &str = "HOIST_READY_FD";
 pub(crate) const READY: &[u8] = b"ready\n";
 /// How long another process's engine may take to answer once it holds the lock.
 const OTHER_STARTER: Duration = Duration::from_secs(20);
+/// This program: by the link and not by its target, which an update may have replaced.
+const OURSELVES: &str = "/proc/self/exe";
 /// How many lines of the log tell why an engine did not start.
 const LOG_LINES: usize = 15;
 
@@ -170,8 +172,7 @@ fn open_log(places: &Places) -> io::Result<(File, u64)> {
 }
 
 fn engine_command(places: &Places) -> Command {
-    // By the link and not by its target, which an update may have replaced.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(OURSELVES);
     command
         .arg("--root")
         .arg(&places.root)

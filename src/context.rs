@@ -203,7 +203,7 @@ pub(crate) fn no_such_service<'a>(service: &str, known: impl Iterator<Item = &'a
 fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     let distance = |name: &&str| edit_distance(wrong, name);
     let near = known.iter().copied().min_by_key(distance)?;
-    (distance(&near) <= 1 + wrong.len() / 4).then_some(near)
+    (distance(&near) <= 1 + wrong.len() / 3).then_some(near)
 }
 
 /// Letters to insert, delete or replace (Levenshtein).

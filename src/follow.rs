@@ -137,6 +137,11 @@ impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
         }
     }
 
+    /// The names of the containers known so far, as they stand before their lines.
+    pub(crate) fn names(&self) -> &[String] {
+        self.lines.names()
+    }
+
     /// Whether a log is still being read.
     pub(crate) fn is_reading(&self) -> bool {
         self.followed.iter().any(|followed| followed.reading)

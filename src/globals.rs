@@ -116,7 +116,7 @@ const LATE: &str = "late-";
 /// Adds hidden copies of the root command's global options to every subcommand, at every depth.
 #[must_use]
 pub(crate) fn accept_after_verb(root: Command) -> Command {
-    let originals: Vec<clap::Arg> = Globals::augment_args(Command::new("globals"))
+    let originals: Vec<clap::Arg> = Globals::augment_args(Command::default())
         .get_arguments()
         .cloned()
         .collect();

@@ -12,6 +12,7 @@ mod follow;
 mod globals;
 mod members;
 mod places;
+mod planned;
 mod ports;
 mod signals;
 mod ui;
@@ -82,8 +83,21 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
 }
 
 async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
-    use commands::{exec, listing, logs, object, ps};
+    use commands::{create, down, exec, lifecycle, listing, logs, object, plan, ps, up};
     match verb {
+        Verb::Up(args) => up::run(context, args).await,
+        Verb::Down(args) => down::run(context, args).await,
+        Verb::Plan(args) => plan::run(context, args).await,
+        Verb::Create(args) => create::run(context, args).await,
+        Verb::Scale(args) => lifecycle::scale(context, args).await,
+        Verb::Start(args) => lifecycle::start(context, args).await,
+        Verb::Stop(args) => lifecycle::stop(context, args).await,
+        Verb::Restart(args) => lifecycle::restart(context, args).await,
+        Verb::Kill(args) => lifecycle::kill(context, args).await,
+        Verb::Pause(args) => lifecycle::pause(context, args).await,
+        Verb::Unpause(args) => lifecycle::unpause(context, args).await,
+        Verb::Rm(args) => lifecycle::rm(context, args).await,
+        Verb::Wait(args) => lifecycle::wait(context, args).await,
         Verb::Ps(args) => ps::run(context, args).await,
         Verb::Logs(args) => logs::run(context, args).await,
         Verb::Exec(args) => exec::run(context, args).await,
@@ -97,6 +111,7 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Network(verb) => object::network::run(context, verb).await,
         Verb::Container(verb) => object::container::run(context, verb).await,
         Verb::Engine(verb) => object::engine::run(context, verb).await,
-        _ => Err(Failure::new("this command comes with the planner")),
+        // Carried out by the caller, without an engine.
+        Verb::Config(_) | Verb::Version(_) => Ok(()),
     }
 }

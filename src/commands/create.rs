@@ -2,7 +2,10 @@
 
 use clap::Args;
 
+use super::up::{self, UpArgs};
 use super::values::{PullPolicy, Scale};
+use crate::context::Context;
+use crate::failure::Failure;
 
 /// Create the containers of services without starting them
 #[derive(Args, Debug, Clone)]
@@ -46,4 +49,27 @@ pub(crate) struct CreateArgs {
     /// Answer every question with yes
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+/// Makes the containers without starting them.
+///
+/// # Errors
+/// As `up`.
+pub(crate) async fn run(context: &Context, args: CreateArgs) -> Result<(), Failure> {
+    let up = UpArgs {
+        services: args.services,
+        build: args.build,
+        no_build: args.no_build,
+        force_recreate: args.force_recreate,
+        no_recreate: args.no_recreate,
+        pull: args.pull,
+        quiet_pull: args.quiet_pull,
+        remove_orphans: args.remove_orphans,
+        scale: args.scale,
+        yes: args.yes,
+        no_start: true,
+        detach: true,
+        ..UpArgs::default()
+    };
+    up::run(context, up).await
 }

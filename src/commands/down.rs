@@ -1,6 +1,13 @@
 //! `hoist down`: stop and remove what `up` made.
 
 use clap::{Args, ValueEnum};
+use hoist_compose::observe::{Observed, observe};
+use hoist_compose::plan::{self, DownOptions, Plan, plan_down};
+
+use crate::connect;
+use crate::context::{Context, Target};
+use crate::failure::Failure;
+use crate::planned::{self, plan_failure};
 
 /// Stop and remove containers and networks
 #[derive(Args, Debug, Clone, Default)]
@@ -33,4 +40,49 @@ pub(crate) enum RemoveImages {
     Local,
     // Every image that a service uses
     All,
+}
+
+/// Stops and removes what the project has.
+///
+/// # Errors
+/// The files are wrong, a service is unknown, or a step failed.
+pub(crate) async fn run(context: &Context, args: DownArgs) -> Result<(), Failure> {
+    let target = context.target(&args.services)?;
+    let Some(engine) = connect::existing_engine(context).await? else {
+        nothing_to_remove(context, &target);
+        return Ok(());
+    };
+    let observed = observe(&engine, &target.name).await?;
+    let plan = plan(&target, &observed, &args)?;
+    if plan.is_empty() {
+        nothing_to_remove(context, &target);
+    }
+    planned::carry_out(context, &engine, &plan, "Running").await
+}
+
+fn nothing_to_remove(context: &Context, target: &Target) {
+    context.ui.note(&format!(
+        "Warning: No resource found to remove for project \"{}\".",
+        target.name
+    ));
+}
+
+/// The steps of `down`.
+///
+/// # Errors
+/// There is no plan.
+pub(crate) fn plan(target: &Target, observed: &Observed, args: &DownArgs) -> Result<Plan, Failure> {
+    let options = DownOptions {
+        services: args.services.clone(),
+        volumes: args.volumes,
+        remove_orphans: args.remove_orphans,
+        timeout: args.timeout,
+        images: match args.rmi {
+            None => plan::RemoveImages::Keep,
+            Some(RemoveImages::Local) => plan::RemoveImages::Local,
+            Some(RemoveImages::All) => plan::RemoveImages::All,
+        },
+    };
+    let live = planned::live(target, observed)?;
+    plan_down(&live, observed, &options).map_err(plan_failure)
 }

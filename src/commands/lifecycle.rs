@@ -1,8 +1,29 @@
 //! `start`, `stop`, `restart`, `kill`, `pause`, `unpause`, `rm`, `wait`, `scale`: what is done to containers that exist.
 
-use clap::Args;
+use std::time::Duration;
 
+use clap::Args;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hoist_api::Engine;
+use hoist_api::client::Client;
+use hoist_api::container::WaitCondition;
+use hoist_compose::observe::{Observed, observe};
+use hoist_compose::plan::{
+    KillOptions, Live, Plan, PlanError, RemoveOptions, StartOptions, StopOptions, plan_kill,
+    plan_remove, plan_restart, plan_start, plan_stop,
+};
+
+use super::down::{self, DownArgs};
+use super::object::container::done_or_nothing_to_do;
+use super::up::{self, UpArgs};
 use super::values::Scale;
+use crate::connect;
+use crate::context::{Context, Target};
+use crate::failure::{FAILED, Failure};
+use crate::members::{self, Member};
+use crate::planned::{self, plan_failure};
+use crate::ui::progress::{Change, Phase, Progress};
 
 /// Start containers that exist
 #[derive(Args, Debug, Clone)]
@@ -123,4 +144,304 @@ pub(crate) struct ScaleArgs {
     /// Leave alone the services that the named ones depend on
     #[arg(long)]
     pub(crate) no_deps: bool,
+}
+
+/// What a command on existing containers works with; nothing when nothing can exist.
+async fn existing(context: &Context, services: &[String]) -> Result<Option<Existing>, Failure> {
+    let target = context.target(services)?;
+    let Some(engine) = connect::existing_engine(context).await? else {
+        return Ok(None);
+    };
+    let observed = observe(&engine, &target.name).await?;
+    Ok(Some(Existing {
+        target,
+        engine,
+        observed,
+    }))
+}
+
+#[derive(Debug)]
+struct Existing {
+    target: Target,
+    engine: Client,
+    observed: Observed,
+}
+
+impl Existing {
+    fn plan<F>(&self, planner: F) -> Result<Plan, Failure>
+    where
+        F: FnOnce(&Live, &Observed) -> Result<Plan, PlanError>,
+    {
+        let live = planned::live(&self.target, &self.observed)?;
+        planner(&live, &self.observed).map_err(plan_failure)
+    }
+}
+
+/// Starts containers that exist.
+///
+/// # Errors
+/// A service has no container, or a step failed.
+pub(crate) async fn start(context: &Context, args: StartArgs) -> Result<(), Failure> {
+    let Some(existing) = existing(context, &args.services).await? else {
+        return args.services.first().map_or(Ok(()), |service| {
+            Err(plan_failure(PlanError::NoContainer(service.clone())))
+        });
+    };
+    let options = StartOptions {
+        services: args.services,
+        wait: args.wait,
+        wait_timeout: (args.wait_timeout > 0).then(|| Duration::from_secs(args.wait_timeout)),
+    };
+    let plan = existing.plan(|live, observed| plan_start(live, observed, &options))?;
+    planned::carry_out(context, &existing.engine, &plan, "Running").await
+}
+
+/// Stops containers without removing them.
+///
+/// # Errors
+/// A step failed.
+pub(crate) async fn stop(context: &Context, args: StopArgs) -> Result<(), Failure> {
+    let Some(existing) = existing(context, &args.services).await? else {
+        return Ok(());
+    };
+    let options = StopOptions {
+        services: args.services,
+        timeout: args.timeout,
+        no_deps: false,
+    };
+    let plan = existing.plan(|live, observed| plan_stop(live, observed, &options))?;
+    planned::carry_out(context, &existing.engine, &plan, "Stopping").await
+}
+
+/// Restarts containers as they are.
+///
+/// # Errors
+/// A service has no container, or a step failed.
+pub(crate) async fn restart(context: &Context, args: RestartArgs) -> Result<(), Failure> {
+    let no_container = |service: &String| {
+        Failure::new(format!("service \"{service}\" has no container to restart"))
+            .hint(format!("create it with: hoist up -d {service}"))
+    };
+    let Some(existing) = existing(context, &args.services).await? else {
+        return args
+            .services
+            .first()
+            .map_or(Ok(()), |service| Err(no_container(service)));
+    };
+    if let Some(service) = args
+        .services
+        .iter()
+        .find(|name| existing.observed.of_service(name).next().is_none())
+    {
+        return Err(no_container(service));
+    }
+    let options = StopOptions {
+        services: args.services,
+        timeout: args.timeout,
+        no_deps: args.no_deps,
+    };
+    let plan = existing.plan(|live, observed| plan_restart(live, observed, &options))?;
+    planned::carry_out(context, &existing.engine, &plan, "Restarting").await
+}
+
+/// Sends a signal.
+///
+/// # Errors
+/// A step failed.
+pub(crate) async fn kill(context: &Context, args: KillArgs) -> Result<(), Failure> {
+    let nothing = || context.ui.note("no container to kill");
+    let Some(existing) = existing(context, &args.services).await? else {
+        nothing();
+        return Ok(());
+    };
+    let options = KillOptions {
+        services: args.services,
+        signal: args.signal,
+        remove_orphans: args.remove_orphans,
+    };
+    let plan = existing.plan(|live, observed| plan_kill(live, observed, &options))?;
+    if plan.is_empty() {
+        nothing();
+    }
+    planned::carry_out(context, &existing.engine, &plan, "Killing").await
+}
+
+/// Removes stopped containers.
+///
+/// # Errors
+/// A step failed.
+pub(crate) async fn rm(context: &Context, args: RmArgs) -> Result<(), Failure> {
+    let nothing = || context.ui.note("No stopped containers");
+    let Some(existing) = existing(context, &args.services).await? else {
+        nothing();
+        return Ok(());
+    };
+    let options = RemoveOptions {
+        services: args.services,
+        stop: args.stop,
+        volumes: args.volumes,
+    };
+    let plan = existing.plan(|live, observed| plan_remove(live, observed, &options))?;
+    if plan.is_empty() {
+        nothing();
+        return Ok(());
+    }
+    if !args.force && !context.globals.dry_run {
+        let names: std::collections::BTreeSet<&str> = plan
+            .steps
+            .iter()
+            .map(|step| step.object.name.as_str())
+            .collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        if !context.ui.confirm(&format!(
+            "Going to remove {}. Are you sure?",
+            names.join(", ")
+        ))? {
+            return Err(Failure::new(
+                "nothing was removed: the question was not answered with yes",
+            )
+            .hint("-f removes without asking"));
+        }
+    }
+    planned::carry_out(context, &existing.engine, &plan, "Removing").await
+}
+
+/// Freezes containers.
+///
+/// # Errors
+/// The engine refused.
+pub(crate) async fn pause(context: &Context, args: ServicesArgs) -> Result<(), Failure> {
+    let words = ("Pausing", "Paused");
+    each_member(
+        context,
+        &args.services,
+        ("running", words),
+        async |engine: &Client, id: &str| engine.container_pause(id).await,
+    )
+    .await
+}
+
+/// Lets frozen containers go on.
+///
+/// # Errors
+/// The engine refused.
+pub(crate) async fn unpause(context: &Context, args: ServicesArgs) -> Result<(), Failure> {
+    let words = ("Unpausing", "Unpaused");
+    each_member(
+        context,
+        &args.services,
+        ("paused", words),
+        async |engine: &Client, id: &str| engine.container_unpause(id).await,
+    )
+    .await
+}
+
+/// What is done to members: the state they must have, and the words before and after.
+type Treatment = (&'static str, (&'static str, &'static str));
+
+async fn each_member<F>(
+    context: &Context,
+    services: &[String],
+    treatment: Treatment,
+    action: F,
+) -> Result<(), Failure>
+where
+    F: AsyncFn(&Client, &str) -> hoist_api::Result<()>,
+{
+    let (state, (doing, done)) = treatment;
+    let target = context.target(services)?;
+    let Some(engine) = connect::existing_engine(context).await? else {
+        return Ok(());
+    };
+    let chosen = members::of_services(&engine, &target, services).await?;
+    let progress = Progress::start(&context.ui, doing);
+    let mut outcome = Ok(());
+    for member in chosen.iter().filter(|member| member.summary.state == state) {
+        let change = |phase, text: &str| Change {
+            object: format!("Container {}", member.name()),
+            phase,
+            text: text.to_owned(),
+            detail: None,
+        };
+        progress.change(change(Phase::Working, doing));
+        match done_or_nothing_to_do(action(&engine, &member.summary.id).await) {
+            Ok(()) => progress.change(change(Phase::Done, done)),
+            Err(error) => {
+                progress.change(change(Phase::Failed, "Error"));
+                outcome = Err(Failure::from(error));
+            }
+        }
+    }
+    progress.finish();
+    outcome
+}
+
+/// Waits for containers to end; leaves with the code of the last one.
+///
+/// # Errors
+/// A service has no container; or the code, when it is not 0.
+pub(crate) async fn wait(context: &Context, args: WaitArgs) -> Result<(), Failure> {
+    let target = context.target(&args.services)?;
+    let missing = || {
+        Failure::new(format!(
+            "no containers for services {}",
+            args.services.join(", ")
+        ))
+    };
+    let engine = connect::existing_engine(context)
+        .await?
+        .ok_or_else(missing)?;
+    let found = members::of_services(&engine, &target, &args.services).await?;
+    if found.is_empty() {
+        return Err(missing());
+    }
+    let wait_for = |member: Member| {
+        let engine = &engine;
+        async move {
+            let end = engine
+                .container_wait(&member.summary.id, WaitCondition::NotRunning)
+                .await?;
+            Ok::<(Member, i64), hoist_api::ApiError>((member, end.status_code))
+        }
+    };
+    let mut waits: FuturesUnordered<_> = found.into_iter().map(wait_for).collect();
+    let mut last = 0;
+    while let Some(end) = waits.next().await {
+        let (member, code) = end?;
+        context.ui.line(&format!(
+            "container \"{}\" exited with status code {code}",
+            member.name()
+        ))?;
+        last = code;
+        if args.down_project {
+            drop(waits);
+            down::run(context, DownArgs::default()).await?;
+            break;
+        }
+    }
+    if last == 0 {
+        Ok(())
+    } else {
+        Err(Failure::exit(u8::try_from(last).unwrap_or(FAILED)))
+    }
+}
+
+/// Sets the number of containers of services.
+///
+/// # Errors
+/// As `up`.
+pub(crate) async fn scale(context: &Context, args: ScaleArgs) -> Result<(), Failure> {
+    let services = args
+        .scale
+        .iter()
+        .map(|scale| scale.service.clone())
+        .collect();
+    let up = UpArgs {
+        services,
+        scale: args.scale,
+        no_deps: args.no_deps,
+        detach: true,
+        ..UpArgs::default()
+    };
+    up::run(context, up).await
 }

@@ -1,5 +1,6 @@
 //! One file per command: its options, and what it does with them.
 
+pub(crate) mod attached;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod down;

@@ -1,9 +1,16 @@
 //! `hoist plan`: print the steps that `up` or `down` would carry out.
 
 use clap::{Args, Subcommand};
+use hoist_compose::model::{Project, Service};
+use hoist_compose::observe::{Observed, ObservedImage, observe};
+use hoist_compose::plan::{VolumeChanges, plan_up};
 
-use super::down::DownArgs;
-use super::up::UpArgs;
+use super::down::{self, DownArgs};
+use super::up::{self, UpArgs};
+use crate::connect;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::planned::{self, plan_failure};
 
 /// Show the steps that `up` (or `down`) would carry out
 #[derive(Args, Debug, Clone)]
@@ -39,4 +46,69 @@ pub(crate) struct PlanDownArgs {
 
     #[command(flatten)]
     pub(crate) down: DownArgs,
+}
+
+/// Prints the steps; leaves with [`CHANGES`] when asked to and there are any.
+///
+/// # Errors
+/// The files are wrong, there is no plan, or the engine cannot be asked.
+pub(crate) async fn run(context: &Context, args: PlanArgs) -> Result<(), Failure> {
+    let (plan, exit_code) = match &args.verb {
+        Some(PlanVerb::Down(args_of_down)) => {
+            let target = context.target(&args_of_down.down.services)?;
+            let observed = observed(context, &target.name).await?;
+            let plan = down::plan(&target, &observed, &args_of_down.down)?;
+            (plan, args.exit_code || args_of_down.exit_code)
+        }
+        None => {
+            let project = context.load(&args.up.services)?;
+            let observed = match args.offline {
+                true => with_all_images(&project),
+                false => observed(context, &project.name).await?,
+            };
+            let approved = if args.up.yes {
+                VolumeChanges::Recreate
+            } else {
+                VolumeChanges::Keep
+            };
+            let options = up::up_options(context, &args.up, approved)?;
+            (
+                plan_up(&project, &observed, &options).map_err(plan_failure)?,
+                args.exit_code,
+            )
+        }
+    };
+    planned::print(context, &plan)?;
+    if exit_code && !plan.is_empty() {
+        Err(Failure::exit(CHANGES))
+    } else {
+        Ok(())
+    }
+}
+
+/// The exit code of `plan --exit-code` when there is something to do.
+const CHANGES: u8 = 2;
+
+async fn observed(context: &Context, project: &str) -> Result<Observed, Failure> {
+    match connect::existing_engine(context).await? {
+        Some(engine) => Ok(observe(&engine, project).await?),
+        None => Ok(Observed::default()),
+    }
+}
+
+/// A machine with nothing but the project's images.
+fn with_all_images(project: &Project) -> Observed {
+    let image = |(number, service): (usize, &Service)| ObservedImage {
+        id: format!("sha256:{number:064x}"),
+        references: service
+            .image
+            .iter()
+            .cloned()
+            .chain([format!("{}-{}", project.name, service.name)])
+            .collect(),
+    };
+    Observed {
+        images: project.services.values().enumerate().map(image).collect(),
+        ..Observed::default()
+    }
 }

@@ -1,8 +1,21 @@
 //! `hoist up`: make what the file describes exist and run, then follow it or leave it.
 
-use clap::Args;
+use std::time::Duration;
 
+use clap::Args;
+use hoist_compose::model::Project;
+use hoist_compose::observe::{ContainerState, Observed, observe};
+use hoist_compose::plan::{
+    Orphans, Plan, PlanError, Recreate, UpOptions, VolumeChanges, Wait, plan_up,
+};
+
+use super::attached::Attached;
 use super::values::{PullPolicy, Scale};
+use crate::connect;
+use crate::context::{Context, check_services};
+use crate::failure::Failure;
+use crate::planned::{self, plan_failure};
+use crate::ui::progress::Progress;
 
 /// Create and start containers
 #[derive(Args, Debug, Clone, Default)]
@@ -131,4 +144,141 @@ pub(crate) struct UpArgs {
     /// Answer every question with yes
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+/// Makes what the file describes exist and run; follows it unless told otherwise.
+///
+/// # Errors
+/// The files are wrong, there is no plan, a step failed, or a container's code is to be left with.
+pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> {
+    if args.watch {
+        return Err(Failure::new("cannot watch files yet"));
+    }
+    let project = context.load(&args.services)?;
+    let mentioned: Vec<String> = [&args.attach, &args.no_attach]
+        .into_iter()
+        .flatten()
+        .chain(&args.exit_code_from)
+        .cloned()
+        .collect();
+    check_services(&project, &args.services)?;
+    check_services(&project, &mentioned)?;
+    if project.services.is_empty() {
+        return Err(Failure::new("no service selected"));
+    }
+    let engine = connect::engine(context).await?;
+    let observed = observe(&engine, &project.name).await?;
+    let plan = approved_plan(context, &project, &observed, &args)?;
+    if context.globals.dry_run {
+        return planned::print(context, &plan);
+    }
+    plan.warnings
+        .iter()
+        .for_each(|warning| context.ui.warn(warning));
+    let stays = !(args.detach || args.wait || args.no_start);
+    let progress = Progress::start(
+        &context.ui,
+        if args.no_start { "Creating" } else { "Running" },
+    );
+    let running = observed
+        .containers
+        .iter()
+        .filter(|c| c.state == ContainerState::Running && !c.is_one_off());
+    planned::show_untouched(
+        &progress,
+        &plan,
+        running.map(|container| container.name.clone()),
+    );
+    if stays {
+        return Attached {
+            context,
+            engine: &engine,
+            project: &project,
+            args: &args,
+        }
+        .run(&plan, progress)
+        .await;
+    }
+    planned::carry_out_showing(context, &engine, &plan, progress).await
+}
+
+/// Plans, and plans again with the user's answer when only the user can decide.
+fn approved_plan(
+    context: &Context,
+    project: &Project,
+    observed: &Observed,
+    args: &UpArgs,
+) -> Result<Plan, Failure> {
+    let first = if args.yes {
+        VolumeChanges::Recreate
+    } else {
+        VolumeChanges::Ask
+    };
+    match plan_up(project, observed, &up_options(context, args, first)?) {
+        Err(question @ PlanError::NeedsApproval(_)) => {
+            let agreed = context.ui.confirm(&question.to_string())?;
+            let answer = if agreed {
+                VolumeChanges::Recreate
+            } else {
+                VolumeChanges::Keep
+            };
+            plan_up(project, observed, &up_options(context, args, answer)?).map_err(plan_failure)
+        }
+        outcome => outcome.map_err(plan_failure),
+    }
+}
+
+/// The planner's options from the command's and the environment.
+///
+/// # Errors
+/// Options and environment contradict each other.
+pub(crate) fn up_options(
+    context: &Context,
+    args: &UpArgs,
+    volume_changes: VolumeChanges,
+) -> Result<UpOptions, Failure> {
+    let recreate = match (args.force_recreate, args.no_recreate) {
+        (true, _) => Recreate::Always,
+        (_, true) => Recreate::Never,
+        _ => Recreate::Diverged,
+    };
+    let recreate_dependencies = match (args.always_recreate_deps, args.no_recreate) {
+        (true, _) => Recreate::Always,
+        (_, true) => Recreate::Never,
+        _ => Recreate::Diverged,
+    };
+    let wait_timeout = (args.wait_timeout > 0).then(|| Duration::from_secs(args.wait_timeout));
+    Ok(UpOptions {
+        services: args.services.clone(),
+        recreate,
+        recreate_dependencies,
+        no_deps: args.no_deps,
+        start: !args.no_start,
+        orphans: orphans(context, args)?,
+        renew_anonymous_volumes: args.renew_anon_volumes,
+        timeout: args.timeout,
+        scale: args
+            .scale
+            .iter()
+            .map(|scale| (scale.service.clone(), scale.replicas))
+            .collect(),
+        wait: args.wait.then_some(Wait {
+            timeout: wait_timeout,
+        }),
+        volume_changes,
+    })
+}
+
+fn orphans(context: &Context, args: &UpArgs) -> Result<Orphans, Failure> {
+    match (
+        args.remove_orphans || context.is_on("COMPOSE_REMOVE_ORPHANS"),
+        context.is_on("COMPOSE_IGNORE_ORPHANS"),
+    ) {
+        (_, true) if args.remove_orphans => Err(Failure::new(
+            "cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans",
+        )),
+        (true, _) => Ok(Orphans::Remove),
+        (false, true) => Ok(Orphans::Ignore),
+        (false, false) => Ok(Orphans::Warn),
+    }
 }

@@ -57,6 +57,11 @@ impl LogLines {
         self.names.len() - 1
     }
 
+    /// The containers known so far.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Takes bytes of a container, gives the lines that they complete.
     pub(crate) fn feed(&mut self, container: usize, stream: Stream, bytes: &[u8]) -> Vec<u8> {
         let prefix = self.prefix(container);

@@ -78,6 +78,20 @@ impl Progress {
         }
     }
 
+    /// Shows changes as lines, never live: for when other output comes in between.
+    pub(crate) fn lines(ui: &Ui) -> Progress {
+        let mode = if ui.progress == ProgressMode::Tty {
+            ProgressMode::Plain
+        } else {
+            ui.progress
+        };
+        Progress {
+            mode,
+            on_stdout: ui.progress_on_stdout,
+            live: None,
+        }
+    }
+
     /// Shows a change.
     pub(crate) fn change(&self, change: Change) {
         if let Some(live) = &self.live {

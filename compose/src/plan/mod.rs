@@ -16,7 +16,7 @@ mod step;
 mod up;
 
 pub use check::{Finding, check};
-pub use down::{DownOptions, plan_down};
+pub use down::{DownOptions, RemoveImages, plan_down};
 pub use error::PlanError;
 pub use lifecycle::{
     KillOptions, RemoveOptions, StartOptions, StopOptions, plan_kill, plan_remove, plan_restart,

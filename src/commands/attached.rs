@@ -1,0 +1,381 @@
+//! `up` without `-d`: carry the plan out, follow the containers, and stop them at the end.
+//!
+//! Three phases. While the plan is carried out, progress is shown until the first container starts, then output.
+//! Then output is followed until nothing runs, a container's end is to end everything, or Ctrl-C. At last
+//! the containers are stopped, still showing what they say; another Ctrl-C kills them.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use hoist_api::client::Client;
+use hoist_api::container::LogsOptions;
+use hoist_api::engine::EventStream;
+use hoist_api::{ApiError, Engine, ErrorKind};
+use hoist_compose::execute::{ProgressEvent, Status};
+use hoist_compose::graph::of_project;
+use hoist_compose::model::Project;
+use hoist_compose::observe::observe;
+use hoist_compose::plan::{KillOptions, Live, Plan, StopOptions, plan_kill, plan_stop};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::up::UpArgs;
+use crate::context::Context;
+use crate::failure::{FAILED, Failure, INTERRUPTED};
+use crate::follow::{Ended, FollowOptions, Follower};
+use crate::members::{self, Member};
+use crate::planned::{self, plan_failure};
+use crate::signals::Interrupts;
+use crate::ui::logs::LogStyle;
+use crate::ui::progress::Progress;
+use crate::when;
+
+/// What an attached `up` works with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attached<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) engine: &'a Client,
+    pub(crate) project: &'a Project,
+    pub(crate) args: &'a UpArgs,
+}
+
+/// Why following ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// Nothing runs any more.
+    Idle,
+    /// A container ended, and that is to end everything.
+    Aborted(Ended),
+    /// Ctrl-C.
+    Interrupted,
+}
+
+/// How long output may still come after all containers have been stopped.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The state of following.
+struct Session<'a> {
+    follower: Follower<'a, Client>,
+    events: EventStream,
+    /// The stream of events has not ended.
+    listening: bool,
+}
+
+impl Session<'_> {
+    /// Prints what comes next; gives the end of a container.
+    async fn next(&mut self) -> Result<Option<Ended>, Failure> {
+        tokio::select! {
+            outcome = self.follower.print_next() => outcome.map(|()| None),
+            event = self.events.next(), if self.listening => match event {
+                Some(Ok(event)) => self.follower.event(&event),
+                Some(Err(error)) => Err(lost(error)),
+                None => {
+                    self.listening = false;
+                    Ok(None)
+                }
+            },
+        }
+    }
+}
+
+fn lost(error: ApiError) -> Failure {
+    let gone = error.is(ErrorKind::Unreachable);
+    let failure = Failure::from(error).context("cannot follow the containers");
+    if gone {
+        failure.hint("the containers go on running: hoist logs -f follows them again")
+    } else {
+        failure
+    }
+}
+
+impl Attached<'_> {
+    /// Carries the plan out and follows the project.
+    ///
+    /// # Errors
+    /// A step failed, the engine was lost, or the code that a container or Ctrl-C leaves.
+    pub(crate) async fn run(self, plan: &Plan, progress: Progress) -> Result<(), Failure> {
+        let since = Timestamp::now();
+        let events = self
+            .engine
+            .events(&Follower::<Client>::events(&self.project.name, since))
+            .await?;
+        let follower = Follower::new(
+            self.engine.clone(),
+            &self.context.ui,
+            self.follow_options(since)?,
+        );
+        let mut session = Session {
+            follower,
+            events,
+            listening: true,
+        };
+        let mut interrupts = Interrupts::catch();
+        let mut ended = Vec::new();
+        let end = match self
+            .bring_up(plan, progress, (&mut session, &mut ended))
+            .await?
+        {
+            Some(end) => end,
+            None => self.follow(&mut session, &mut interrupts, ended).await?,
+        };
+        match &end {
+            End::Idle => return self.code_of_selected(0).await,
+            End::Aborted(_) => self.context.ui.note("Aborting on container exit..."),
+            End::Interrupted => self
+                .context
+                .ui
+                .note("Gracefully Stopping... press Ctrl+C again to force"),
+        }
+        self.stop(&mut session, &mut interrupts).await?;
+        match end {
+            End::Aborted(ended) => self.code_of_selected(ended.code).await,
+            End::Idle | End::Interrupted => Err(Failure::exit(INTERRUPTED)),
+        }
+    }
+
+    fn follow_options(self, since: Timestamp) -> Result<FollowOptions, Failure> {
+        let args = self.args;
+        let quiet = self
+            .project
+            .services
+            .values()
+            .filter(|service| service.attach == Some(false));
+        let style = LogStyle {
+            prefix: !args.no_log_prefix,
+            color: self.context.ui.color_out && !args.no_color,
+        };
+        let logs = LogsOptions {
+            timestamps: args.timestamps,
+            since: Some(when::unix(since)),
+            ..LogsOptions::default()
+        };
+        let mut services = if args.attach.is_empty() {
+            args.services.clone()
+        } else {
+            args.attach.clone()
+        };
+        if args.attach_dependencies && !services.is_empty() {
+            let graph = of_project(self.project)?;
+            services = graph
+                .with_dependencies(services.iter().map(String::as_str))
+                .into_iter()
+                .collect();
+        }
+        // What is named by --attach is shown although the file says no.
+        let quiet = quiet
+            .map(|service| service.name.clone())
+            .filter(|name| !args.attach.contains(name));
+        let hidden = args.no_attach.iter().cloned().chain(quiet).collect();
+        Ok(FollowOptions {
+            style,
+            logs,
+            split_streams: true,
+            services,
+            hidden,
+        })
+    }
+
+    /// Carries the plan out. Gives an end when it was interrupted; what ended meanwhile is kept.
+    async fn bring_up(
+        self,
+        plan: &Plan,
+        progress: Progress,
+        (session, ended): (&mut Session<'_>, &mut Vec<Ended>),
+    ) -> Result<Option<End>, Failure> {
+        let (events, mut received) = mpsc::unbounded_channel::<ProgressEvent>();
+        let mut cancel = Interrupts::catch();
+        let show = |event| drop(events.send(event));
+        let mut run = pin!(planned::run(
+            self.context,
+            self.engine,
+            plan,
+            (async { cancel.next().await }, show)
+        ));
+        let mut progress = Some(progress);
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                Some(event) = received.recv() => {
+                    if event.status == Status::Starting && progress.is_some() {
+                        drop(progress.take());
+                        self.attach(session).await?;
+                    }
+                    match &progress {
+                        Some(progress) => planned::show(progress, event),
+                        None => tracing::debug!(?event, "while output is shown"),
+                    }
+                }
+                outcome = &mut run => break outcome?,
+                end = session.next() => ended.extend(end?),
+            }
+        };
+        let nothing_started = progress.is_some();
+        drop(progress);
+        let interrupted = outcome.cancelled;
+        if interrupted && outcome.failed.is_empty() {
+            return Ok(Some(End::Interrupted));
+        }
+        planned::conclude(self.context, outcome)?;
+        if nothing_started {
+            self.attach(session).await?;
+        }
+        Ok(None)
+    }
+
+    /// Begins to read the output of what runs; what starts later is told by events.
+    async fn attach(self, session: &mut Session<'_>) -> Result<(), Failure> {
+        let found = self.members().await?;
+        session.follower.register(&found);
+        let names = session.follower.names();
+        if !names.is_empty() {
+            self.context
+                .ui
+                .note(&format!("Attaching to {}", names.join(", ")));
+        }
+        for member in found.iter().filter(|member| member.is_running()) {
+            session.follower.read_log(&member.summary.id, true);
+        }
+        Ok(())
+    }
+
+    async fn members(self) -> Result<Vec<Member>, Failure> {
+        let mut found = members::all(self.engine, &self.project.name).await?;
+        found.retain(|member| {
+            !member.one_off && self.project.services.contains_key(&member.service)
+        });
+        Ok(found)
+    }
+
+    /// Whether anything that this `up` is about runs, or is about to be started again.
+    async fn any_active(self) -> Result<bool, Failure> {
+        let found = self.members().await?;
+        let chosen: BTreeSet<&str> = self.args.services.iter().map(String::as_str).collect();
+        Ok(found.iter().any(|member| {
+            let wanted = chosen.is_empty() || chosen.contains(member.service.as_str());
+            wanted
+                && matches!(
+                    member.summary.state.as_str(),
+                    "running" | "restarting" | "paused"
+                )
+        }))
+    }
+
+    async fn follow(
+        self,
+        session: &mut Session<'_>,
+        interrupts: &mut Interrupts,
+        ended: Vec<Ended>,
+    ) -> Result<End, Failure> {
+        if let Some(end) = ended.into_iter().find(|end| self.ends_all(end)) {
+            return Ok(End::Aborted(end));
+        }
+        let mut look = true;
+        loop {
+            if std::mem::take(&mut look)
+                && !session.follower.is_reading()
+                && !self.any_active().await?
+            {
+                return Ok(End::Idle);
+            }
+            tokio::select! {
+                end = session.next() => match end? {
+                    Some(end) if self.ends_all(&end) => return Ok(End::Aborted(end)),
+                    // An end, or the last of its output: perhaps it was the last one.
+                    _ => look = !session.follower.is_reading(),
+                },
+                () = interrupts.next() => return Ok(End::Interrupted),
+            }
+        }
+    }
+
+    fn ends_all(self, end: &Ended) -> bool {
+        let args = self.args;
+        let on_exit = args.abort_on_container_exit || args.exit_code_from.is_some();
+        on_exit || (args.abort_on_container_failure && end.code != 0)
+    }
+
+    /// Stops what runs, showing its output; kills it at an interrupt.
+    async fn stop(
+        self,
+        session: &mut Session<'_>,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), Failure> {
+        let observed = observe(self.engine, &self.project.name).await?;
+        let live = Live::from_project(self.project, &observed).map_err(plan_failure)?;
+        let options = StopOptions {
+            services: Vec::new(),
+            timeout: self.args.timeout,
+            no_deps: false,
+        };
+        let plan = plan_stop(&live, &observed, &options).map_err(plan_failure)?;
+        let progress = Progress::lines(&self.context.ui);
+        let shown = |event| planned::show(&progress, event);
+        let mut run = pin!(planned::run(
+            self.context,
+            self.engine,
+            &plan,
+            (std::future::pending(), shown)
+        ));
+        let mut killed = false;
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut run => break outcome?,
+                end = session.next() => drop(end?),
+                () = interrupts.next(), if !killed => {
+                    killed = true;
+                    self.kill(&live).await?;
+                }
+            }
+        };
+        // The last words of what was stopped.
+        let _ = tokio::time::timeout(DRAIN, async {
+            while session.follower.is_reading() {
+                session.next().await?;
+            }
+            Ok::<(), Failure>(())
+        })
+        .await;
+        planned::conclude(self.context, outcome)
+    }
+
+    async fn kill(self, live: &Live) -> Result<(), Failure> {
+        let observed = observe(self.engine, &self.project.name).await?;
+        let plan = plan_kill(live, &observed, &KillOptions::default()).map_err(plan_failure)?;
+        let progress = Progress::lines(&self.context.ui);
+        // What has ended in the meantime cannot be killed, and need not be.
+        planned::run(
+            self.context,
+            self.engine,
+            &plan,
+            (std::future::pending(), |event| {
+                planned::show(&progress, event)
+            }),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// The code to leave with: that of `--exit-code-from`, else the given one.
+    async fn code_of_selected(self, otherwise: i64) -> Result<(), Failure> {
+        let mut code = otherwise;
+        if let Some(service) = &self.args.exit_code_from {
+            let found = self.members().await?;
+            let member = found.into_iter().find(|member| &member.service == service);
+            let member = member
+                .ok_or_else(|| Failure::new(format!("service \"{service}\" has no container")))?;
+            code = self
+                .engine
+                .container_inspect(&member.summary.id)
+                .await?
+                .state
+                .exit_code;
+        }
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(Failure::exit(u8::try_from(code).unwrap_or(FAILED)))
+        }
+    }
+}
