@@ -91,7 +91,7 @@ impl TestHost {
 
     /// The `hoist` command.
     pub fn hoist_command(&self) -> Command {
-        self.command(env!("CARGO_BIN_EXE_hoist"))
+        self.command(binary())
     }
 
     /// Runs `hoist ARGUMENTS` to its end.
@@ -180,6 +180,12 @@ pub fn kill(pid: u32) {
         .expect("a pid is not 0");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)
         .expect("the process is there");
+}
+
+/// The command under test: `hoist`, or what stands in for it (`tests/tools/reference.sh`).
+pub fn binary() -> PathBuf {
+    std::env::var_os("HOIST_TEST_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_hoist")), PathBuf::from)
 }
 
 fn tail(text: &str, lines: usize) -> String {

@@ -2,7 +2,7 @@
 # Waits for the end of its standard input, which is the end of the test that started it, and then removes what is left of
 # the test host: the processes in its network namespace and in its cgroups, its cgroups, its directory.
 #   warden.sh CGROUP-NAME DIRECTORY
-cat >/dev/null
+while read -r _; do :; done
 
 own=$(readlink /proc/self/ns/net)
 for round in 1 2 3 4 5; do

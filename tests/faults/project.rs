@@ -17,6 +17,19 @@ fn check(compose: &str, says: &[&str]) {
     assert!(project.containers().is_empty());
 }
 
+/// A file that is refused before anything is touched: not even an engine is started for it.
+#[track_caller]
+fn check_refused(compose: &str, says: &[&str]) {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::new();
+    let project = host.project("p", compose);
+    project.hoist(&["config"]).fails().says(says);
+    project.hoist(&["up", "-d"]).fails().says(says);
+    assert!(host.leftovers().is_empty(), "{}", host.leftovers());
+}
+
 #[test]
 fn an_image_is_missing() {
     check(
@@ -162,7 +175,7 @@ services:
 
 #[test]
 fn a_file_is_invalid() {
-    check(
+    check_refused(
         "services:\n  a:\n    image: busybox\n    comand: [sleep, infinity]\n",
         &["compose.yaml:4:5", "comand", "command"],
     );
@@ -170,12 +183,12 @@ fn a_file_is_invalid() {
 
 #[test]
 fn a_file_is_not_yaml() {
-    check("services:\n  a: [\n", &["compose.yaml:", "services"]);
+    check_refused("services:\n  a: [\n", &["compose.yaml:", "services"]);
 }
 
 #[test]
 fn services_depend_on_each_other_in_a_circle() {
-    check(
+    check_refused(
         "\
 services:
   a: {image: busybox, depends_on: [b]}

@@ -12,6 +12,7 @@ fn with_project(compose: &str, check: impl FnOnce(&Project<'_>)) {
     }
     let host = TestHost::with_busybox();
     let project = host.project("p", compose);
+    project.write("secret.txt", "from a file");
     project.up();
     check(&project);
     project.is_at_rest();
@@ -166,7 +167,7 @@ services:
     secrets: [s]
 volumes: {named: {}}
 configs: {c: {content: 'from the file'}}
-secrets: {s: {environment: SECRET}}
+secrets: {s: {file: ./secret.txt}}
 ",
         |project| {
             project.sh("a", "touch /named/x /anonymous/x /fast/x");
@@ -175,6 +176,7 @@ secrets: {s: {environment: SECRET}}
                 .fails()
                 .says(&["Read-only file system"]);
             assert_eq!(project.sh("a", "cat /etc/c.conf"), "from the file");
+            assert_eq!(project.sh("a", "cat /run/secrets/s"), "from a file");
             // Recreated, the named and the anonymous volume keep their data, the tmpfs does not.
             project.hoist(&["up", "-d", "--force-recreate"]).ok();
             assert_eq!(
@@ -283,7 +285,7 @@ services:
   deaf:
     image: busybox
     command: [sh, -c, 'trap \"\" TERM; echo ready; while :; do sleep 0.05; done']
-    stop_grace_period: 500ms
+    stop_grace_period: 1s
 ",
     );
     project.up();
@@ -298,7 +300,7 @@ services:
     });
     let took = project.hoist(&["stop"]).ok().took;
     assert!(
-        took >= Duration::from_millis(500) && took < Duration::from_secs(5),
+        took >= Duration::from_secs(1) && took < Duration::from_secs(5),
         "{took:?}"
     );
     assert!(

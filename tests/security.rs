@@ -1,0 +1,9 @@
+//! What a container can see and do, and what it cannot. Each test is an obligation; the escapes of the past are tried.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod common;
+
+#[path = "security/archives.rs"]
+mod archives;
+#[path = "security/container.rs"]
+mod container;
