@@ -223,18 +223,11 @@ fn edit_distance(a: &str, b: &str) -> usize {
 }
 
 fn load_failure(error: &load::LoadError, color: bool) -> Failure {
-    let failure = Failure::rendered(error.render(color));
-    if is_missing_file(error) {
-        return failure.hint("go to a directory with a compose.yaml, or name a file with -f");
-    }
-    failure
+    Failure::rendered(error.render(color))
 }
 
 fn is_missing_file(error: &load::LoadError) -> bool {
-    error
-        .diagnostics
-        .iter()
-        .any(|d| d.code == "no-compose-file")
+    error.diagnostics.iter().any(|d| d.code == "no-file")
 }
 
 fn is_on(environment: &IndexMap<String, String>, name: &str) -> bool {

@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal, Read};
 
 use clap::Args;
 use futures_util::StreamExt;
-use hoist_api::Engine;
 use hoist_api::engine::{FrameStream, TerminalSize};
 use hoist_api::exec::{ExecCreate, ExecStart};
 use hoist_api::frame::Stream;
+use hoist_api::{ApiError, Engine};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver};
@@ -106,6 +106,21 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure
     }
 }
 
+/// A command that cannot be started leaves what a shell would.
+fn not_started(error: ApiError) -> Failure {
+    let code = match error.message.as_str() {
+        m if m.contains("not found") || m.contains("no such file") => 127,
+        m if m.contains("permission denied")
+            || m.contains("not executable")
+            || m.contains("is a directory") =>
+        {
+            126
+        }
+        _ => FAILED,
+    };
+    Failure::from(error).with_exit(code)
+}
+
 fn exit_code(code: i64) -> u8 {
     u8::try_from(code).unwrap_or(FAILED)
 }
@@ -179,7 +194,7 @@ async fn session<E: Engine>(
         tty: streams.terminal,
         console_size: console_size(streams),
     };
-    let attached = engine.exec_start(exec, &start).await?;
+    let attached = engine.exec_start(exec, &start).await.map_err(not_started)?;
     let raw = if streams.terminal && streams.input {
         RawMode::enter().ok()
     } else {

@@ -183,10 +183,19 @@ impl Existing {
 /// A service has no container, or a step failed.
 pub(crate) async fn start(context: &Context, args: StartArgs) -> Result<(), Failure> {
     let Some(existing) = existing(context, &args.services).await? else {
-        return args.services.first().map_or(Ok(()), |service| {
-            Err(plan_failure(PlanError::NoContainer(service.clone())))
-        });
+        let target = context.target(&args.services)?;
+        return match to_start(&target, &args.services).first() {
+            Some(service) => Err(plan_failure(PlanError::NoContainer(service.clone()))),
+            None => Ok(()),
+        };
     };
+    let without = |service: &&String| existing.observed.of_service(service).next().is_none();
+    if let Some(service) = to_start(&existing.target, &args.services)
+        .iter()
+        .find(without)
+    {
+        return Err(plan_failure(PlanError::NoContainer(service.clone())));
+    }
     let options = StartOptions {
         services: args.services,
         wait: args.wait,
@@ -194,6 +203,20 @@ pub(crate) async fn start(context: &Context, args: StartArgs) -> Result<(), Fail
     };
     let plan = existing.plan(|live, observed| plan_start(live, observed, &options))?;
     planned::carry_out(context, &existing.engine, &plan, "Running").await
+}
+
+/// The services that `start` must find containers of: the named ones, else all that have any.
+fn to_start(target: &Target, named: &[String]) -> Vec<String> {
+    match &target.project {
+        Some(project) if named.is_empty() => {
+            let services = project
+                .services
+                .values()
+                .filter(|service| service.replicas() > 0);
+            services.map(|service| service.name.clone()).collect()
+        }
+        _ => named.to_vec(),
+    }
 }
 
 /// Stops containers without removing them.
