@@ -201,4 +201,3 @@ impl<E: Engine> Run<'_, E> {
         });
     }
 }
-

@@ -90,7 +90,7 @@ impl Planner<'_> {
         container: &ObservedContainer,
         interrupted_by: Option<&str>,
     ) -> Instance {
-        let mut ready = self.reconnect(container);
+        let mut ready = self.reconnect(service, container);
         let mut instance = Instance::existing(container);
         if container.state == ContainerState::Created && self.context.options.start {
             ready.extend(self.write_files(service, &container.name, &container.id, None));

@@ -196,26 +196,26 @@ fn divergence(
         .or_else(|| missing_volume(context, service, container))
 }
 
-/// A network of the service that the container is not on. One that is made again is reconnected instead.
+/// A network that the container should be on and is not, or that was made again without us. A network that this
+/// plan makes again, or that a stopped container merely was taken off, is connected instead.
 fn missing_network(
     context: &Context<'_>,
     service: &DesiredService,
     container: &ObservedContainer,
 ) -> Option<Cause> {
-    let names = service
-        .networks
-        .iter()
-        .filter_map(|key| context.desired.networks.get(key))
-        .map(|network| &network.name);
-    let mut names = names.filter(|name| !context.resources.is_recreated_network(name));
-    let lacks = |name: &&String| {
-        let attached = container.networks.get(*name);
-        match context.observed.network(name) {
-            None => true,
-            Some(network) if container.state.is_alive() => attached
-                .is_none_or(|id| !id.is_empty() && !network.id.is_empty() && *id != network.id),
-            Some(_) => false,
-        }
+    let keys = service.networks.iter();
+    let networks = keys.filter_map(|key| context.desired.networks.get(key));
+    let mut names = networks
+        .map(|network| &network.name)
+        .filter(|name| !context.resources.is_recreated_network(name));
+    let alive = container.state.is_alive();
+    let lacks = |name: &&String| match (
+        container.networks.get(*name),
+        context.observed.network(name),
+    ) {
+        (None, _) => alive,
+        (Some(_), None) => true,
+        (Some(id), Some(network)) => alive && !id.is_empty() && *id != network.id,
     };
     names
         .find(lacks)

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use crate::desire::{Desired, DesiredNetwork, DesiredVolume, labels};
+use crate::desire::{Desired, DesiredNetwork, DesiredService, DesiredVolume, labels};
 use crate::observe::{Observed, ObservedContainer, ObservedNetwork, ObservedVolume};
 use crate::plan::PlanError;
 use crate::plan::builder::{Draft, NewStep};
@@ -42,11 +42,10 @@ impl Resources {
             .map(|(name, _)| name)
     }
 
-    fn recreated_networks(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn recreates_networks(&self) -> bool {
         self.networks
-            .iter()
-            .filter(|(_, fate)| **fate == ResourceFate::Recreate)
-            .map(|(name, _)| name)
+            .values()
+            .any(|fate| *fate == ResourceFate::Recreate)
     }
 }
 
@@ -244,28 +243,69 @@ impl Planner<'_> {
         self.builder.add(step, free)
     }
 
-    /// Puts a kept container back on the networks that are made again. Returns the steps.
-    pub(super) fn reconnect(&mut self, container: &ObservedContainer) -> Vec<Draft> {
+    /// Puts a kept container on the networks of its service that are made again, or that it is not on. Returns
+    /// the steps.
+    pub(super) fn reconnect(
+        &mut self,
+        service: &DesiredService,
+        container: &ObservedContainer,
+    ) -> Vec<Draft> {
         let context = self.context;
-        let service = context.desired.services.get(container.service());
-        let mut steps = Vec::new();
-        for name in context
-            .resources
-            .recreated_networks()
-            .filter(|name| container.networks.contains_key(*name))
-        {
-            let endpoint = service
-                .and_then(|service| service.endpoint(name, &container.name))
-                .unwrap_or_default();
-            let action = Action::Connect {
-                network: name.clone(),
-                endpoint: Box::new(endpoint),
+        let keys = service.networks.iter();
+        let names = keys.filter_map(|key| Some(&context.desired.networks.get(key)?.name));
+        let lacks = |name: &&String| {
+            context.resources.is_recreated_network(name)
+                || (!container.state.is_alive() && !container.networks.contains_key(*name))
+        };
+        let names: Vec<&String> = names.filter(lacks).collect();
+        names
+            .into_iter()
+            .filter_map(|name| self.connect(service, container, name))
+            .collect()
+    }
+
+    fn connect(
+        &mut self,
+        service: &DesiredService,
+        container: &ObservedContainer,
+        network: &str,
+    ) -> Option<Draft> {
+        let endpoint = Box::new(service.endpoint(network, &container.name)?);
+        let action = Action::Connect {
+            network: network.to_owned(),
+            endpoint,
+        };
+        let step = NewStep::new(Kind::Container, &container.name, action)
+            .target(&container.id)
+            .cause(Cause::NetworkMissing(network.to_owned()));
+        let ready = self.ready_networks.get(network).copied();
+        let stop = self.stops.get(&container.id).copied();
+        Some(self.builder.add(step, ready.into_iter().chain(stop)))
+    }
+
+    /// Puts containers of services that are not worked on back on the networks that are made again, and starts them.
+    pub(super) fn restore_bystanders(&mut self, bystanders: &Desired) {
+        let context = self.context;
+        for container in &context.observed.containers {
+            let selected = context.desired.services.contains_key(container.service());
+            if selected || self.removals.contains_key(&container.id) {
+                continue;
+            }
+            let Some(service) = bystanders.services.get(container.service()) else {
+                continue;
             };
-            let step = NewStep::new(Kind::Container, &container.name, action).target(&container.id);
-            let after = self.ready_networks.get(name).copied();
-            steps.push(self.builder.add(step, after));
+            let recreated = container
+                .networks
+                .keys()
+                .filter(|name| context.resources.is_recreated_network(name));
+            let connects: Vec<Draft> = recreated
+                .filter_map(|name| self.connect(service, container, name))
+                .collect();
+            if container.state.is_alive() && !connects.is_empty() {
+                let step = NewStep::new(Kind::Container, &container.name, Action::StartContainer);
+                self.builder.add(step.target(&container.id), connects);
+            }
         }
-        steps
     }
 }
 

@@ -478,7 +478,8 @@ impl Engine for FakeEngine {
     async fn network_connect(&self, network: &str, body: &NetworkConnect) -> Result<()> {
         let mut state = self.lock();
         let name = state.network_name(network)?;
-        let endpoint = body.endpoint_config.clone().unwrap_or_default();
+        let mut endpoint = body.endpoint_config.clone().unwrap_or_default();
+        endpoint.network_id.clone_from(&state.networks[&name].id);
         state
             .container(&body.container)?
             .network_settings

@@ -77,6 +77,11 @@ impl FakeEngine {
         self.lock().exits.insert(container.to_owned(), code);
     }
 
+    /// Takes [`Self::exits`] back: containers of this name run until they are stopped.
+    pub fn runs(&self, container: &str) {
+        self.lock().exits.remove(container);
+    }
+
     /// From now on, and for those that run already, containers of this name with a health check have this
     /// status: `starting`, `healthy`, `unhealthy`.
     pub fn health(&self, container: &str, status: &str) {

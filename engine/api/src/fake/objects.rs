@@ -202,7 +202,7 @@ pub(super) fn summary(container: &ContainerInspect) -> ContainerSummary {
         image_id: container.image.clone(),
         labels: container.config.labels.clone(),
         state: container.state.status.clone(),
-        status: container.state.status.clone(),
+        status: status_text(container),
         host_config: SummaryHostConfig {
             network_mode: container.host_config.network_mode.clone(),
         },
@@ -211,6 +211,22 @@ pub(super) fn summary(container: &ContainerInspect) -> ContainerSummary {
         },
         mounts: container.mounts.clone(),
         ..Default::default()
+    }
+}
+
+/// As Docker words it; programs read the exit code and the health from it.
+fn status_text(container: &ContainerInspect) -> String {
+    let state = &container.state;
+    match (
+        state.status.as_str(),
+        state.health.as_ref().map(|health| health.status.as_str()),
+    ) {
+        ("exited", _) => format!("Exited ({}) 1 second ago", state.exit_code),
+        ("running", Some("starting")) => "Up 1 second (health: starting)".into(),
+        ("running", Some(health)) => format!("Up 1 second ({health})"),
+        ("running", None) => "Up 1 second".into(),
+        ("paused", _) => "Up 1 second (Paused)".into(),
+        (other, _) => other.to_owned(),
     }
 }
 
