@@ -28,15 +28,18 @@ help:
 
 # ---- tools ----
 
-# Debian packages: what makes the images (mmdebstrap, zstd), and what the tests look at the kernel with (ip, nft).
-APT_PACKAGES := ca-certificates gcc libc6-dev mmdebstrap zstd iproute2 nftables
+# Debian packages: what builds hoist and the images, and what the tests want besides: a look at the kernel (ip, nft), and a
+# machine with another kernel (qemu, cpio, kmod).
+BUILD_PACKAGES := ca-certificates gcc libc6-dev mmdebstrap zstd
+TEST_PACKAGES := iproute2 nftables busybox-static qemu-system-x86 cpio kmod procps
 
 .PHONY: tools
-tools: tools-apt tools-nextest
+tools: tools-nextest
+	@SUDO="$(SUDO)" tests/tools/apt-install.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
-.PHONY: tools-apt
-tools-apt:
-	@SUDO="$(SUDO)" tests/tools/apt-install.sh $(APT_PACKAGES)
+.PHONY: tools-build
+tools-build:
+	@SUDO="$(SUDO)" tests/tools/apt-install.sh $(BUILD_PACKAGES)
 
 .PHONY: tools-nextest
 tools-nextest:
@@ -68,7 +71,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 
 .PHONY: images
-images: tools-apt
+images: tools-build
 	$(SUDO) examples/images/build.sh
 
 # The order: what fails fastest first. The demo runs on the machine itself from a clean state, the rest in test hosts.
@@ -90,7 +93,7 @@ bench: tools images
 # ---- the demo ----
 
 .PHONY: demo
-demo: tools-apt images release
+demo: images release
 	@$(SUDO) env HOIST="$(TARGET)/release/hoist" examples/demo.sh up
 
 .PHONY: clean-demo

@@ -14,5 +14,5 @@ CREATE TABLE orders (
 INSERT INTO products (name, icon, cents) VALUES
     ('Steel shackle', '🔗', 450),
     ('Snatch block', '⚙️', 3900),
-    ('Manila rope, 20 m', '🪢', 2750),
+    ('Manila rope', '🪢', 2750),
     ('Cargo hook', '🪝', 1290);
