@@ -8,6 +8,8 @@
 //! * [`netns`]: network namespaces on threads made for them.
 //! * [`scm`], [`memfd`], [`pidfd`], [`pty`]: descriptors and what travels with them.
 
+pub mod accounts;
+pub mod device_filter;
 pub mod error;
 pub mod init;
 pub mod memfd;
@@ -16,6 +18,7 @@ pub mod path;
 pub mod pidfd;
 pub mod pty;
 pub mod scm;
+pub mod signal;
 mod sys;
 
 pub use error::KernelError;

@@ -5,8 +5,13 @@
 //! images, networks or the API.
 
 pub mod machine;
+pub mod seccomp;
 pub mod spec;
 
+mod capabilities;
+mod cgroup;
 mod lower;
+mod mounts;
+mod process;
 
 pub use lower::{LowerError, Lowered, lower, lower_exec};

@@ -104,6 +104,23 @@ pub struct Overlay {
     pub upper: Option<(CString, CString)>,
     /// Further options, such as `volatile`.
     pub options: Vec<FsOption>,
+    /// The same as one string for mount(2), for kernels that do not take layers by descriptor (before 6.13).
+    pub mount_data: CString,
+}
+
+/// A file system to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filesystem {
+    /// Where its mount goes.
+    pub slot: Slot,
+    /// Its type.
+    pub kind: CString,
+    /// Its options.
+    pub options: Vec<FsOption>,
+    /// `MOUNT_ATTR_*` bits of its mount.
+    pub attributes: u64,
+    /// A path of the root whose permission bits it takes over when that exists (a tmpfs without a mode).
+    pub mode_of: Option<CString>,
 }
 
 /// A device node in the container's `/dev`.
@@ -144,24 +161,15 @@ pub enum Links {
     Refused,
 }
 
-/// A user or group as asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Account {
-    /// By number, which need not be in the file.
-    Id(u32),
-    /// By name, which must be.
-    Name(Vec<u8>),
-}
-
-/// Who the process is: looked up in the container's own `/etc/passwd` and `/etc/group`.
+/// Who the process is: looked up in the container's own `/etc/passwd` and `/etc/group`, as Docker does.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UserLookup {
-    /// The user; `None` is user 0.
-    pub user: Option<Account>,
-    /// The group; `None` is the user's own group, and its supplementary groups apply.
-    pub group: Option<Account>,
-    /// Further supplementary groups.
-    pub additional: Vec<Account>,
+    /// Name or number; empty: user 0. A number need not be in the file.
+    pub user: Vec<u8>,
+    /// Name or number; empty: the user's own group, and its supplementary groups apply.
+    pub group: Vec<u8>,
+    /// Further supplementary groups by name or number.
+    pub additional: Vec<Vec<u8>>,
 }
 
 /// Capability sets after all is set up, as bit sets of capability numbers.
@@ -172,7 +180,8 @@ pub struct Capabilities {
     pub allowed: u64,
 }
 
-/// A classic BPF instruction, `struct sock_filter`.
+/// A classic BPF instruction, laid out as `struct sock_filter`.
+#[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instruction {
     /// Operation.
@@ -227,12 +236,7 @@ pub enum Op {
     /// Mounts the tree of a slot as the root, over the directory `at` of the machine.
     MountRoot { slot: Slot, at: CString },
     /// Makes a detached file system in a slot.
-    MakeFilesystem {
-        slot: Slot,
-        kind: CString,
-        options: Vec<FsOption>,
-        attributes: u64,
-    },
+    MakeFilesystem(Filesystem),
     /// Changes attributes of a slot's mount.
     SetAttributes {
         slot: Slot,
@@ -240,8 +244,6 @@ pub enum Op {
     },
     /// Mounts a slot's tree on a target, which is created when it is missing.
     Attach { slot: Slot, target: Target },
-    /// Copies what the root has at `path` into the (still detached) file system of a slot; nothing when absent.
-    CopyInto { slot: Slot, path: CString },
     /// Makes a device node.
     MakeDevice(DeviceNode),
     /// Makes a symbolic link; one that exists is left.
@@ -271,9 +273,13 @@ pub enum Op {
     AwaitGo,
     /// Leaves namespaces for new ones; the cgroup namespace must be made after the cgroup is joined.
     Unshare { namespaces: u64 },
-    /// Opens a terminal in the container's own `/dev/pts`, makes it `/dev/console` when `bind` is set, and
+    /// Opens a terminal in the container's own `/dev/pts`, mounts it on `bind` (`/dev/console`), and
     /// sends its other end to the shim.
-    OpenConsole { rows: u16, columns: u16, bind: bool },
+    OpenConsole {
+        rows: u16,
+        columns: u16,
+        bind: Option<Target>,
+    },
     /// Sets a resource limit (`RLIMIT_*`).
     SetLimit { resource: u32, soft: u64, hard: u64 },
     /// Sets the file mode creation mask.
@@ -285,11 +291,7 @@ pub enum Op {
     /// Finds user, groups and home.
     LookUpUser(UserLookup),
     /// Goes to the working directory, creating it when `create` is set, and refuses one outside the root.
-    WorkingDirectory {
-        path: CString,
-        parents: Vec<CString>,
-        create: bool,
-    },
+    WorkingDirectory { target: Target, create: bool },
     /// Puts the standard streams in place and gives them to the user.
     Stdio,
     /// Reduces the bounding set and becomes the user; CAP_SYS_ADMIN stays until [`Op::FinishCapabilities`]
@@ -331,7 +333,7 @@ impl Op {
             Self::MountOverlay { .. } | Self::MountRoot { .. } => {
                 "mount the root file system".to_owned()
             }
-            Self::MakeFilesystem { kind, .. } => format!("make a {} file system", text(kind)),
+            Self::MakeFilesystem(made) => format!("make a {} file system", text(&made.kind)),
             Self::Attach { target, .. } => format!("mount /{}", text(&target.path)),
             Self::MakeDevice(node) => format!("make the device /{}", text(&node.path)),
             Self::MakeLink { path, .. } => format!("make the link /{}", text(path)),
@@ -345,8 +347,8 @@ impl Op {
             } => {
                 format!("set resource limit {resource} to {soft}:{hard}")
             }
-            Self::WorkingDirectory { path, .. } => {
-                format!("change to the working directory {:?}", text(path))
+            Self::WorkingDirectory { target, .. } => {
+                format!("change to the working directory /{}", text(&target.path))
             }
             Self::Exec(command) => {
                 format!(
@@ -368,7 +370,6 @@ impl Op {
             Self::DieWithParent => "tie the process to its shim",
             Self::MakeMountsPrivate => "make mounts private",
             Self::SetAttributes { .. } => "set mount attributes",
-            Self::CopyInto { .. } => "copy the image's content into a tmpfs",
             Self::MakeRootReadOnly => "make the root read-only",
             Self::PivotRoot => "change the root",
             Self::SetRootPropagation(_) => "set the root's propagation",
