@@ -56,7 +56,7 @@ impl DnsSockets {
         let udp = sockets.udp.local_addr().map_err(DnsSocketsError::Bind)?;
         let tcp = sockets.tcp.local_addr().map_err(DnsSocketsError::Bind)?;
         Nft::open()
-            .and_then(|mut nft| nft.replace(&table(udp, tcp, tracking)))
+            .and_then(|mut nft| nft.create(&table(udp, tcp, tracking)))
             .map_err(DnsSocketsError::Rules)?;
         Ok(sockets)
     }

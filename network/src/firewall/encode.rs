@@ -103,6 +103,14 @@ pub(crate) fn set_definition(attributes: Attributes, set: &Set, id: u32) -> Attr
         .number(4, type_number(&set.key))
         .number(5, width(&set.key))
         .number(10, id);
+    // For `nft list` only: the names of links are in the machine's byte order (type 0, 4 bytes, 1).
+    let attributes = if set.key == [DataType::LinkName] {
+        let mut order = vec![0, 4];
+        order.extend(1_u32.to_ne_bytes());
+        attributes.raw(13, &order)
+    } else {
+        attributes
+    };
     if set.data.is_empty() {
         attributes
     } else {

@@ -17,7 +17,7 @@ use std::io;
 pub use hooks::{Findings, Obstacle};
 pub use ruleset::{NetworkRules, PublishedPort, Ruleset};
 
-use nft::{Nft, TableState};
+use nft::Nft;
 use table::Table;
 
 /// A transport protocol that ports can be published for.
@@ -82,7 +82,6 @@ pub struct Firewall {
 struct Applied {
     table: Table,
     bridges: Vec<String>,
-    state: Option<TableState>,
 }
 
 /// What [`Firewall::apply`] or [`Firewall::ensure`] did.
@@ -121,12 +120,7 @@ impl Firewall {
         let outcome = self.apply_table(&table)?;
         let bridges = ruleset.bridges();
         let hooks = hooks::ensure(&mut self.nft, &self.table, &bridges)?;
-        let state = self.nft.state(&table)?;
-        self.applied = Some(Applied {
-            table,
-            bridges,
-            state,
-        });
+        self.applied = Some(Applied { table, bridges });
         Ok(match (outcome, hooks) {
             (Outcome::Unchanged, true) => Outcome::Changed,
             (outcome, _) => outcome,
@@ -139,14 +133,12 @@ impl Firewall {
     /// # Errors
     /// The refused part.
     pub fn ensure(&mut self) -> Result<Outcome, FirewallError> {
-        let Some(applied) = &mut self.applied else {
+        let Some(applied) = &self.applied else {
             return Ok(Outcome::Unchanged);
         };
-        let state = self.nft.state(&applied.table)?;
-        let intact = state.is_some() && state == applied.state;
+        let intact = self.nft.holds(&applied.table)?;
         if !intact {
             self.nft.replace(&applied.table)?;
-            applied.state = self.nft.state(&applied.table)?;
         }
         let hooks = hooks::ensure(&mut self.nft, &self.table, &applied.bridges)?;
         Ok(match (intact, hooks) {

@@ -14,7 +14,6 @@ const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 const NEWTABLE: u16 = 0;
-const GETTABLE: u16 = 1;
 const DELTABLE: u16 = 2;
 const NEWCHAIN: u16 = 3;
 const GETCHAIN: u16 = 4;
@@ -23,6 +22,7 @@ const GETRULE: u16 = 7;
 const DELRULE: u16 = 8;
 const NEWSET: u16 = 9;
 const NEWSETELEM: u16 = 12;
+const GETSETELEM: u16 = 13;
 const DELSETELEM: u16 = 14;
 
 /// Elements per message: their list is one attribute, and an attribute is shorter than 64 KiB.
@@ -34,13 +34,6 @@ const DUMP_ATTEMPTS: usize = 5;
 #[derive(Debug)]
 pub struct Nft {
     netlink: Netlink,
-}
-
-/// What tells one incarnation of a table from another: its handle and how many objects refer to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TableState {
-    handle: u64,
-    objects: u32,
 }
 
 /// A chain as the kernel lists it.
@@ -95,17 +88,18 @@ impl Nft {
         // Deleting what does not exist is an error, so it is added first (`destroy` needs Linux 6.3).
         batch.table(NEWTABLE, table.family, &table.name);
         batch.table(DELTABLE, table.family, &table.name);
-        batch.table(NEWTABLE, table.family, &table.name);
-        for (id, set) in (1..).zip(&table.sets) {
-            batch.set(table, set, id);
-            batch.elements(table, set, NEWSETELEM, set.elements.iter());
-        }
-        for chain in &table.chains {
-            batch.chain(table, chain);
-        }
-        for chain in &table.chains {
-            batch.rules(table, chain);
-        }
+        batch.whole(table);
+        self.commit(batch)
+    }
+
+    /// Adds a table to a namespace that has none of this name. Unlike [`Self::replace`] it deletes nothing, and so
+    /// closing the socket afterwards does not wait ten milliseconds for readers of what was deleted.
+    ///
+    /// # Errors
+    /// The refused part; then nothing was changed.
+    pub fn create(&mut self, table: &Table) -> Result<(), FirewallError> {
+        let mut batch = Batch::new(&mut self.netlink);
+        batch.whole(table);
         self.commit(batch)
     }
 
@@ -145,27 +139,39 @@ impl Nft {
         self.commit(batch)
     }
 
-    /// The state of a table; none when it does not exist.
+    /// Whether the kernel has this table with as many rules in every chain and as many elements in every set.
     ///
     /// # Errors
-    /// The kernel's refusal.
-    pub fn state(&mut self, table: &Table) -> Result<Option<TableState>, FirewallError> {
-        let what = format!("look up table {} {}", table.family, table.name);
-        let body = Attributes::new().text(1, &table.name);
+    /// A dump that failed.
+    pub fn holds(&mut self, table: &Table) -> Result<bool, FirewallError> {
         let family = encode::family_number(table.family);
-        let sequence = self.netlink.next_sequence();
-        let request = message(Kind(GETTABLE, 0, family), sequence, body);
-        match self.netlink.get(&request) {
-            Ok(found) => Ok(found.iter().find_map(|(_, payload)| {
-                let attributes = payload.get(4..)?;
-                Some(TableState {
-                    handle: number64(netlink::attribute(attributes, 4)?)?,
-                    objects: number(netlink::attribute(attributes, 3)?)?,
-                })
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(FirewallError::Refused { what, source }),
+        let filter = Attributes::new().text(1, &table.name);
+        let kind = Kind(GETRULE, NLM_F_DUMP, family);
+        let chains = self.dump(kind, filter, "list rules", |payload| {
+            let attributes = payload.get(4..)?;
+            let of_table = netlink::text(netlink::attribute(attributes, 1)?) == table.name;
+            of_table.then(|| netlink::attribute(attributes, 2).map(netlink::text))?
+        })?;
+        let rules = |name: &str| chains.iter().filter(|chain| *chain == name).count();
+        if table
+            .chains
+            .iter()
+            .any(|chain| rules(&chain.name) != chain.rules.len())
+        {
+            return Ok(false);
         }
+        for set in &table.sets {
+            let filter = Attributes::new().text(1, &table.name).text(2, &set.name);
+            let kind = Kind(GETSETELEM, NLM_F_DUMP, family);
+            let counts = self.dump(kind, filter, "list elements", |payload| {
+                let elements = netlink::attribute(payload.get(4..)?, 3)?;
+                Some(netlink::attributes(elements).count())
+            })?;
+            if counts.iter().sum::<usize>() != set.elements.len() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// All chains of all tables.
@@ -351,6 +357,21 @@ impl Batch {
         self.last = Some(self.bytes.len());
         self.bytes.extend(message(kind, self.next, body));
         self.operations.insert(self.next, what);
+    }
+
+    /// Everything that adds a table with all it holds.
+    fn whole(&mut self, table: &Table) {
+        self.table(NEWTABLE, table.family, &table.name);
+        for (id, set) in (1..).zip(&table.sets) {
+            self.set(table, set, id);
+            self.elements(table, set, NEWSETELEM, set.elements.iter());
+        }
+        for chain in &table.chains {
+            self.chain(table, chain);
+        }
+        for chain in &table.chains {
+            self.rules(table, chain);
+        }
     }
 
     fn table(&mut self, kind: u16, family: Family, name: &str) {

@@ -222,14 +222,22 @@ fn remove_default_route(socket: &mut RouteSocket, family: IpAddr) -> Result<(), 
         what: "remove the default route".to_owned(),
     }]);
     match result {
-        // ESRCH: there was none.
-        Err(LinkError::Request { source, .. })
-            if source.to_string().starts_with("No such process") =>
-        {
-            Ok(())
-        }
+        // There was none: IPv4 says ESRCH, IPv6 ESRCH or ENOENT, and without IPv6 it is EOPNOTSUPP or EAFNOSUPPORT.
+        Err(LinkError::Request { source, .. }) if is_absent(&source) => Ok(()),
         other => other,
     }
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    let text = error.to_string();
+    [
+        "No such process",
+        "No such file",
+        "Operation not supported",
+        "Address family not supported",
+    ]
+    .iter()
+    .any(|absent| text.starts_with(absent))
 }
 
 fn set_up(index: u32, link: &str) -> Request {

@@ -1,0 +1,254 @@
+//! Beside others' rules: Docker's and ufw's default drop, bridged frames shown to the packet filter, flushes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::*;
+use hoist_network::firewall::watch::Watch;
+use hoist_network::firewall::{
+    Firewall, NetworkRules, Obstacle, Outcome, Protocol, PublishedPort, Ruleset,
+};
+use hoist_network::link::bridge::BridgePlan;
+use hoist_network::sysctl;
+
+struct Stage {
+    net: BridgePlan,
+    web: Container,
+    other: Container,
+    far: Container,
+    firewall: Firewall,
+    ruleset: Ruleset,
+}
+
+/// A published web server with a neighbour in its network and one outside.
+fn stage() -> Stage {
+    let net = network("net", "10.9.1.1/24", OPEN);
+    let web = container(&net, "web", "10.9.1.2/24");
+    let other = container(&net, "oth", "10.9.1.3/24");
+    let far = neighbour();
+    web.serve("10.9.1.2:80");
+    far.serve("192.0.2.2:80");
+    let ruleset = Ruleset {
+        networks: vec![NetworkRules {
+            bridge: net.name.clone(),
+            subnets: vec![ip("10.9.1.0/24")],
+            reach: OPEN,
+        }],
+        published: vec![PublishedPort {
+            host_ip: None,
+            host_port: 8080,
+            protocol: Protocol::Tcp,
+            target: socket("10.9.1.2:80"),
+        }],
+    };
+    let mut firewall = Firewall::open(&config().table).unwrap();
+    firewall.apply(&ruleset).unwrap();
+    Stage {
+        net,
+        web,
+        other,
+        far,
+        firewall,
+        ruleset,
+    }
+}
+
+impl Stage {
+    fn assert_traffic_passes(&self) {
+        assert_eq!(
+            self.far.fetch("192.0.2.1:8080").unwrap(),
+            "192.0.2.2",
+            "published"
+        );
+        assert_eq!(self.web.fetch("192.0.2.2:80").unwrap(), "192.0.2.1", "out");
+        assert_eq!(
+            self.other.fetch("10.9.1.2:80").unwrap(),
+            "10.9.1.3",
+            "inside"
+        );
+        assert_eq!(
+            self.other.fetch("192.0.2.1:8080").unwrap(),
+            "10.9.1.1",
+            "by the host"
+        );
+        assert_eq!(
+            self.web.fetch("192.0.2.1:8080").unwrap(),
+            "10.9.1.1",
+            "itself"
+        );
+        assert_eq!(
+            fetch("127.0.0.1:8080", PATIENCE).unwrap(),
+            "10.9.1.1",
+            "loopback"
+        );
+    }
+}
+
+/// What Docker leaves in iptables-nft.
+fn docker_rules() {
+    run("iptables-nft -N DOCKER-USER");
+    run("iptables-nft -A DOCKER-USER -j RETURN");
+    run("iptables-nft -A FORWARD -j DOCKER-USER");
+    run("iptables-nft -P FORWARD DROP");
+}
+
+#[test]
+fn dockers_default_drop_is_passed_by_its_own_hook() {
+    on_private_host(|| {
+        let mut stage = stage();
+        docker_rules();
+        assert!(stage.far.is_cut_off_from("192.0.2.1:8080"), "Docker drops");
+        assert_eq!(stage.firewall.ensure().unwrap(), Outcome::Changed);
+        stage.assert_traffic_passes();
+        assert_eq!(stage.firewall.ensure().unwrap(), Outcome::Unchanged);
+        assert_eq!(stage.firewall.findings().unwrap(), []);
+        // iptables reads our rules as its own kind, before the final RETURN.
+        let listed = run("iptables-nft -S DOCKER-USER");
+        let lines: Vec<&str> = listed.lines().collect();
+        assert!(
+            lines[1].contains("-i br-net") && lines[1].ends_with("-j ACCEPT"),
+            "{listed}"
+        );
+        assert!(
+            lines[2].contains("-o br-net") && lines[2].ends_with("-j ACCEPT"),
+            "{listed}"
+        );
+        assert_eq!(lines[3..], ["-A DOCKER-USER -j RETURN"]);
+        stage.firewall.apply(&Ruleset::default()).unwrap();
+        let listed = run("iptables-nft -S DOCKER-USER");
+        assert_eq!(listed, "-N DOCKER-USER\n-A DOCKER-USER -j RETURN\n");
+    });
+}
+
+#[test]
+fn the_administrators_rules_in_the_hook_go_before_ours() {
+    on_private_host(|| {
+        docker_rules();
+        run("iptables-nft -I DOCKER-USER -s 192.0.2.2 -j DROP");
+        let stage = stage();
+        assert!(stage.far.is_cut_off_from("192.0.2.1:8080"));
+        assert_eq!(stage.other.fetch("10.9.1.2:80").unwrap(), "10.9.1.3");
+    });
+}
+
+#[test]
+fn ufws_default_drop_is_passed_by_its_own_hook() {
+    on_private_host(|| {
+        run("iptables-nft -N ufw-user-forward");
+        run("iptables-nft -A FORWARD -j ufw-user-forward");
+        run("iptables-nft -P FORWARD DROP");
+        let mut stage = stage();
+        stage.assert_traffic_passes();
+        stage.firewall.remove().unwrap();
+        assert_eq!(
+            run("iptables-nft -S ufw-user-forward"),
+            "-N ufw-user-forward\n"
+        );
+    });
+}
+
+#[test]
+fn what_blocks_without_a_hook_is_told() {
+    on_private_host(|| {
+        let mut stage = stage();
+        assert_eq!(stage.firewall.findings().unwrap(), []);
+        run("nft add table inet corp");
+        run(
+            "nft add chain inet corp passing { type filter hook forward priority 0 ; policy drop ; }",
+        );
+        run("nft add table inet firewalld");
+        run(
+            "nft add chain inet firewalld filter_FORWARD { type filter hook forward priority 10 ; }",
+        );
+        let findings = stage.firewall.findings().unwrap();
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings.contains(&Obstacle::Firewalld));
+        let text = findings[1].to_string();
+        assert!(
+            text.starts_with("the policy of chain passing in nftables table inet corp is drop"),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn bridged_frames_pass_whether_or_not_the_packet_filter_sees_them() {
+    on_private_host(|| {
+        let setting = "bridge/bridge-nf-call-iptables";
+        if sysctl::read(setting).is_none() {
+            eprintln!("skipped: this kernel has no br_netfilter");
+            return;
+        }
+        for value in ["1", "0"] {
+            sysctl::write(setting, value).unwrap();
+            let stage = stage();
+            stage.assert_traffic_passes();
+            for link in ["vethweb", "vethoth", "vethlan", "br-net", "lan0"] {
+                run(&format!("ip link del {link}"));
+            }
+        }
+    });
+}
+
+#[test]
+fn bridged_frames_pass_dockers_default_drop() {
+    on_private_host(|| {
+        if sysctl::read("bridge/bridge-nf-call-iptables").is_some() {
+            sysctl::write("bridge/bridge-nf-call-iptables", "1").unwrap();
+        }
+        docker_rules();
+        stage().assert_traffic_passes();
+    });
+}
+
+#[test]
+fn what_others_flush_comes_back() {
+    on_private_host_async(|| async {
+        docker_rules();
+        let stage = stage();
+        let watch = Watch::open().unwrap();
+        let firewall = Arc::new(Mutex::new(stage.firewall));
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let kept = Arc::clone(&firewall);
+        let keeper = tokio::spawn(async move {
+            watch
+                .keep(kept, |outcome| {
+                    let _ = tell.send(outcome.unwrap());
+                })
+                .await
+        });
+        let expected = stage.ruleset.table("hoist_test").to_string();
+        for (flush, outcome) in [
+            ("nft flush ruleset", Outcome::Replaced),
+            ("nft delete table inet hoist_test", Outcome::Replaced),
+            ("nft flush chain inet hoist_test forward", Outcome::Replaced),
+            (
+                "nft delete element inet hoist_test published4_any { tcp . 8080 }",
+                Outcome::Replaced,
+            ),
+        ] {
+            run(flush);
+            let repaired = tokio::time::timeout(PATIENCE, told.recv()).await;
+            assert_eq!(repaired.unwrap(), Some(outcome), "{flush}");
+            let listed = run("nft list table inet hoist_test");
+            let words = |text: &str| {
+                text.split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(words(&listed), words(&expected), "{flush}");
+        }
+        docker_rules();
+        let repaired = tokio::time::timeout(PATIENCE, told.recv()).await;
+        assert_eq!(
+            repaired.unwrap(),
+            Some(Outcome::Changed),
+            "Docker's restart"
+        );
+        assert!(run("iptables-nft -S DOCKER-USER").contains(&stage.net.name));
+        keeper.abort();
+    });
+}
