@@ -7,7 +7,7 @@
 //!
 //! * Everything goes through netlink, `/proc/sys` and sockets. No `ip`, `nft`, `iptables` or `sysctl` is executed.
 //! * A thread never switches its network namespace and comes back. Work inside another namespace runs on a thread
-//!   made for it ([`netns`]).
+//!   made for it (`hoist_kernel::netns`).
 //! * Functions that talk to the kernel act in the network namespace of the calling thread. They block (most for
 //!   well under a millisecond, deleting links for tens of milliseconds): call them from a blocking task.
 
@@ -20,7 +20,6 @@ pub mod firewall;
 pub mod ipam;
 pub mod link;
 mod netlink;
-pub mod netns;
 pub mod ports;
 pub mod proxy;
 pub mod reconcile;

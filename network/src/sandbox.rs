@@ -2,11 +2,14 @@
 //! addresses, routes, settings, and the sockets and rules of the embedded DNS.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use hoist_kernel::error::KernelError;
+use hoist_kernel::netns;
 
 use crate::dns::sockets::{DnsSockets, DnsSocketsError};
 use crate::link::endpoint::{self, EndpointPlan, Gateways};
 use crate::link::{LinkError, RouteSocket};
-use crate::netns::{self, NetnsError};
 use crate::sysctl::{self, SysctlError};
 
 /// What a namespace should hold.
@@ -49,7 +52,7 @@ pub struct Sandbox {
 pub enum SandboxError {
     /// The namespace itself.
     #[error(transparent)]
-    Netns(#[from] NetnsError),
+    Netns(#[from] KernelError),
     /// A link, address or route.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -66,18 +69,14 @@ pub enum SandboxError {
 /// # Errors
 /// [`SandboxError`]: the failed step.
 pub fn create(plan: &SandboxPlan) -> Result<Sandbox, SandboxError> {
-    let (netns, dns) = netns::create(RouteSocket::open, |host, netns| {
-        build(&mut host?, netns, plan)
-    })?;
+    let mut host = RouteSocket::open()?;
+    let (netns, dns) = netns::create_with(|| build(&mut host, plan))?;
     Ok(Sandbox { netns, dns: dns? })
 }
 
 /// Runs on the thread inside the new namespace; `host` is a socket of the host's.
-fn build(
-    host: &mut RouteSocket,
-    netns: &OwnedFd,
-    plan: &SandboxPlan,
-) -> Result<Option<DnsSockets>, SandboxError> {
+fn build(host: &mut RouteSocket, plan: &SandboxPlan) -> Result<Option<DnsSockets>, SandboxError> {
+    let netns = netns::open(Path::new("/proc/thread-self/ns/net"))?;
     let mut socket = RouteSocket::open()?;
     let mut last = vec![endpoint::loopback_up()];
     for (name, value) in &plan.sysctls {

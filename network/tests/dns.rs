@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::*;
+use hoist_kernel::netns;
 use hoist_network::dns::{DnsOptions, DnsServer, DnsSockets, EndpointNames, Upstreams, View};
-use hoist_network::netns;
 use hoist_network::sandbox::EmbeddedDns;
 
 struct Stage {
@@ -55,7 +55,7 @@ impl Stage {
         let netns = self.client.netns.try_clone().unwrap();
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
         tokio::task::spawn_blocking(move || {
-            let output = netns::inside(netns.as_fd(), || {
+            let output = netns::run_in(netns.as_fd(), || {
                 Command::new("dig")
                     .args(["@127.0.0.11", "+time=3", "+tries=1"])
                     .args(&arguments)
@@ -116,7 +116,7 @@ fn the_c_library_resolves_too() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, "nameserver 127.0.0.11\noptions ndots:0\n").unwrap();
         let output = tokio::task::spawn_blocking(move || {
-            netns::inside(netns.as_fd(), || {
+            netns::run_in(netns.as_fd(), || {
                 Command::new("unshare")
                     .args(["-m", "sh", "-c", script])
                     .arg(file.path())
@@ -216,7 +216,7 @@ fn a_slow_client_stalls_nobody() {
         );
         let netns = stage.client.netns.try_clone().unwrap();
         let held = tokio::task::spawn_blocking(move || {
-            netns::inside(netns.as_fd(), || {
+            netns::run_in(netns.as_fd(), || {
                 let slow: Vec<TcpStream> = (0..60)
                     .map(|_| {
                         let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
@@ -256,7 +256,7 @@ fn queries_wait_in_the_sockets_while_the_engine_is_away() {
         drop(first);
         let asked = client.netns.try_clone().unwrap();
         let answer = tokio::task::spawn_blocking(move || {
-            netns::inside(asked.as_fd(), || {
+            netns::run_in(asked.as_fd(), || {
                 let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
                 stream
                     .set_read_timeout(Some(Duration::from_secs(5)))

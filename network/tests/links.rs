@@ -199,7 +199,7 @@ fn settings_are_written_and_refused() {
             ..SandboxPlan::default()
         };
         let made = sandbox::create(&with("net.ipv4.ip_unprivileged_port_start", "0")).unwrap();
-        hoist_network::netns::inside(made.netns.as_fd(), || {
+        hoist_kernel::netns::run_in(made.netns.as_fd(), || {
             let read = |name| sysctl::read(name).unwrap();
             assert_eq!(read("ipv4/ip_unprivileged_port_start"), "0");
             assert_eq!(read("ipv4/conf/eth0/rp_filter"), "2");

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use hoist_kernel::netns;
 use ipnetwork::IpNetwork;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
@@ -15,7 +16,6 @@ use super::bridge::{add_address, delete_by_name, set_alias};
 use super::route_socket::alias;
 use super::{LinkError, MacAddress, Request, RouteSocket};
 use crate::netlink::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use crate::netns;
 use crate::sysctl;
 
 /// One link of a namespace, as it should be.
@@ -59,7 +59,7 @@ pub fn connect(
 ) -> Result<(), LinkError> {
     let mut host = RouteSocket::open()?;
     plug(&mut host, netns, plan)?;
-    let inside = netns::inside(netns, || {
+    let inside = netns::run_in(netns, || {
         let mut socket = RouteSocket::open()?;
         configure(&mut socket, plan)?;
         replace_default_routes(&mut socket, gateways)
@@ -83,7 +83,7 @@ pub fn disconnect(
     gateways: Gateways,
 ) -> Result<(), LinkError> {
     remove(&plan.host_name, &plan.alias)?;
-    netns::inside(netns, || {
+    netns::run_in(netns, || {
         replace_default_routes(&mut RouteSocket::open()?, gateways)
     })?
 }

@@ -14,7 +14,8 @@ use std::str::FromStr;
 
 pub(crate) use route_socket::{Request, RouteSocket};
 
-use crate::netns::NetnsError;
+use hoist_kernel::error::KernelError;
+
 use crate::sysctl::SysctlError;
 
 /// Why a link, address or route could not be changed or read.
@@ -48,7 +49,7 @@ pub enum LinkError {
     Sysctl(#[from] SysctlError),
     /// The other namespace could not be entered.
     #[error(transparent)]
-    Netns(#[from] NetnsError),
+    Netns(#[from] KernelError),
 }
 
 impl LinkError {

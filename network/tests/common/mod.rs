@@ -9,10 +9,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
+use hoist_kernel::netns;
 use hoist_network::link::bridge::{self, BridgePlan, Reach};
 use hoist_network::link::endpoint::{EndpointPlan, Gateways};
 use hoist_network::sandbox::{self, EmbeddedDns, SandboxPlan};
-use hoist_network::{MacAddress, NetworkConfig, netns};
+use hoist_network::{MacAddress, NetworkConfig};
 use ipnetwork::IpNetwork;
 
 /// Long enough for a busy machine; only tests that fail wait for it.
@@ -22,14 +23,7 @@ pub const SILENCE: Duration = Duration::from_millis(400);
 
 /// Runs a test on a thread in a fresh network namespace: the "host".
 pub fn on_private_host(test: impl FnOnce() + Send) {
-    let (_netns, result) = netns::create(
-        || (),
-        |(), _| std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)),
-    )
-    .expect("tests of the network need root");
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
-    }
+    hoist_kernel::netns::create_with(test).expect("tests of the network need root");
 }
 
 /// The same, on a tokio runtime of that thread.
@@ -177,7 +171,7 @@ pub fn neighbour() -> Container {
 impl Container {
     /// Runs something inside.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        netns::inside(self.netns.as_fd(), work).expect("the namespace can be entered")
+        netns::run_in(self.netns.as_fd(), work).expect("the namespace can be entered")
     }
 
     /// A TCP server inside that tells each client the client's address.
