@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - The inode of `_data` never changes while the volume exists: a container may have it mounted.
-//! - Copying from an image never follows a link out of the image (the merged view resolves names itself, on descriptors).
+//! - Copying from an image never follows a link out of the image (`merged` resolves names itself, on descriptors).
 //! - A copy that was cut short is finished or undone when the store is opened, before anyone can see the volume.
 //!
 //! This crate knows paths, not containers or images: who uses a volume is told by the caller, an image is a stack of layer directories.
@@ -13,11 +13,19 @@
 #![forbid(unsafe_code)]
 
 mod bind;
+mod driver;
+mod erase;
 mod error;
+mod merged;
 mod name;
+mod populate;
 mod store;
+#[cfg(test)]
+mod testing;
+mod usage;
 
 pub use bind::{BindKind, BindRequest, BindSource};
+pub use erase::erase_tree;
 pub use error::{VolumeError, VolumeErrorKind};
 pub use name::VolumeName;
 pub use store::{CreateVolume, MountSource, Populate, Populated, Volume, VolumeStore, VolumeUsers};

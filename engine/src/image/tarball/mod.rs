@@ -284,7 +284,7 @@ impl<R: BufRead> TarReader<R> {
         self.expect_data(size)?;
         let mut data = Vec::new();
         while self.remaining > 0 {
-            let piece = self.fill_data().map_err(|error| in_metadata(error))?;
+            let piece = self.fill_data().map_err(in_metadata)?;
             let length = piece.len();
             data.extend_from_slice(piece);
             self.consume_data(length);
