@@ -4,17 +4,45 @@
 //! wrong as [`Diagnostic`]s that know their file, line and column.
 
 pub mod canonical;
+mod consistency;
+mod decode;
+mod defaults;
 pub mod diagnostic;
+mod dotenv;
+mod environment;
+mod expand;
+mod extends;
+mod include;
+mod interpolate;
+mod loader;
+mod merge;
+mod name;
+mod node;
+mod normalize;
+mod paths;
+mod report;
+mod schema;
+mod select;
 pub mod sources;
+mod suggest;
+mod template;
+mod unify;
+mod validate;
+mod yaml;
+mod yaml_scalar;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use indexmap::IndexMap;
 
 pub use diagnostic::{Diagnostic, Label, LoadError, Severity};
-pub use sources::{Files, LocalFiles};
+pub use sources::{FileKind, Files, LocalFiles};
 
 use crate::model::Project;
+use loader::{Loader, Scope};
+use report::has_errors;
 
 /// What to load, and how. All of it is given: nothing is taken from the process.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +89,9 @@ pub struct SkippedPhases {
 pub struct Loaded {
     /// The project.
     pub project: Project,
+    /// With variables left in place (`--no-interpolate`) the model cannot be typed: this is the merged file as data,
+    /// and the project holds no services.
+    pub model: Option<serde_json::Value>,
     /// Warnings, in the order of the files.
     pub warnings: Vec<Diagnostic>,
 }
@@ -70,12 +101,174 @@ pub struct Loaded {
 /// # Errors
 /// All that is wrong with the files, at once, as far as it can be told.
 pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Loaded, LoadError> {
-    let _ = files;
-    Ok(Loaded {
-        project: Project {
-            working_dir: options.working_directory.clone(),
-            ..Project::default()
-        },
-        warnings: Vec::new(),
-    })
+    let mut loader = Loader::new(options, files);
+    let result = load_project(&mut loader);
+    let mut findings = without_repetitions(std::mem::take(&mut loader.findings));
+    match result {
+        Ok((project, model)) if !has_errors(&findings) => Ok(Loaded {
+            project,
+            model,
+            warnings: findings,
+        }),
+        Ok(_) => Err(LoadError {
+            diagnostics: findings,
+        }),
+        Err(fatal) => {
+            findings.push(*fatal);
+            Err(LoadError {
+                diagnostics: findings,
+            })
+        }
+    }
+}
+
+type Fatal<T> = Result<T, Box<Diagnostic>>;
+
+fn load_project(loader: &mut Loader<'_>) -> Fatal<(Project, Option<serde_json::Value>)> {
+    let options = loader.options;
+    let mut found = sources::discover(options, loader.files, &mut loader.sources)?;
+    loader.findings.append(&mut found.warnings);
+    loader.read_main_files(&found.files);
+    let documents = found
+        .files
+        .iter()
+        .filter_map(|path| loader.main_documents(path))
+        .flatten();
+    let name = name::project_name(options, &found.environment, documents, &found.directory)?;
+    found
+        .environment
+        .insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+    let environment = Rc::new(found.environment.clone());
+    let scope = Scope {
+        id: 0,
+        directory: found.directory.clone(),
+        way: found.directory.clone(),
+        environment,
+        included: Vec::new(),
+        top: true,
+    };
+    let main: Vec<_> = found
+        .files
+        .iter()
+        .map(|path| (path.clone(), None))
+        .collect();
+    let mut root = loader.load_model(&main, &scope);
+    let broken = has_errors(&loader.findings);
+    if !broken && root.as_map().is_none_or(node::Map::is_empty) {
+        return Err(Box::new(
+            Diagnostic::error("empty-file", "empty compose file")
+                .help("write `services:` with at least one service"),
+        ));
+    }
+    if name.is_empty() {
+        let problem = Diagnostic::error("invalid-project-name", "project name must not be empty");
+        return Err(Box::new(
+            problem.help("write `name: …` in the file, or give it with -p"),
+        ));
+    }
+    if let Some(map) = root.as_map_mut() {
+        map.shift_remove("name");
+    }
+    if !options.skip.normalization {
+        normalize::normalize(&mut root, &name, &scope.environment);
+    }
+    let profiles = active_profiles(options, &scope.environment);
+    let raw = Project {
+        name,
+        working_dir: found.directory,
+        compose_files: found.files,
+        env_files: found.env_files,
+        environment: found.environment,
+        profiles,
+        ..Project::default()
+    };
+    if options.skip.interpolation {
+        let model = canonical::tree_value(&root, &raw.name);
+        return Ok((raw, Some(model)));
+    }
+    finish(loader, raw, root, broken)
+}
+
+/// From the merged tree to the project.
+fn finish(
+    loader: &mut Loader<'_>,
+    mut project: Project,
+    mut root: node::Node,
+    broken: bool,
+) -> Fatal<(Project, Option<serde_json::Value>)> {
+    let options = loader.options;
+    decode::gather_extensions(&mut root, &schema::ROOT);
+    loader.decode_into(&mut project, &root);
+    let broken = broken || has_errors(&loader.findings);
+    for (name, service) in &mut project.services {
+        service.name.clone_from(name);
+    }
+    select::apply_profiles(&mut project, &options.services);
+    if !options.skip.consistency {
+        let mut problems = consistency::check_consistency(&project, &root, &loader.sources);
+        // What is missing may be what was found wrong.
+        problems.retain(|problem| !broken || problem.code == "dependency-cycle");
+        loader.findings.extend(problems);
+    }
+    for service in project.services.values_mut() {
+        if let (Some(scale), Some(deploy)) = (service.scale, &mut service.deploy) {
+            deploy.replicas = Some(scale);
+        }
+    }
+    if broken {
+        return Ok((project, None));
+    }
+    loader.resolve_files(&mut project, &root);
+    loader
+        .findings
+        .extend(select::select_services(&mut project, &options.services));
+    if !options.all_resources {
+        select::drop_unused(&mut project);
+    }
+    give_values(&mut project);
+    Ok((project, None))
+}
+
+/// Values of secrets and configs that come from variables.
+fn give_values(project: &mut Project) {
+    let environment = &project.environment;
+    let value = |name: &Option<String>| {
+        name.as_ref()
+            .and_then(|name| environment.get(name))
+            .cloned()
+    };
+    for secret in project.secrets.values_mut() {
+        secret.environment_value = value(&secret.environment);
+    }
+    for config in project.configs.values_mut() {
+        config.content = config.content.take().or_else(|| value(&config.environment));
+    }
+}
+
+fn active_profiles(options: &LoadOptions, environment: &IndexMap<String, String>) -> Vec<String> {
+    if !options.profiles.is_empty() {
+        return options.profiles.clone();
+    }
+    let list = environment
+        .get("COMPOSE_PROFILES")
+        .map(String::as_str)
+        .unwrap_or_default();
+    list.split(',')
+        .map(str::trim)
+        .filter(|profile| !profile.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The same finding once; a missing variable once, wherever it is used.
+fn without_repetitions(findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut seen = HashSet::new();
+    let place = |finding: &Diagnostic| match (&finding.primary, finding.code) {
+        (Some(primary), code) if code != "missing-variable" => Some(primary.location.to_string()),
+        _ => None,
+    };
+    findings
+        .into_iter()
+        .filter(|finding| seen.insert((finding.code, finding.message.clone(), place(finding))))
+        .collect()
 }

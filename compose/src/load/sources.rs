@@ -1,8 +1,14 @@
-//! The rim: the only part of loading that reads files.
+//! The rim: the only part of loading that reads files, and the rules by which they are found.
 
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
+
+use super::LoadOptions;
+use super::diagnostic::Diagnostic;
+use super::dotenv::{self, Parsed};
+use super::interpolate::{Environment, missing_variable};
+use super::node::{SourceMap, Span};
 
 /// Where files come from.
 pub trait Files: Debug {
@@ -14,6 +20,9 @@ pub trait Files: Debug {
 
     /// What is at the path, following symbolic links; none when there is nothing.
     fn kind(&self, path: &Path) -> Option<FileKind>;
+
+    /// The path without symbolic links; none when there is nothing there.
+    fn canonical(&self, path: &Path) -> Option<PathBuf>;
 
     /// All of standard input.
     ///
@@ -35,9 +44,12 @@ pub enum FileKind {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LocalFiles;
 
+/// More than any file of a project has a reason to be.
+const LARGEST_FILE: u64 = 8 << 20;
+
 impl Files for LocalFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        read_bounded(std::fs::File::open(path)?)
     }
 
     fn kind(&self, path: &Path) -> Option<FileKind> {
@@ -49,9 +61,356 @@ impl Files for LocalFiles {
         })
     }
 
+    fn canonical(&self, path: &Path) -> Option<PathBuf> {
+        std::fs::canonicalize(path).ok()
+    }
+
     fn read_stdin(&self) -> io::Result<Vec<u8>> {
-        let mut content = Vec::new();
-        io::Read::read_to_end(&mut io::stdin().lock(), &mut content)?;
-        Ok(content)
+        read_bounded(io::stdin().lock())
+    }
+}
+
+fn read_bounded(reader: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(reader, LARGEST_FILE + 1), &mut content)?;
+    if content.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is larger than 8 MiB",
+        ));
+    }
+    Ok(content)
+}
+
+const BASE_NAMES: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+];
+const OVERRIDE_NAMES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
+
+/// Which files make the project, and with which variables.
+#[derive(Debug, Default)]
+pub(crate) struct Discovered {
+    /// Compose files, absolute; `-` is standard input.
+    pub(crate) files: Vec<PathBuf>,
+    /// The project directory, absolute.
+    pub(crate) directory: PathBuf,
+    /// Env files, absolute.
+    pub(crate) env_files: Vec<PathBuf>,
+    /// Variables for interpolation.
+    pub(crate) environment: Environment,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// Finds the files of the project.
+pub(crate) fn discover(
+    options: &LoadOptions,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+) -> Result<Discovered, Diagnostic> {
+    let mut found = Discovered {
+        environment: options.environment.clone(),
+        ..Discovered::default()
+    };
+    found.files = options
+        .files
+        .iter()
+        .map(|file| compose_path(options, file))
+        .collect();
+    found.directory = project_directory(options, &found.files);
+    read_env_files(options, files, sources, &mut found)?;
+    if found.files.is_empty() {
+        files_of_environment(options, &mut found);
+    }
+    if found.files.is_empty() {
+        search_upwards(files, &mut found);
+    }
+    if found.files.is_empty() {
+        let problem = Diagnostic::error("no-file", "no configuration file provided: not found")
+            .help(format!(
+                "write compose.yaml in {} or a directory above it, or name a file with -f",
+                found.directory.display()
+            ));
+        return Err(problem);
+    }
+    found.directory = project_directory(options, &found.files);
+    read_env_files(options, files, sources, &mut found)?;
+    Ok(found)
+}
+
+fn compose_path(options: &LoadOptions, file: &str) -> PathBuf {
+    if file == "-" {
+        PathBuf::from("-")
+    } else {
+        absolute(&options.working_directory, Path::new(file))
+    }
+}
+
+fn project_directory(options: &LoadOptions, files: &[PathBuf]) -> PathBuf {
+    if let Some(directory) = &options.project_directory {
+        return absolute(&options.working_directory, directory);
+    }
+    let first = files.iter().find(|file| file.as_os_str() != "-");
+    first
+        .and_then(|file| file.parent())
+        .unwrap_or(&options.working_directory)
+        .to_path_buf()
+}
+
+fn files_of_environment(options: &LoadOptions, found: &mut Discovered) {
+    let Some(value) = found
+        .environment
+        .get("COMPOSE_FILE")
+        .filter(|value| !value.is_empty())
+    else {
+        return;
+    };
+    let separator = found
+        .environment
+        .get("COMPOSE_PATH_SEPARATOR")
+        .filter(|text| !text.is_empty());
+    let separator = separator.map_or(":", String::as_str);
+    found.files = value
+        .split(separator)
+        .map(|file| compose_path(options, file))
+        .collect();
+}
+
+fn search_upwards(files: &dyn Files, found: &mut Discovered) {
+    let start = found.directory.clone();
+    for directory in start.ancestors() {
+        let bases = existing(files, directory, &BASE_NAMES);
+        let Some(base) = bases.first() else { continue };
+        found.files.push(base.clone());
+        warn_of_choice(&bases, "config", found);
+        let overrides = existing(files, directory, &OVERRIDE_NAMES);
+        found.files.extend(overrides.first().cloned());
+        warn_of_choice(&overrides, "override", found);
+        return;
+    }
+}
+
+fn existing(files: &dyn Files, directory: &Path, names: &[&str]) -> Vec<PathBuf> {
+    let paths = names.iter().map(|name| directory.join(name));
+    paths
+        .filter(|path| files.kind(path) == Some(FileKind::File))
+        .collect()
+}
+
+fn warn_of_choice(candidates: &[PathBuf], kind: &str, found: &mut Discovered) {
+    if let [chosen, _, ..] = candidates {
+        let names: Vec<String> = candidates
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let message = format!(
+            "Found multiple {kind} files with supported names: {}",
+            names.join(", ")
+        );
+        let warning = Diagnostic::warning("several-files", message);
+        found.warnings.push(warning.help(format!(
+            "{} is used; name another with -f",
+            chosen.display()
+        )));
+    }
+}
+
+/// The env files: `--env-file`, else `COMPOSE_ENV_FILES`, else `.env` in the project directory.
+fn env_file_list(
+    options: &LoadOptions,
+    files: &dyn Files,
+    found: &Discovered,
+) -> Result<Vec<PathBuf>, Diagnostic> {
+    let here = |file: &str| absolute(&options.working_directory, Path::new(file));
+    if !options.env_files.is_empty() {
+        return Ok(options.env_files.iter().map(|file| here(file)).collect());
+    }
+    if let Some(list) = options
+        .environment
+        .get("COMPOSE_ENV_FILES")
+        .filter(|list| !list.is_empty())
+    {
+        return Ok(list.split(',').map(here).collect());
+    }
+    if let Some(value) = options.environment.get("COMPOSE_DISABLE_ENV_FILE") {
+        match value.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => return Ok(Vec::new()),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => {}
+            _ => {
+                let message =
+                    format!("COMPOSE_DISABLE_ENV_FILE is `{value}`, which is not a boolean");
+                return Err(
+                    Diagnostic::error("wrong-value", message).help("set it to true or false")
+                );
+            }
+        }
+    }
+    let default = found.directory.join(".env");
+    Ok(if files.kind(&default) == Some(FileKind::File) {
+        vec![default]
+    } else {
+        Vec::new()
+    })
+}
+
+fn read_env_files(
+    options: &LoadOptions,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+    found: &mut Discovered,
+) -> Result<(), Diagnostic> {
+    let list = env_file_list(options, files, found)?;
+    if list == found.env_files {
+        return Ok(());
+    }
+    let variables = read_variables(
+        &list,
+        &found.environment,
+        files,
+        sources,
+        &mut found.warnings,
+    )?;
+    for (name, value) in variables {
+        found.environment.entry(name).or_insert(value);
+    }
+    found.env_files = list;
+    Ok(())
+}
+
+/// The variables of env files; a later file wins, the environment wins inside their values.
+pub(crate) fn read_variables(
+    list: &[PathBuf],
+    environment: &Environment,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<Environment, Diagnostic> {
+    let mut parsed = Parsed::default();
+    for path in list {
+        let Ok(content) = files.read(path) else {
+            let message = format!("couldn't find env file: {}", path.display());
+            return Err(Diagnostic::error("missing-file", message));
+        };
+        let outer = |name: &str| environment.get(name).cloned();
+        read_dotenv(path, content, &outer, sources, &mut parsed)?;
+    }
+    for name in parsed.missing.drain(..) {
+        warnings.push(missing_variable(&name));
+    }
+    Ok(parsed.variables)
+}
+
+/// Parses the content of an env file.
+pub(crate) fn read_dotenv(
+    path: &Path,
+    content: Vec<u8>,
+    outer: dotenv::Lookup<'_>,
+    sources: &mut SourceMap,
+    parsed: &mut Parsed,
+) -> Result<(), Diagnostic> {
+    read_with(dotenv::parse, path, content, outer, (sources, parsed))
+}
+
+type Parser = fn(&str, dotenv::Lookup<'_>, &mut Parsed) -> Result<(), dotenv::DotenvError>;
+
+/// Parses the content of an env file in a given grammar.
+pub(crate) fn read_with(
+    parser: Parser,
+    path: &Path,
+    content: Vec<u8>,
+    outer: dotenv::Lookup<'_>,
+    (sources, parsed): (&mut SourceMap, &mut Parsed),
+) -> Result<(), Diagnostic> {
+    let text = String::from_utf8_lossy(&content).into_owned();
+    parser(&text, outer, parsed).map_err(|error| {
+        let file = sources.add(path.display().to_string(), text);
+        let place = sources.locate(Span::new(file, error.start, error.end));
+        Diagnostic::error(
+            "invalid-env-file",
+            format!("the env file cannot be read: {}", error.message),
+        )
+        .at(place, "")
+    })
+}
+
+/// Reads a Compose file into the source map.
+pub(crate) fn read_text(
+    path: &Path,
+    files: &dyn Files,
+    sources: &mut SourceMap,
+) -> Result<u32, String> {
+    let stdin = path.as_os_str() == "-";
+    let content = if stdin {
+        files.read_stdin()
+    } else {
+        files.read(path)
+    };
+    let content = content.map_err(|error| error.to_string())?;
+    if content.contains(&0) {
+        return Err("it holds NUL bytes: it is not a text".to_owned());
+    }
+    let mut text = String::from_utf8(content).map_err(|error| {
+        format!(
+            "it is not UTF-8 text: byte {} cannot be read",
+            error.utf8_error().valid_up_to() + 1
+        )
+    })?;
+    if let Some(rest) = text.strip_prefix('\u{feff}') {
+        text = rest.to_owned();
+    }
+    let name = if stdin {
+        "<stdin>".to_owned()
+    } else {
+        path.display().to_string()
+    };
+    Ok(sources.add(name, text))
+}
+
+/// A path made absolute and free of `.` and `..`, by text only.
+pub(crate) fn absolute(directory: &Path, path: &Path) -> PathBuf {
+    normal(&directory.join(path))
+}
+
+/// A path without `.` and `..`, by text only.
+pub(crate) fn normal(path: &Path) -> PathBuf {
+    let mut parts: Vec<Component<'_>> = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => match parts.last() {
+                Some(Component::Normal(_)) => {
+                    parts.pop();
+                }
+                Some(Component::RootDir) => {}
+                _ => parts.push(part),
+            },
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() {
+        PathBuf::from(".")
+    } else {
+        parts.iter().collect()
+    }
+}
+
+/// The way from one absolute directory to another.
+pub(crate) fn relative(from: &Path, to: &Path) -> PathBuf {
+    let (from, to) = (normal(from), normal(to));
+    let (left, right): (Vec<_>, Vec<_>) = (from.components().collect(), to.components().collect());
+    let shared = left.iter().zip(&right).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n(Component::ParentDir, left.len() - shared);
+    let path: PathBuf = up.chain(right[shared..].iter().copied()).collect();
+    if path.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        path
     }
 }

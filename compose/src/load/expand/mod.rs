@@ -1,0 +1,145 @@
+//! Short forms to long ones: after this phase an attribute has one shape only. Running it twice changes nothing.
+
+mod attributes;
+mod command;
+mod ports;
+mod volumes;
+
+use super::diagnostic::Diagnostic;
+use super::merge::{names_to_map, no_options, started, wrap};
+use super::node::{Map, Node, Value};
+use super::report::{Path, Report};
+
+pub(crate) use volumes::short_volume_target;
+
+/// What a step works with.
+pub(super) struct Expansion<'r, 's> {
+    pub(super) report: &'r mut Report<'s>,
+    /// Values may still hold variables: what cannot be read stays as it is.
+    pub(super) lenient: bool,
+}
+
+impl Expansion<'_, '_> {
+    /// Tells that a value is wrong, and makes it invalid; in lenient runs it stays.
+    pub(super) fn wrong(&mut self, node: &mut Node, problem: Diagnostic) {
+        if self.lenient {
+            return;
+        }
+        let place = self.report.locate(node.span);
+        self.report.push(if problem.primary.is_some() {
+            problem
+        } else {
+            problem.at(place, "")
+        });
+        node.value = Value::Invalid;
+    }
+}
+
+type Step = fn(&mut Node, &Path<'_>, &mut Expansion<'_, '_>);
+
+/// Attributes of a service, by path, and how each is expanded.
+const SERVICE_STEPS: &[(&[&str], Step)] = &[
+    (&["build"], attributes::build),
+    (&["annotations"], attributes::labels),
+    (&["command"], command::command),
+    (&["configs"], attributes::file_references),
+    (&["depends_on"], |node, _, _| names_to_map(node, started)),
+    (&["deploy", "labels"], attributes::labels),
+    (
+        &["deploy", "resources", "reservations", "devices"],
+        attributes::device_requests,
+    ),
+    (&["develop", "watch"], attributes::watch),
+    (&["devices"], attributes::devices),
+    (&["dns"], attributes::texts_without_empty),
+    (&["dns_search"], attributes::texts),
+    (&["entrypoint"], command::command),
+    (&["env_file"], attributes::env_files),
+    (&["environment"], attributes::environment),
+    (&["extends"], |node, _, _| wrap(node, "service")),
+    (&["gpus"], attributes::gpus),
+    (&["healthcheck", "test"], attributes::health_test),
+    (&["label_file"], attributes::texts),
+    (&["labels"], attributes::labels),
+    (&["models"], |node, _, _| names_to_map(node, no_options)),
+    (&["networks"], |node, _, _| names_to_map(node, no_options)),
+    (&["post_start"], attributes::hooks),
+    (&["pre_start"], attributes::hooks),
+    (&["pre_stop"], attributes::hooks),
+    (&["ports"], ports::ports),
+    (&["provider", "options"], attributes::provider_options),
+    (&["secrets"], attributes::file_references),
+    (&["sysctls"], attributes::labels),
+    (&["tmpfs"], attributes::texts),
+    (&["volumes"], volumes::volumes),
+];
+
+/// Attributes of the resources at the top level.
+const RESOURCE_STEPS: &[(&str, &[&str], Step)] = &[
+    ("networks", &[], attributes::external),
+    ("networks", &["labels"], attributes::labels),
+    ("volumes", &[], attributes::external),
+    ("volumes", &["labels"], attributes::labels),
+    ("secrets", &[], attributes::external),
+    ("secrets", &["labels"], attributes::labels),
+    ("configs", &[], attributes::external),
+    ("configs", &["labels"], attributes::labels),
+];
+
+/// Expands a whole file.
+pub(crate) fn expand(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
+    let mut expansion = Expansion { report, lenient };
+    let top = Path::ROOT;
+    if let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) {
+        let path = top.key("services");
+        for (name, service) in services.iter_mut() {
+            expand_service(service, &path.key(name), &mut expansion);
+        }
+    }
+    for (section, place, step) in RESOURCE_STEPS {
+        let Some(resources) = root.get_mut(section).and_then(Node::as_map_mut) else {
+            continue;
+        };
+        let path = top.key(section);
+        for (name, resource) in resources.iter_mut() {
+            apply(resource, place, *step, &path.key(name), &mut expansion);
+        }
+    }
+}
+
+fn expand_service(service: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    let origin = service.origin.clone();
+    expansion.report.enter(origin.as_deref());
+    for (place, step) in SERVICE_STEPS {
+        apply(service, place, *step, path, expansion);
+    }
+    expansion.report.leave(origin.as_deref());
+}
+
+/// Runs a step on what is at a place, if there is something.
+fn apply(
+    node: &mut Node,
+    place: &[&str],
+    step: Step,
+    path: &Path<'_>,
+    expansion: &mut Expansion<'_, '_>,
+) {
+    match place {
+        [] if node.is_invalid() => {}
+        [] => step(node, path, expansion),
+        [first, rest @ ..] => {
+            if let Some(inner) = node.get_mut(first) {
+                apply(inner, rest, step, &path.key(first), expansion);
+            }
+        }
+    }
+}
+
+/// A mapping of text entries; empty ones are left out.
+pub(super) fn text_map(entries: &[(&str, &str)], node: &Node) -> Map {
+    entries
+        .iter()
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(key, text)| ((*key).to_owned(), Node::string(*text, node.span)))
+        .collect()
+}

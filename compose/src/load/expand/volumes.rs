@@ -1,0 +1,233 @@
+//! `[source:]target[:options]`.
+
+use super::super::diagnostic::Diagnostic;
+use super::super::node::{Map, Node, Value};
+use super::super::report::Path;
+use super::{Expansion, text_map};
+
+const PROPAGATIONS: [&str; 6] = [
+    "rprivate", "private", "rshared", "shared", "rslave", "slave",
+];
+const KNOWN_OPTIONS: [&str; 3] = ["ro", "rw", "nocopy"];
+
+/// Mounts to their long form.
+pub(super) fn volumes(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    let Value::List(items) = &mut node.value else {
+        return;
+    };
+    for (index, item) in items.iter_mut().enumerate() {
+        if let Some(text) = item.as_str().map(str::to_owned) {
+            match parse(&text) {
+                Ok(volume) => item.value = Value::Map(Box::new(volume.map(item))),
+                Err(why) => {
+                    let item_path = path.item(index);
+                    let problem = Diagnostic::error(
+                        "invalid-volume",
+                        format!("`{text}` in `{item_path}` is not a mount: {why}"),
+                    )
+                    .at(
+                        expansion.report.locate(item.span),
+                        "expected `[source:]target[:options]`",
+                    );
+                    expansion.wrong(item, problem);
+                }
+            }
+            continue;
+        }
+        if let Some(target) = item.get_mut("target")
+            && let Some(text) = target.as_str().filter(|text| !text.is_empty())
+        {
+            target.value = Value::String(clean_path(text));
+        }
+    }
+}
+
+/// Where a mount in short form goes; empty when that cannot be told.
+pub(crate) fn short_volume_target(text: &str) -> String {
+    parse(text).map(|volume| volume.target).unwrap_or_default()
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct ShortVolume {
+    source: String,
+    target: String,
+    read_only: bool,
+    nocopy: bool,
+    propagation: String,
+    selinux: String,
+    tiny: bool,
+}
+
+impl ShortVolume {
+    fn map(&self, item: &Node) -> Map {
+        let span = item.span;
+        let bind = is_host_path(&self.source);
+        let mut map = text_map(
+            &[
+                ("type", if bind { "bind" } else { "volume" }),
+                ("source", &self.source),
+                ("target", &clean_path(&self.target)),
+            ],
+            item,
+        );
+        let flag = || Node::new(Value::Bool(true), span);
+        if self.read_only {
+            map.insert("read_only".to_owned(), flag());
+        }
+        let mut bind_options = text_map(
+            &[
+                ("propagation", &self.propagation),
+                ("selinux", &self.selinux),
+            ],
+            item,
+        );
+        if bind {
+            bind_options.insert("create_host_path".to_owned(), flag());
+        }
+        if !bind_options.is_empty() {
+            map.insert("bind".to_owned(), Node::map(bind_options, span));
+        }
+        if self.nocopy || (!bind && !self.tiny) {
+            let options = self.nocopy.then(|| ("nocopy".to_owned(), flag()));
+            map.insert(
+                "volume".to_owned(),
+                Node::map(Map::from_iter(options), span),
+            );
+        }
+        map
+    }
+}
+
+fn parse(text: &str) -> Result<ShortVolume, String> {
+    let mut volume = ShortVolume::default();
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if text.len() <= 2 {
+        text.clone_into(&mut volume.target);
+        volume.tiny = true;
+        return Ok(volume);
+    }
+    let sections = sections(text);
+    if sections.iter().any(String::is_empty) {
+        return Err("a part between colons is empty".to_owned());
+    }
+    let options = match sections.as_slice() {
+        [target] => {
+            volume.target.clone_from(target);
+            ""
+        }
+        [source, target] => {
+            (volume.source, volume.target) = (source.clone(), target.clone());
+            ""
+        }
+        [source, target, options] => {
+            (volume.source, volume.target) = (source.clone(), target.clone());
+            options
+        }
+        _ => return Err("it has too many colons".to_owned()),
+    };
+    for option in options.split(',') {
+        match option {
+            "ro" => volume.read_only = true,
+            "rw" => volume.read_only = false,
+            "nocopy" => volume.nocopy = true,
+            "z" | "Z" => option.clone_into(&mut volume.selinux),
+            _ if PROPAGATIONS.contains(&option) => option.clone_into(&mut volume.propagation),
+            // Options that nobody knows are passed over, as in the reference.
+            _ => debug_assert!(!KNOWN_OPTIONS.contains(&option)),
+        }
+    }
+    Ok(volume)
+}
+
+/// The parts between colons; a drive letter keeps its colon.
+fn sections(text: &str) -> Vec<String> {
+    let mut sections = Vec::new();
+    let mut section = String::new();
+    for c in text.chars() {
+        let drive = section.chars().count() == 1 && section.starts_with(char::is_alphabetic);
+        if c == ':' && !drive {
+            sections.push(std::mem::take(&mut section));
+        } else {
+            section.push(c);
+        }
+    }
+    sections.push(section);
+    sections
+}
+
+fn is_host_path(source: &str) -> bool {
+    let mut letters = source.chars();
+    let drive = letters.next().is_some_and(char::is_alphabetic) && letters.next() == Some(':');
+    source.starts_with(['.', '/', '~']) || source.starts_with("\\\\") || drive
+}
+
+/// A path without `.`, `..`, empty and repeated parts, by text only.
+pub(crate) fn clean_path(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    let joined = parts.join("/");
+    match (rooted, joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => joined,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn mounts_are_read() {
+        let check = |text: &str, expected: Option<(&str, &str, bool)>| {
+            let got = parse(text).ok().map(|v| (v.source, v.target, v.read_only));
+            assert_eq!(
+                got,
+                expected.map(|(s, t, r)| (s.to_owned(), t.to_owned(), r)),
+                "{text}"
+            );
+        };
+        check("/data", Some(("", "/data", false)));
+        check("data:/d:ro", Some(("data", "/d", true)));
+        check("./x:/y:rw,z,odd", Some(("./x", "/y", false)));
+        check("C:\\x:/y", Some(("C:\\x", "/y", false)));
+        check(":/x", None);
+        check("a:b:c:d", None);
+        check("", None);
+        check("/a", Some(("", "/a", false)));
+    }
+
+    #[test]
+    fn paths_are_cleaned() {
+        for (path, expected) in [
+            ("/a//b/../c/", "/a/c"),
+            ("a/./b", "a/b"),
+            ("..", ".."),
+            ("/..", "/"),
+            ("./", "."),
+        ] {
+            assert_eq!(clean_path(path), expected, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_handled(text in "[a-c:/.,~\\\\rozé]{0,30}") {
+            let _ = parse(&text);
+            let _ = clean_path(&text);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! `include`: other models, each loaded on its own, then copied in.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::rc::Rc;
+
+use super::diagnostic::Diagnostic;
+use super::loader::{Loader, Scope};
+use super::node::{Map, Node, Origin, Span, Value};
+use super::sources::{FileKind, absolute, read_variables, relative};
+
+const SECTIONS: [&str; 6] = [
+    "services", "networks", "volumes", "secrets", "configs", "models",
+];
+
+/// One entry of `include`.
+struct Entry {
+    paths: Vec<(String, Span)>,
+    project_directory: Option<String>,
+    env_files: Option<Vec<(String, Span)>>,
+    span: Span,
+}
+
+impl Loader<'_> {
+    /// Loads what a file includes, and copies it into the file.
+    pub(crate) fn apply_includes(&mut self, root: &mut Node, scope: &Scope) {
+        let Some(include) = root
+            .as_map_mut()
+            .and_then(|map| map.shift_remove("include"))
+        else {
+            return;
+        };
+        let Value::List(items) = &include.value else {
+            if !include.is_invalid() && !include.is_null() {
+                let problem = Diagnostic::error(
+                    "wrong-type",
+                    format!("`include` must be a list, but this is {}", include.kind()),
+                )
+                .at(self.sources.locate(include.span), "expected a list")
+                .help("write `include: [<file>]`");
+                self.findings.push(problem);
+            }
+            return;
+        };
+        for item in items {
+            let Some(entry) = self.include_entry(item) else {
+                continue;
+            };
+            if let Some(model) = self.included_model(&entry, scope) {
+                self.import(root, model, entry.span);
+            }
+        }
+    }
+
+    fn include_entry(&mut self, item: &Node) -> Option<Entry> {
+        let texts = |node: &Node| -> Option<Vec<(String, Span)>> {
+            match &node.value {
+                Value::String(text) => Some(vec![(text.clone(), node.span)]),
+                Value::List(items) => items
+                    .iter()
+                    .map(|item| Some((item.as_str()?.to_owned(), item.span)))
+                    .collect(),
+                _ => None,
+            }
+        };
+        let paths = if item.as_map().is_some() {
+            item.get("path").and_then(texts)
+        } else {
+            texts(item)
+        };
+        let Some(paths) = paths.filter(|paths| !paths.is_empty() && item.as_list().is_none())
+        else {
+            if !item.is_invalid() {
+                let problem = Diagnostic::error(
+                    "wrong-type",
+                    "an entry of `include` must be a path, or a mapping with `path`",
+                )
+                .at(self.sources.locate(item.span), "")
+                .help("write `- path: <file>`");
+                self.findings.push(problem);
+            }
+            return None;
+        };
+        Some(Entry {
+            paths,
+            project_directory: item
+                .get("project_directory")
+                .and_then(Node::as_str)
+                .map(str::to_owned),
+            env_files: item.get("env_file").and_then(texts),
+            span: item.span,
+        })
+    }
+
+    fn included_model(&mut self, entry: &Entry, scope: &Scope) -> Option<Node> {
+        let mut files = Vec::new();
+        for (name, span) in &entry.paths {
+            files.push((
+                self.local_path(name, *span, &scope.directory, "include")?,
+                *span,
+            ));
+        }
+        let main = files.first()?.0.clone();
+        let directory = match entry
+            .project_directory
+            .as_deref()
+            .filter(|directory| !directory.is_empty())
+        {
+            Some(directory) => absolute(&scope.directory, FilePath::new(directory)),
+            None => main.parent()?.to_path_buf(),
+        };
+        if scope.included.contains(&main) || scope.included.len() > 64 {
+            self.include_circle(&main, entry.span, scope);
+            return None;
+        }
+        let environment = self.included_environment(entry, &directory, scope)?;
+        self.scopes += 1;
+        let inner = Scope {
+            id: self.scopes,
+            way: relative(&scope.directory, &directory),
+            directory,
+            environment: Rc::new(environment),
+            included: scope.included.clone(),
+            top: false,
+        };
+        Some(
+            self.load_model(
+                &files
+                    .iter()
+                    .map(|(path, span)| (path.clone(), Some(*span)))
+                    .collect::<Vec<_>>(),
+                &inner,
+            ),
+        )
+    }
+
+    /// The parent's variables, then those of the entry's env files, or of `.env` beside the included file.
+    fn included_environment(
+        &mut self,
+        entry: &Entry,
+        directory: &FilePath,
+        scope: &Scope,
+    ) -> Option<super::interpolate::Environment> {
+        let mut list: Vec<PathBuf> = Vec::new();
+        match &entry.env_files {
+            None => {
+                let default = directory.join(".env");
+                if self.files.kind(&default) == Some(FileKind::File) {
+                    list.push(default);
+                }
+            }
+            Some(names) => {
+                for (name, span) in names.iter().filter(|(name, _)| name != "/dev/null") {
+                    let path = absolute(&scope.directory, FilePath::new(name));
+                    if self.files.kind(&path) != Some(FileKind::File) {
+                        let problem = Diagnostic::error(
+                            "missing-file",
+                            format!("the env file {} cannot be read", path.display()),
+                        )
+                        .at(self.sources.locate(*span), "there is no such file");
+                        self.findings.push(problem);
+                        return None;
+                    }
+                    list.push(path);
+                }
+            }
+        }
+        let mut environment = (*scope.environment).clone();
+        match read_variables(
+            &list,
+            &environment,
+            self.files,
+            &mut self.sources,
+            &mut self.findings,
+        ) {
+            Ok(variables) => {
+                for (name, value) in variables {
+                    environment.entry(name).or_insert(value);
+                }
+                Some(environment)
+            }
+            Err(problem) => {
+                self.findings
+                    .push(problem.and(self.sources.locate(entry.span), "included here"));
+                None
+            }
+        }
+    }
+
+    fn include_circle(&mut self, main: &FilePath, span: Span, scope: &Scope) {
+        let names = scope
+            .included
+            .iter()
+            .map(|path| path.display().to_string())
+            .chain([main.display().to_string()]);
+        let message = format!(
+            "files include each other in a circle: {}",
+            names.collect::<Vec<_>>().join(" → ")
+        );
+        let problem = Diagnostic::error("include-circle", message)
+            .at(self.sources.locate(span), "the circle closes here");
+        self.findings.push(problem);
+    }
+
+    /// Copies the sections of an included model; what is there already must be the same.
+    fn import(&mut self, root: &mut Node, mut model: Node, span: Span) {
+        let origin = Rc::new(Origin::Include(span));
+        for section in SECTIONS {
+            let Some(Value::Map(imported)) = model
+                .as_map_mut()
+                .and_then(|map| map.shift_remove(section))
+                .map(|node| node.value)
+            else {
+                continue;
+            };
+            let Some(map) = root.as_map_mut() else { return };
+            let target = map
+                .entry(section.to_owned())
+                .or_insert_with(|| Node::empty_map(Span::NONE));
+            if target.is_null() {
+                target.value = Value::Map(Box::<Map>::default());
+            }
+            let Some(target) = target.as_map_mut() else {
+                continue;
+            };
+            for (name, mut node) in *imported {
+                node.origin.get_or_insert_with(|| Rc::clone(&origin));
+                match target.get(&name) {
+                    None => {
+                        target.insert(name, node);
+                    }
+                    Some(own) if *own == node => {}
+                    Some(own) => {
+                        let message =
+                            format!("`{section}.{name}` is defined here and in an included file");
+                        let problem = Diagnostic::error("include-conflict", message)
+                            .at(self.sources.locate(own.key_or_value()), "defined here")
+                            .and(self.sources.locate(node.key_or_value()), "defined here too")
+                            .and(self.sources.locate(span), "included here")
+                            .help("rename one of them, or override it with a further file (`-f`, or a second `path` of the include)");
+                        self.findings.push(problem);
+                    }
+                }
+            }
+        }
+    }
+}

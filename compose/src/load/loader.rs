@@ -1,0 +1,260 @@
+//! Files to one merged, checked, expanded tree: the phases that run for each file, in the reference's order.
+
+use std::collections::HashMap;
+use std::path::{Path as FilePath, PathBuf};
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+
+use super::LoadOptions;
+use super::decode::decode;
+use super::defaults::set_defaults;
+use super::diagnostic::Diagnostic;
+use super::expand::expand;
+use super::extends::FileServices;
+use super::interpolate::{Environment, interpolate};
+use super::merge::{Marks, merge, settle};
+use super::node::{Node, SourceMap, Span, Value};
+use super::paths::{self, Base};
+use super::report::{Path, Report};
+use super::schema::{ROOT, check};
+use super::sources::{Files, read_text};
+use super::unify::unify;
+use super::validate::validate;
+use super::yaml::{Limits, parse};
+use crate::model::{EXTENSIONS_KEY, Project};
+
+/// Where a set of files is read: the main files, or those of one `include`.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    /// Tells scopes apart: they may have different variables.
+    pub(crate) id: usize,
+    /// The project directory, absolute.
+    pub(crate) directory: PathBuf,
+    /// The project directory as paths are led to: relative to the including scope's.
+    pub(crate) way: PathBuf,
+    pub(crate) environment: Rc<Environment>,
+    /// Files being included, outermost first.
+    pub(crate) included: Vec<PathBuf>,
+    /// The main files.
+    pub(crate) top: bool,
+}
+
+/// What loading works with.
+pub(crate) struct Loader<'a> {
+    pub(crate) options: &'a LoadOptions,
+    pub(crate) files: &'a dyn Files,
+    pub(crate) sources: SourceMap,
+    pub(crate) findings: Vec<Diagnostic>,
+    /// Services of files that were extended from, by file and scope.
+    pub(crate) extends_files: HashMap<(PathBuf, usize), Rc<FileServices>>,
+    /// Documents of the main files, read before their name is known.
+    main: HashMap<PathBuf, Vec<Node>>,
+    /// The last scope's number.
+    pub(crate) scopes: usize,
+}
+
+impl<'a> Loader<'a> {
+    pub(crate) fn new(options: &'a LoadOptions, files: &'a dyn Files) -> Self {
+        Self {
+            options,
+            files,
+            sources: SourceMap::default(),
+            findings: Vec::new(),
+            extends_files: HashMap::new(),
+            main: HashMap::new(),
+            scopes: 0,
+        }
+    }
+
+    /// Runs a phase and keeps what it found.
+    pub(crate) fn report<T>(&mut self, phase: impl FnOnce(&mut Report<'_>) -> T) -> T {
+        let mut report = Report::new(&self.sources);
+        let result = phase(&mut report);
+        self.findings.extend(report.into_findings());
+        result
+    }
+
+    /// Loads a list of files, each over the ones before.
+    pub(crate) fn load_model(&mut self, files: &[(PathBuf, Option<Span>)], scope: &Scope) -> Node {
+        let mut model = Node::empty_map(Span::NONE);
+        for (path, asked_at) in files {
+            let documents = match self.main.remove(path).filter(|_| scope.top) {
+                Some(documents) => documents,
+                None if scope.top && path.as_os_str() == "-" => continue,
+                None => self.documents(path, *asked_at).unwrap_or_default(),
+            };
+            for document in documents {
+                self.add_document(&mut model, document, path, scope);
+            }
+        }
+        set_defaults(&mut model);
+        self.report(|report| validate(&mut model, report));
+        if !(scope.top && self.options.skip.path_resolution) {
+            let home = self.options.environment.get("HOME").cloned();
+            let files = scope.top.then_some(self.files);
+            self.report(|report| {
+                paths::resolve(
+                    &mut model,
+                    Base {
+                        directory: &scope.way,
+                        home: home.as_deref(),
+                        files,
+                    },
+                    report,
+                );
+            });
+        }
+        super::environment::resolve_nulls(&mut model, &scope.environment);
+        model
+    }
+
+    /// Reads the main files ahead: one of them may name the project.
+    pub(crate) fn read_main_files(&mut self, files: &[PathBuf]) {
+        for path in files {
+            if !self.main.contains_key(path)
+                && let Some(documents) = self.documents(path, None)
+            {
+                self.main.insert(path.clone(), documents);
+            }
+        }
+    }
+
+    /// The documents of a main file that was read ahead.
+    pub(crate) fn main_documents(&self, path: &FilePath) -> Option<&Vec<Node>> {
+        self.main.get(path)
+    }
+
+    /// Decodes the tree into the project, one resource at a time, so that all that does not fit is told.
+    pub(crate) fn decode_into(&mut self, project: &mut Project, root: &Node) {
+        project.services = self.decode_section(root, "services");
+        project.networks = self.decode_section(root, "networks");
+        project.volumes = self.decode_section(root, "volumes");
+        project.secrets = self.decode_section(root, "secrets");
+        project.configs = self.decode_section(root, "configs");
+        project.models = self.decode_section(root, "models");
+        if let Some(extensions) = root.get(EXTENSIONS_KEY) {
+            project.extensions = decode(extensions).unwrap_or_default();
+        }
+    }
+
+    fn decode_section<'n, T: serde::Deserialize<'n>>(
+        &mut self,
+        root: &'n Node,
+        section: &str,
+    ) -> IndexMap<String, T> {
+        let mut decoded = IndexMap::new();
+        for (name, node) in root
+            .get(section)
+            .and_then(Node::as_map)
+            .into_iter()
+            .flatten()
+        {
+            match decode(node) {
+                Ok(resource) => {
+                    decoded.insert(name.clone(), resource);
+                }
+                Err(error) => {
+                    let message = format!("`{section}.{name}`: {}", error.message);
+                    let place = self.sources.locate(error.span);
+                    self.findings
+                        .push(Diagnostic::error("wrong-value", message).at(place, ""));
+                }
+            }
+        }
+        decoded
+    }
+
+    /// The YAML documents of a file.
+    pub(crate) fn documents(
+        &mut self,
+        path: &FilePath,
+        asked_at: Option<Span>,
+    ) -> Option<Vec<Node>> {
+        let file = match read_text(path, self.files, &mut self.sources) {
+            Ok(file) => file,
+            Err(why) => {
+                let message = format!("{} cannot be read: {why}", path.display());
+                let place = asked_at.and_then(|span| self.sources.locate(span));
+                self.findings
+                    .push(Diagnostic::error("unreadable-file", message).at(place, "wanted here"));
+                return None;
+            }
+        };
+        match parse(&self.sources, file, Limits::default()) {
+            Ok(documents) => Some(documents),
+            Err(problems) => {
+                self.findings.extend(problems);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn interpolate(&mut self, document: &mut Node, scope: &Scope) {
+        if self.options.skip.interpolation {
+            return;
+        }
+        self.report(|report| {
+            interpolate(
+                document,
+                Some(&ROOT),
+                &scope.environment,
+                &Path::ROOT,
+                report,
+            )
+        });
+    }
+
+    fn add_document(
+        &mut self,
+        model: &mut Node,
+        mut document: Node,
+        path: &FilePath,
+        scope: &Scope,
+    ) {
+        if document.as_map().is_none() {
+            let message = format!(
+                "a Compose file must be a mapping at the top level, but this is {}",
+                document.kind()
+            );
+            let place = self.sources.locate(document.span);
+            self.findings.push(
+                Diagnostic::error("wrong-type", message)
+                    .at(place, "expected `services:` and the like"),
+            );
+            return;
+        }
+        self.interpolate(&mut document, scope);
+        self.apply_extends(&mut document, path, scope);
+        let mut inside = scope.clone();
+        inside.included.push(path.to_path_buf());
+        self.apply_includes(&mut document, &inside);
+        let lenient = self.options.skip.interpolation;
+        self.report(|report| {
+            let root = Path::ROOT;
+            merge(model, document, Some(&ROOT), &root, report, Marks::Settle);
+            settle(model);
+            unify(model, &ROOT, &root, report);
+            check(model, &ROOT, &root, report);
+            obsolete_version(model, report);
+            expand(model, lenient, report);
+            unify(model, &ROOT, &root, report);
+        });
+    }
+}
+
+fn obsolete_version(model: &mut Node, report: &mut Report<'_>) {
+    let Some(version) = model
+        .as_map_mut()
+        .and_then(|map| map.shift_remove("version"))
+    else {
+        return;
+    };
+    if matches!(version.value, Value::Invalid) {
+        return;
+    }
+    let message = "the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion";
+    let warning = Diagnostic::warning("obsolete-version", message)
+        .at(report.locate(version.key_or_value()), "");
+    report.push(warning.help("remove this line"));
+}

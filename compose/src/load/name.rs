@@ -1,0 +1,71 @@
+//! The project's name.
+
+use std::path::Path;
+
+use super::LoadOptions;
+use super::diagnostic::Diagnostic;
+use super::interpolate::Environment;
+use super::node::Node;
+use super::template::{Used, substitute};
+
+/// The name: given, from `COMPOSE_PROJECT_NAME`, the last `name:` of the files, or the directory's.
+pub(crate) fn project_name<'n>(
+    options: &LoadOptions,
+    environment: &Environment,
+    documents: impl Iterator<Item = &'n Node>,
+    directory: &Path,
+) -> Result<String, Diagnostic> {
+    let given = options.project_name.clone().filter(|name| !name.is_empty());
+    let given = given.or_else(|| {
+        environment
+            .get("COMPOSE_PROJECT_NAME")
+            .cloned()
+            .filter(|name| !name.is_empty())
+    });
+    if let Some(name) = given {
+        if normalized(&name) == name {
+            return Ok(name);
+        }
+        let message = format!(
+            "invalid project name \"{name}\": must consist only of lowercase alphanumeric characters, hyphens, and \
+             underscores as well as start with a letter or number"
+        );
+        let suggestion = normalized(&name);
+        let problem = Diagnostic::error("invalid-project-name", message);
+        return Err(if suggestion.is_empty() {
+            problem
+        } else {
+            problem.help(format!("use `{suggestion}`"))
+        });
+    }
+    let written = documents
+        .filter_map(|document| document.get("name")?.as_str())
+        .filter(|name| !name.is_empty())
+        .last();
+    if let Some(written) = written {
+        let lookup = |name: &str| environment.get(name).cloned();
+        let text = if options.skip.interpolation {
+            written.to_owned()
+        } else {
+            // A malformed name is told with its place when the file is interpolated.
+            substitute(written, &lookup, &mut Used::default()).unwrap_or_default()
+        };
+        if !text.is_empty() {
+            return Ok(normalized(&text));
+        }
+    }
+    let base = directory
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Ok(normalized(&base))
+}
+
+fn normalized(name: &str) -> String {
+    let kept: String = name
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+        .collect();
+    kept.trim_start_matches(['-', '_']).to_owned()
+}

@@ -1,0 +1,134 @@
+//! Collecting what is wrong while walking a tree: the path for messages, the texts for places, the findings.
+
+use std::fmt;
+
+use super::diagnostic::{Diagnostic, Label, Location, Severity};
+use super::node::{Origin, SourceMap, Span};
+
+/// Where a walk is: `services.web.ports[0]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step<'a> {
+    Root,
+    Key(&'a str),
+    Item(usize),
+}
+
+impl<'a> Path<'a> {
+    pub(crate) const ROOT: Self = Self {
+        parent: None,
+        step: Step::Root,
+    };
+
+    pub(crate) fn key<'b>(&'b self, name: &'b str) -> Path<'b>
+    where
+        'a: 'b,
+    {
+        Path {
+            parent: Some(self),
+            step: Step::Key(name),
+        }
+    }
+
+    pub(crate) fn item<'b>(&'b self, index: usize) -> Path<'b>
+    where
+        'a: 'b,
+    {
+        Path {
+            parent: Some(self),
+            step: Step::Item(index),
+        }
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        matches!(self.step, Step::Root)
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(parent) = self.parent else {
+            return Ok(());
+        };
+        parent.fmt(f)?;
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Key(name) if parent.is_root() => f.write_str(name),
+            Step::Key(name) => write!(f, ".{name}"),
+            Step::Item(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+/// Findings so far.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    sources: &'a SourceMap,
+    via: Vec<Label>,
+    findings: Vec<Diagnostic>,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(sources: &'a SourceMap) -> Self {
+        Self {
+            sources,
+            via: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn sources(&self) -> &'a SourceMap {
+        self.sources
+    }
+
+    pub(crate) fn locate(&self, span: Span) -> Option<Location> {
+        self.sources.locate(span)
+    }
+
+    /// Adds a finding, with the places through which the walk came here.
+    pub(crate) fn push(&mut self, mut finding: Diagnostic) {
+        finding.related.extend(self.via.iter().cloned());
+        self.findings.push(finding);
+    }
+
+    /// The walk enters a value that came from elsewhere; undone by [`Report::leave`] with the same origin.
+    pub(crate) fn enter(&mut self, origin: Option<&Origin>) {
+        self.via
+            .extend(origin.and_then(|origin| self.via_label(origin)));
+    }
+
+    pub(crate) fn leave(&mut self, origin: Option<&Origin>) {
+        if origin.and_then(|origin| self.via_label(origin)).is_some() {
+            self.via.pop();
+        }
+    }
+
+    fn via_label(&self, origin: &Origin) -> Option<Label> {
+        let (span, message) = match origin {
+            Origin::Variables(_) => return None,
+            Origin::Alias(span) => (*span, "taken over by this alias"),
+            Origin::Extends(span) => (*span, "taken over by this `extends`"),
+            Origin::Include(span) => (*span, "taken over by this `include`"),
+        };
+        Some(Label {
+            location: self.sources.locate(span)?,
+            message: message.to_owned(),
+        })
+    }
+
+    pub(crate) fn into_findings(self) -> Vec<Diagnostic> {
+        self.findings
+    }
+}
+
+/// Whether any of the findings is an error.
+pub(crate) fn has_errors(findings: &[Diagnostic]) -> bool {
+    findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error)
+}

@@ -1,0 +1,270 @@
+//! The check of shapes: unknown attributes, wrong types, missing attributes, wrong words. Reports all of them.
+
+use super::types::{BOOL, INT, NULL, NUMBER, Open, Rule, STRING, Type};
+use crate::load::diagnostic::Diagnostic;
+use crate::load::node::{Map, Node, Span, Value};
+use crate::load::report::{Path, Report};
+use crate::load::suggest;
+
+/// Checks a node against its type. What is wrong becomes [`Value::Invalid`] or is removed, and is told once.
+pub(crate) fn check(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut Report<'_>) {
+    let origin = node.origin.clone();
+    report.enter(origin.as_deref());
+    check_here(node, ty, path, report);
+    report.leave(origin.as_deref());
+}
+
+fn check_here(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut Report<'_>) {
+    let accepted = match &node.value {
+        Value::Invalid => return,
+        Value::Null => ty.scalars & NULL != 0,
+        Value::Bool(_) => ty.scalars & BOOL != 0,
+        Value::Int(_) | Value::Unsigned(_) => ty.scalars & INT != 0,
+        Value::Float(value) => {
+            ty.scalars & NUMBER == NUMBER || (ty.scalars & INT != 0 && value.fract() == 0.0)
+        }
+        Value::String(_) => ty.scalars & STRING != 0,
+        Value::Timestamp(_) => std::ptr::eq(ty, &super::types::ANY),
+        Value::List(_) => ty.items.is_some(),
+        Value::Map(_) => ty.fields.is_some(),
+    };
+    if !accepted {
+        wrong_type(node, ty, path, report);
+        node.value = Value::Invalid;
+        return;
+    }
+    match &mut node.value {
+        Value::List(items) => check_list(items, ty, path, report),
+        Value::Map(map) => check_map(map, node.span, ty, path, report),
+        _ => check_rule(node, ty.rule, path, report),
+    }
+}
+
+fn check_list(items: &mut [Node], ty: &'static Type, path: &Path<'_>, report: &mut Report<'_>) {
+    let Some(item_type) = ty.items else { return };
+    for (index, item) in items.iter_mut().enumerate() {
+        check(item, item_type, &path.item(index), report);
+    }
+    if !ty.unique_items {
+        return;
+    }
+    let mut seen: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+    for index in 0..items.len() {
+        let Some(text) = items[index].scalar_text() else {
+            continue;
+        };
+        let kind = items[index].kind();
+        if let Some(first) = seen.insert(format!("{kind}{text}"), index) {
+            let problem =
+                Diagnostic::error("repeated-item", format!("`{path}` holds `{text}` twice"))
+                    .at(report.locate(items[index].span), "written again here")
+                    .and(report.locate(items[first].span), "first written here")
+                    .help("remove one of them");
+            report.push(problem);
+            items[index].value = Value::Invalid;
+        }
+    }
+}
+
+fn check_map(
+    map: &mut Map,
+    span: Span,
+    ty: &'static Type,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    let Some(fields) = ty.fields else { return };
+    let mut unknown = Vec::new();
+    for (name, node) in map.iter_mut() {
+        match ty.entry(name) {
+            Some(entry) => check(node, entry, &path.key(name), report),
+            None => unknown.push(name.clone()),
+        }
+    }
+    for name in unknown {
+        if let Some(node) = map.shift_remove(&name) {
+            let problem = unknown_entry(&name, &node, ty, path, report);
+            report.push(problem);
+        }
+    }
+    for required in fields.required {
+        if !map.contains_key(*required) {
+            let problem =
+                Diagnostic::error("missing-attribute", format!("`{path}` needs `{required}`"))
+                    .at(report.locate(span), "")
+                    .help(format!("add `{required}: …`"));
+            report.push(problem);
+        }
+    }
+}
+
+fn unknown_entry(
+    name: &str,
+    node: &Node,
+    ty: &'static Type,
+    path: &Path<'_>,
+    report: &Report<'_>,
+) -> Diagnostic {
+    let Some(fields) = ty.fields else {
+        return Diagnostic::error("unknown-attribute", name);
+    };
+    if let Some(Open { noun, .. }) = &fields.open {
+        return Diagnostic::error(
+            "invalid-name",
+            format!("`{name}` is not a valid {noun} name in `{path}`"),
+        )
+        .at(report.locate(node.key_span), "")
+        .help("use letters, digits, `.`, `_` and `-`");
+    }
+    let place = if path.is_root() {
+        "at the top level".to_owned()
+    } else {
+        format!("in `{path}`")
+    };
+    let problem = Diagnostic::error(
+        "unknown-attribute",
+        format!("unknown attribute `{name}` {place}"),
+    )
+    .at(report.locate(node.key_or_value()), "not known here");
+    if path.is_root() && looks_like_a_service(node) {
+        return problem.help("put services below `services:`");
+    }
+    if let Some(advice) = suggest::legacy(name) {
+        return problem.help(advice);
+    }
+    match suggest::nearest(name, fields.named.iter().map(|(known, _)| *known)) {
+        Some(known) => problem.help(format!("did you mean `{known}`?")),
+        None if fields.named.len() <= 12 => {
+            let known: Vec<String> = fields
+                .named
+                .iter()
+                .map(|(known, _)| format!("`{known}`"))
+                .collect();
+            problem.help(format!("known here: {}", known.join(", ")))
+        }
+        None => problem.help("write it as `x-…` if it is your own"),
+    }
+}
+
+fn looks_like_a_service(node: &Node) -> bool {
+    node.as_map().is_some_and(|map| {
+        ["image", "build", "command", "ports"]
+            .iter()
+            .any(|key| map.contains_key(*key))
+    })
+}
+
+fn wrong_type(node: &Node, ty: &'static Type, path: &Path<'_>, report: &mut Report<'_>) {
+    let what = if path.is_root() {
+        "a Compose file".to_owned()
+    } else {
+        format!("`{path}`")
+    };
+    let expected = expected(ty);
+    let problem = Diagnostic::error(
+        "wrong-type",
+        format!("{what} must be {expected}, but this is {}", node.kind()),
+    )
+    .at(
+        report.locate(if node.is_null() {
+            node.key_or_value()
+        } else {
+            node.span
+        }),
+        format!("expected {expected}"),
+    );
+    let advice = match &node.value {
+        Value::Int(_)
+        | Value::Unsigned(_)
+        | Value::Float(_)
+        | Value::Bool(_)
+        | Value::Timestamp(_)
+            if ty.scalars & STRING != 0 =>
+        {
+            Some(format!(
+                "write \"{}\" in quotes",
+                node.scalar_text().unwrap_or_default()
+            ))
+        }
+        Value::Map(_) if ty.items.is_some() => Some("start each entry with `- `".to_owned()),
+        Value::List(_) if ty.fields.is_some() => {
+            Some("write `name: value` entries, without `- `".to_owned())
+        }
+        Value::String(text) if ty.items.is_some() => {
+            Some(format!("write it as a list: `[{text}]`"))
+        }
+        Value::Null => Some("give it a value, or remove the line".to_owned()),
+        _ => None,
+    };
+    report.push(match advice {
+        Some(advice) => problem.help(advice),
+        None => problem,
+    });
+}
+
+/// What a type takes, in words.
+fn expected(ty: &'static Type) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    if ty.scalars & STRING != 0 {
+        words.push("a string");
+    }
+    if ty.scalars & NUMBER == NUMBER {
+        words.push("a number");
+    } else if ty.scalars & INT != 0 {
+        words.push("an integer");
+    }
+    if ty.scalars & BOOL != 0 {
+        words.push("a boolean");
+    }
+    if ty.items.is_some() {
+        words.push("a list");
+    }
+    if ty.fields.is_some() {
+        words.push("a mapping");
+    }
+    if ty.scalars & NULL != 0 {
+        words.push("null");
+    }
+    match words.split_last() {
+        None => "nothing".to_owned(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+fn check_rule(node: &mut Node, rule: Rule, path: &Path<'_>, report: &mut Report<'_>) {
+    let problem = match (rule, &node.value) {
+        (Rule::Words(words), Value::String(text)) if !words.contains(&text.as_str()) => {
+            let list: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            let problem = Diagnostic::error(
+                "wrong-word",
+                format!(
+                    "`{text}` is not a value of `{path}`: use {}",
+                    list.join(", ")
+                ),
+            );
+            match suggest::nearest(text, words.iter().copied()) {
+                Some(word) => problem.help(format!("did you mean `{word}`?")),
+                None => problem,
+            }
+        }
+        (Rule::Matching(accepts, wanted), Value::String(text)) if !accepts(text) => {
+            Diagnostic::error(
+                "wrong-value",
+                format!("`{text}` is not a value of `{path}`: use {wanted}"),
+            )
+        }
+        (Rule::Between(low, high), Value::Int(value)) if !(low..=high).contains(value) => {
+            let message = if high == i64::MAX {
+                format!("`{path}` must be at least {low}, but this is {value}")
+            } else {
+                format!("`{path}` must be between {low} and {high}, but this is {value}")
+            };
+            Diagnostic::error("out-of-range", message)
+        }
+        _ => return,
+    };
+    let problem = problem.at(report.locate(node.span), "");
+    report.push(problem);
+    node.value = Value::Invalid;
+}

@@ -1,0 +1,114 @@
+//! Which services of the files take part: profiles, and services named on the command line.
+
+use std::collections::BTreeSet;
+
+use super::diagnostic::Diagnostic;
+use super::suggest;
+use crate::model::{MountType, Project, Service};
+
+/// Moves services whose profiles are not active, and which were not named, to the disabled ones.
+pub(crate) fn apply_profiles(project: &mut Project, named: &[String]) {
+    let active = &project.profiles;
+    let enabled = |name: &str, service: &Service| {
+        service.profiles.is_empty()
+            || active
+                .iter()
+                .any(|profile| profile == "*" || service.profiles.contains(profile))
+            || named.iter().any(|wanted| wanted == name)
+    };
+    let (enabled, disabled) = std::mem::take(&mut project.services)
+        .into_iter()
+        .partition(|(name, service)| enabled(name, service));
+    project.services = enabled;
+    project.disabled_services = disabled;
+}
+
+/// Keeps the named services and what they depend on; none named keeps all.
+pub(crate) fn select_services(project: &mut Project, named: &[String]) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for name in named {
+        if !project.services.contains_key(name) {
+            let problem = Diagnostic::error("unknown-service", format!("no such service: {name}"));
+            let known = suggest::nearest(name, project.services.keys().map(String::as_str));
+            problems.push(match known {
+                Some(known) => problem.help(format!("did you mean `{known}`?")),
+                None => problem,
+            });
+        }
+    }
+    let kept = if named.is_empty() {
+        None
+    } else {
+        Some(with_dependencies(project, named))
+    };
+    if let Some(kept) = kept {
+        let (enabled, disabled): (Vec<_>, Vec<_>) = std::mem::take(&mut project.services)
+            .into_iter()
+            .partition(|(name, _)| kept.contains(name));
+        project.services = enabled.into_iter().collect();
+        project.disabled_services.extend(disabled);
+    }
+    let enabled: BTreeSet<String> = project.services.keys().cloned().collect();
+    for service in project.services.values_mut() {
+        service.depends_on.retain(|name, _| enabled.contains(name));
+    }
+    problems
+}
+
+fn with_dependencies(project: &Project, named: &[String]) -> BTreeSet<String> {
+    let mut kept = BTreeSet::new();
+    let mut waiting: Vec<String> = named.to_vec();
+    while let Some(name) = waiting.pop() {
+        let Some(service) = project.services.get(&name) else {
+            continue;
+        };
+        if kept.insert(name) {
+            waiting.extend(service.depends_on.keys().cloned());
+        }
+    }
+    kept
+}
+
+/// Drops networks, volumes, secrets, configs and models that no enabled service uses.
+pub(crate) fn drop_unused(project: &mut Project) {
+    let mut used = Used::default();
+    for service in project.services.values() {
+        used.networks.extend(service.networks.keys().cloned());
+        used.models.extend(service.models.keys().cloned());
+        let volumes = service
+            .volumes
+            .iter()
+            .filter(|mount| mount.kind == MountType::Volume);
+        used.volumes
+            .extend(volumes.filter_map(|mount| mount.source.clone()));
+        used.secrets
+            .extend(service.secrets.iter().map(|secret| secret.source.clone()));
+        let build_secrets = service.build.iter().flat_map(|build| &build.secrets);
+        used.secrets
+            .extend(build_secrets.map(|secret| secret.source.clone()));
+        used.configs
+            .extend(service.configs.iter().map(|config| config.source.clone()));
+    }
+    project
+        .networks
+        .retain(|name, _| used.networks.contains(name));
+    project
+        .volumes
+        .retain(|name, _| used.volumes.contains(name));
+    project
+        .secrets
+        .retain(|name, _| used.secrets.contains(name));
+    project
+        .configs
+        .retain(|name, _| used.configs.contains(name));
+    project.models.retain(|name, _| used.models.contains(name));
+}
+
+#[derive(Default)]
+struct Used {
+    networks: BTreeSet<String>,
+    volumes: BTreeSet<String>,
+    secrets: BTreeSet<String>,
+    configs: BTreeSet<String>,
+    models: BTreeSet<String>,
+}

@@ -1,0 +1,411 @@
+//! YAML text to [`Node`]s: composed from parser events, so that every key and value keeps its place.
+//!
+//! Aliases are expanded and charged against a budget, merge keys (`<<`) are applied, duplicate and non-string keys are
+//! refused with both places. Knows nothing about Compose beyond its two merge tags.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
+
+use super::diagnostic::Diagnostic;
+use super::node::{Map, MergeTag, Node, Origin, SourceMap, Span, Value};
+use super::yaml_scalar::resolve_plain;
+
+/// How much one file may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes of text.
+    pub(crate) bytes: usize,
+    /// Keys and values, with all aliases expanded.
+    pub(crate) nodes: usize,
+    /// Levels of nesting, with all aliases expanded.
+    pub(crate) depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 8 << 20,
+            nodes: 250_000,
+            depth: 128,
+        }
+    }
+}
+
+/// Parses all documents of a text that is already in the source map.
+///
+/// # Errors
+/// The first syntax error, or all duplicate and non-string keys.
+pub(crate) fn parse(
+    sources: &SourceMap,
+    file: u32,
+    limits: Limits,
+) -> Result<Vec<Node>, Vec<Diagnostic>> {
+    let Some(source) = sources.text(file).cloned() else {
+        return Ok(Vec::new());
+    };
+    let text = source.text.as_str();
+    let mut composer = Composer {
+        parser: Parser::new_from_str(text),
+        sources,
+        file,
+        text,
+        anchors: HashMap::new(),
+        nodes_left: limits.nodes,
+        limits,
+        problems: Vec::new(),
+    };
+    let documents = composer.documents();
+    match documents {
+        Ok(documents) if composer.problems.is_empty() => Ok(documents),
+        Ok(_) => Err(composer.problems),
+        Err(fatal) => {
+            composer.problems.push(*fatal);
+            Err(composer.problems)
+        }
+    }
+}
+
+struct Anchored {
+    node: Node,
+    weight: usize,
+    depth: usize,
+}
+
+/// A node under construction, with its size.
+struct Built {
+    node: Node,
+    weight: usize,
+    depth: usize,
+    merge_key: bool,
+}
+
+struct Composer<'a> {
+    parser: Parser<'a, StrInput<'a>>,
+    sources: &'a SourceMap,
+    file: u32,
+    text: &'a str,
+    anchors: HashMap<usize, Anchored>,
+    nodes_left: usize,
+    limits: Limits,
+    problems: Vec<Diagnostic>,
+}
+
+type Fatal<T> = Result<T, Box<Diagnostic>>;
+
+impl<'a> Composer<'a> {
+    fn documents(&mut self) -> Fatal<Vec<Node>> {
+        let mut documents = Vec::new();
+        loop {
+            match self.event()? {
+                None | Some((Event::StreamEnd, _)) => return Ok(documents),
+                Some((Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd, _)) => {
+                    self.anchors.clear();
+                }
+                Some((event, span)) => documents.push(self.node(event, span, 0)?.node),
+            }
+        }
+    }
+
+    fn event(&mut self) -> Fatal<Option<(Event<'a>, Span)>> {
+        match self.parser.next_event() {
+            None => Ok(None),
+            Some(Ok((event, span))) => {
+                let range = span.byte_range().unwrap_or(0..0);
+                Ok(Some((event, Span::new(self.file, range.start, range.end))))
+            }
+            Some(Err(error)) => Err(Box::new(self.syntax_error(&error))),
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Fatal<Built> {
+        self.charge(1, span)?;
+        if depth > self.limits.depth {
+            return Err(self.too_deep(span));
+        }
+        let (built, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                (self.scalar(&text, style, tag.as_deref(), span), anchor)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                (self.list(tag.as_deref(), span, depth)?, anchor)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                (self.mapping(tag.as_deref(), span, depth)?, anchor)
+            }
+            Event::Alias(id) => (self.alias(id, span, depth)?, 0),
+            _ => (
+                Built {
+                    node: Node::new(Value::Null, span),
+                    weight: 1,
+                    depth: 0,
+                    merge_key: false,
+                },
+                0,
+            ),
+        };
+        if anchor != 0 {
+            self.charge(built.weight, span)?;
+            self.anchors.insert(
+                anchor,
+                Anchored {
+                    node: built.node.clone(),
+                    weight: built.weight,
+                    depth: built.depth,
+                },
+            );
+        }
+        Ok(built)
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Built {
+        let core = tag.and_then(Tag::core_suffix);
+        let plain = style == ScalarStyle::Plain
+            && matches!(core, None | Some("int" | "float" | "bool" | "null"));
+        let custom = tag.is_some() && core.is_none() && merge_tag(tag).is_none();
+        let value = if plain && !custom {
+            resolve_plain(text)
+        } else {
+            Value::String(text.to_owned())
+        };
+        let merge_key = text == "<<" && plain && tag.is_none();
+        let mut node = Node::new(value, span);
+        node.tag = merge_tag(tag);
+        Built {
+            node,
+            weight: 1,
+            depth: 0,
+            merge_key,
+        }
+    }
+
+    fn list(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Fatal<Built> {
+        let mut items = Vec::new();
+        let (mut weight, mut deepest) = (1, 0);
+        loop {
+            let Some((event, span)) = self.event()? else {
+                break;
+            };
+            if event == Event::SequenceEnd {
+                break;
+            }
+            let built = self.node(event, span, depth + 1)?;
+            weight += built.weight;
+            deepest = deepest.max(built.depth + 1);
+            // An item cannot be addressed by a later file, so that a reset of one only removes it here.
+            if built.node.tag != Some(MergeTag::Reset) {
+                items.push(built.node);
+            }
+        }
+        let mut node = Node::new(Value::List(items), start);
+        node.tag = merge_tag(tag);
+        Ok(Built {
+            node,
+            weight,
+            depth: deepest,
+            merge_key: false,
+        })
+    }
+
+    fn mapping(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Fatal<Built> {
+        let mut map = Map::new();
+        let mut merges: Vec<Node> = Vec::new();
+        let mut merge_at: Option<Span> = None;
+        let (mut weight, mut deepest) = (1, 0);
+        loop {
+            let Some((event, span)) = self.event()? else {
+                break;
+            };
+            if event == Event::MappingEnd {
+                break;
+            }
+            let key = self.node(event, span, depth + 1)?;
+            let Some((event, value_span)) = self.event()? else {
+                break;
+            };
+            let value = self.node(event, value_span, depth + 1)?;
+            weight += key.weight + value.weight;
+            deepest = deepest.max(value.depth + 1);
+            if key.merge_key {
+                if let Some(first) = merge_at.replace(span) {
+                    self.duplicate("<<", first, span);
+                }
+                self.collect_merges(value.node, &mut merges);
+                continue;
+            }
+            self.insert(&mut map, key.node, value.node);
+        }
+        for source in merges {
+            let Value::Map(source) = source.value else {
+                continue;
+            };
+            for (name, node) in *source {
+                map.entry(name).or_insert(node);
+            }
+        }
+        let mut node = Node::map(map, start);
+        node.tag = merge_tag(tag);
+        Ok(Built {
+            node,
+            weight,
+            depth: deepest,
+            merge_key: false,
+        })
+    }
+
+    fn insert(&mut self, map: &mut Map, key: Node, mut value: Node) {
+        let Value::String(name) = key.value else {
+            self.non_string_key(&key);
+            return;
+        };
+        value.key_span = key.span;
+        if let Some(first) = map.get(&name) {
+            self.duplicate(&name, first.key_span, key.span);
+            return;
+        }
+        map.insert(name, value);
+    }
+
+    /// The mappings that a `<<` takes in, the one that wins first.
+    fn collect_merges(&mut self, value: Node, merges: &mut Vec<Node>) {
+        match value.value {
+            Value::Map(_) => merges.push(value),
+            Value::List(items) => {
+                for item in items {
+                    if matches!(item.value, Value::Map(_)) {
+                        merges.push(item);
+                    } else {
+                        self.bad_merge(&item);
+                    }
+                }
+            }
+            _ => self.bad_merge(&value),
+        }
+    }
+
+    fn alias(&mut self, id: usize, span: Span, depth: usize) -> Fatal<Built> {
+        let Some(anchored) = self.anchors.get(&id) else {
+            let problem = Diagnostic::error(
+                "yaml-alias",
+                "this alias refers to an anchor that contains it",
+            )
+            .at(self.sources.locate(span), "");
+            return Err(Box::new(problem));
+        };
+        let (weight, inner) = (anchored.weight, anchored.depth);
+        if depth + inner > self.limits.depth {
+            return Err(self.too_deep(span));
+        }
+        self.charge(weight, span)?;
+        let mut node = self.anchors[&id].node.clone();
+        node.origin = Some(Rc::new(Origin::Alias(span)));
+        Ok(Built {
+            node,
+            weight,
+            depth: inner,
+            merge_key: false,
+        })
+    }
+
+    fn charge(&mut self, nodes: usize, span: Span) -> Fatal<()> {
+        if let Some(left) = self.nodes_left.checked_sub(nodes) {
+            self.nodes_left = left;
+            return Ok(());
+        }
+        let message = format!(
+            "this file holds more than {} keys and values, aliases included",
+            self.limits.nodes
+        );
+        let problem = Diagnostic::error("too-large", message)
+            .at(self.sources.locate(span), "the limit is reached here")
+            .help("split the file, or remove nested aliases");
+        Err(Box::new(problem))
+    }
+
+    fn too_deep(&self, span: Span) -> Box<Diagnostic> {
+        let message = format!(
+            "this file is nested deeper than {} levels",
+            self.limits.depth
+        );
+        Box::new(
+            Diagnostic::error("too-deep", message)
+                .at(self.sources.locate(span), "the limit is reached here"),
+        )
+    }
+
+    fn duplicate(&mut self, name: &str, first: Span, second: Span) {
+        self.problems.push(
+            Diagnostic::error(
+                "duplicate-key",
+                format!("the key `{name}` is written twice in the same mapping"),
+            )
+            .at(self.sources.locate(second), "written again here")
+            .and(self.sources.locate(first), "first written here")
+            .help("remove one of them, or merge their values"),
+        );
+    }
+
+    fn non_string_key(&mut self, key: &Node) {
+        let text = key.scalar_text().unwrap_or_else(|| key.kind().to_owned());
+        let problem = Diagnostic::error(
+            "non-string-key",
+            format!("a key must be a string, but `{text}` is {}", key.kind()),
+        )
+        .at(self.sources.locate(key.span), "");
+        let quotable = !matches!(key.value, Value::List(_) | Value::Map(_) | Value::Null);
+        self.problems.push(if quotable {
+            problem.help(format!("write \"{text}\" in quotes"))
+        } else {
+            problem
+        });
+    }
+
+    fn bad_merge(&mut self, value: &Node) {
+        self.problems.push(
+            Diagnostic::error(
+                "yaml-merge",
+                format!(
+                    "`<<` takes in a mapping or a list of mappings, but this is {}",
+                    value.kind()
+                ),
+            )
+            .at(self.sources.locate(value.span), "")
+            .help("write `<<: *anchor` or `<<: [*first, *second]`"),
+        );
+    }
+
+    fn syntax_error(&self, error: &ScanError) -> Diagnostic {
+        let offset = error
+            .marker()
+            .byte_offset()
+            .unwrap_or(0)
+            .min(self.text.len());
+        let end = self.text[offset..]
+            .chars()
+            .next()
+            .map_or(offset, |c| offset + c.len_utf8());
+        let message = format!("this is not valid YAML: {}", error.info());
+        let problem = Diagnostic::error("yaml-syntax", message)
+            .at(self.sources.locate(Span::new(self.file, offset, end)), "");
+        let line_start = self.text[..offset].rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text[line_start..].lines().next().unwrap_or_default();
+        if line.trim_start_matches(' ').starts_with('\t') || line.starts_with('\t') {
+            return problem.help("indent with spaces: YAML does not allow tabs there");
+        }
+        if line.contains("${") && line.contains(['{', '[']) {
+            return problem
+                .help("inside `[…]` and `{…}`, write values that contain `${…}` in quotes");
+        }
+        problem
+    }
+}
+
+fn merge_tag(tag: Option<&Tag>) -> Option<MergeTag> {
+    let tag = tag?;
+    match (tag.handle(), tag.suffix()) {
+        ("!", "reset") => Some(MergeTag::Reset),
+        ("!", "override") => Some(MergeTag::Override),
+        _ => None,
+    }
+}
