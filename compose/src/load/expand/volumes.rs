@@ -205,7 +205,7 @@ mod tests {
         check("./x:/y:rw,z,odd", Some(("./x", "/y", false)));
         check("C:\\x:/y", Some(("C:\\x", "/y", false)));
         check(":/x", None);
-        check("a:b:c:d", None);
+        check("aa:bb:cc:dd", None);
         check("", None);
         check("/a", Some(("", "/a", false)));
     }
