@@ -336,3 +336,6 @@ impl DesiredService {
         request
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,3 +177,86 @@ impl Scheduler {
         Some(self.states[index])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Action, After, Kind, Object, Step};
+
+    /// A plan from `"1 2<1 3<1? 4<2,3"`: `?` marks an order that any end satisfies.
+    fn plan(text: &str) -> Plan {
+        let steps = text.split(' ').enumerate().map(|(index, text)| {
+            let (_, before) = text.split_once('<').unwrap_or((text, ""));
+            let after = before
+                .split(',')
+                .filter(|text| !text.is_empty())
+                .map(|text| {
+                    let number: usize = text.trim_end_matches('?').parse().unwrap();
+                    let need = if text.ends_with('?') {
+                        Need::Settled
+                    } else {
+                        Need::Success
+                    };
+                    After {
+                        step: StepId::from_index(number - 1),
+                        need,
+                    }
+                });
+            Step {
+                id: StepId::from_index(index),
+                object: Object {
+                    kind: Kind::Container,
+                    name: index.to_string(),
+                },
+                target: index.to_string(),
+                action: Action::StartContainer,
+                cause: None,
+                after: after.collect(),
+                replacing: false,
+            }
+        });
+        Plan {
+            steps: steps.collect(),
+            ..Plan::default()
+        }
+    }
+
+    /// Runs one step at a time; the steps named fail. Tells the order, and what was skipped when.
+    #[track_caller]
+    fn check(text: &str, failing: &[usize], expected: &str) {
+        let mut scheduler = Scheduler::new(&plan(text));
+        let mut told = Vec::new();
+        while let Some(&step) = scheduler.take_ready(1).first() {
+            let fails = failing.contains(&(step.index() + 1));
+            let skipped = scheduler.finish(step, if fails { End::Failure } else { End::Success });
+            told.push(format!("{step}{}", if fails { "!" } else { "" }));
+            told.extend(skipped.into_iter().map(|step| format!("-{step}")));
+        }
+        assert!(scheduler.is_finished());
+        assert_eq!(told.join(" "), expected);
+    }
+
+    #[test]
+    fn steps_follow_their_predecessors() {
+        check("1 2<1 3<1 4<2,3", &[], "#1 #2 #3 #4");
+        check("1 2 3<2 4<1", &[], "#1 #2 #4 #3");
+    }
+
+    #[test]
+    fn a_failure_skips_what_needs_it_and_nothing_else() {
+        check("1 2<1 3<2 4 5<4", &[1], "#1! -#2 -#3 #4 #5");
+        check("1 2<1? 3<2", &[1], "#1! #2 #3");
+        check("1 2<1 3<2? 4<3,1?", &[1], "#1! -#2 #3 #4");
+    }
+
+    #[test]
+    fn cancelling_gives_up_what_has_not_begun() {
+        let mut scheduler = Scheduler::new(&plan("1 2<1 3"));
+        let running = scheduler.take_ready(1);
+        scheduler.cancel();
+        assert!(!scheduler.is_finished());
+        scheduler.finish(running[0], End::Success);
+        assert!(scheduler.is_finished() && scheduler.take_ready(9).is_empty());
+        assert_eq!(scheduler.state(running[0]), State::Done);
+    }
+}
