@@ -56,8 +56,10 @@ pub fn forget(stale: &[Stale]) -> Result<usize, ConntrackError> {
     let forgotten = found.len();
     for chunk in found.chunks(64) {
         let mut batch = Vec::new();
+        let mut last = 0;
         for (family, attributes) in chunk {
             let sequence = netlink.next_sequence();
+            last = sequence;
             let flags = NLM_F_REQUEST | NLM_F_ACK;
             let mut message = nfnetlink_header(DELETE, flags, sequence, [*family, 0, 0, 0]);
             message.extend(attributes);
@@ -66,7 +68,7 @@ pub fn forget(stale: &[Stale]) -> Result<usize, ConntrackError> {
         }
         // Answers are only "done" and "gone already".
         netlink
-            .exchange(&batch)
+            .exchange(&batch, last)
             .map_err(failed("forget connections"))?;
     }
     Ok(forgotten)

@@ -21,10 +21,13 @@ pub(crate) const NLM_F_APPEND: u16 = 0x800;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 const MSG_DONTWAIT: i32 = 0x40;
+/// An interrupted dump is asked for again this many times.
+pub(crate) const DUMP_ATTEMPTS: usize = 8;
 const RECEIVE_BUFFER: usize = 128 * 1024;
 const SEND_BUFFER: usize = 8 * 1024 * 1024;
 
@@ -41,6 +44,10 @@ pub(crate) struct Answer {
 pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
+    /// Where datagrams are received; made once, for a message costs less than its memory.
+    buffer: Vec<u8>,
+    /// Answers of an earlier exchange may still be queued.
+    dirty: bool,
 }
 
 impl std::fmt::Debug for Netlink {
@@ -64,6 +71,8 @@ impl Netlink {
         Ok(Self {
             socket,
             sequence: 0,
+            buffer: Vec::with_capacity(RECEIVE_BUFFER),
+            dirty: false,
         })
     }
 
@@ -73,72 +82,81 @@ impl Netlink {
         self.sequence
     }
 
-    /// Sends messages and gives all answers that came.
-    pub(crate) fn exchange(&mut self, messages: &[u8]) -> io::Result<Vec<Answer>> {
-        self.drain()?;
-        self.socket.send(messages, 0)?;
-        let mut answers = Vec::new();
-        while let Some(datagram) = self.receive(MSG_DONTWAIT)? {
-            for message in Messages::new(&datagram) {
+    /// Sends messages and gives all answers up to that to the message numbered `last`, or all there are.
+    pub(crate) fn exchange(&mut self, messages: &[u8], last: u32) -> io::Result<Vec<Answer>> {
+        self.begin(messages)?;
+        let mut answers: Vec<Answer> = Vec::new();
+        while answers.last().is_none_or(|answer| answer.sequence != last) {
+            if !self.receive(MSG_DONTWAIT)? {
+                break;
+            }
+            for message in Messages::new(&self.buffer) {
                 if message.kind == NLMSG_ERROR {
                     answers.push(parse_answer(&message));
                 }
             }
         }
+        self.dirty = false;
         Ok(answers)
     }
 
-    /// Sends one dump request and hands every message of the answer to `each` as `(type, payload)`.
+    /// Sends one dump request and hands every message of the answer to `each` as `(type, payload)`. A dump during
+    /// which things changed ends with an error of kind "interrupted": ask again.
     pub(crate) fn dump(
         &mut self,
         request: &[u8],
         mut each: impl FnMut(u16, &[u8]),
     ) -> io::Result<()> {
-        self.drain()?;
-        self.socket.send(request, 0)?;
-        loop {
-            let Some(datagram) = self.receive(0)? else {
-                return Ok(());
-            };
-            for message in Messages::new(&datagram) {
+        self.begin(request)?;
+        let mut interrupted = false;
+        while self.receive(0)? {
+            for message in Messages::new(&self.buffer) {
+                interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 match message.kind {
-                    NLMSG_DONE => return Ok(()),
+                    NLMSG_DONE if interrupted => return Err(io::ErrorKind::Interrupted.into()),
+                    NLMSG_DONE => {
+                        self.dirty = false;
+                        return dump_result(&message);
+                    }
                     NLMSG_ERROR => return parse_answer(&message).error.map_or(Ok(()), Err),
                     kind => each(kind, message.payload),
                 }
             }
         }
-    }
-
-    /// Sends one request that is answered by one message, and gives `(type, payload)`.
-    pub(crate) fn get(&mut self, request: &[u8]) -> io::Result<Vec<(u16, Vec<u8>)>> {
-        self.drain()?;
-        self.socket.send(request, 0)?;
-        let mut found = Vec::new();
-        while let Some(datagram) = self.receive(MSG_DONTWAIT)? {
-            for message in Messages::new(&datagram) {
-                if message.kind != NLMSG_ERROR {
-                    found.push((message.kind, message.payload.to_vec()));
-                } else if let Some(error) = parse_answer(&message).error {
-                    return Err(error);
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Throws away what an earlier, failed exchange may have left.
-    fn drain(&self) -> io::Result<()> {
-        while self.receive(MSG_DONTWAIT)?.is_some() {}
         Ok(())
     }
 
-    fn receive(&self, flags: i32) -> io::Result<Option<Vec<u8>>> {
-        let mut buffer = Vec::with_capacity(RECEIVE_BUFFER);
+    /// Sends one request that is answered by one message, and gives `(type, payload)`.
+    pub(crate) fn get(&mut self, request: &[u8]) -> io::Result<Option<(u16, Vec<u8>)>> {
+        self.begin(request)?;
+        if !self.receive(MSG_DONTWAIT)? {
+            return Ok(None);
+        }
+        let Some(message) = Messages::new(&self.buffer).next() else {
+            return Ok(None);
+        };
+        self.dirty = false;
+        if message.kind != NLMSG_ERROR {
+            return Ok(Some((message.kind, message.payload.to_vec())));
+        }
+        parse_answer(&message).error.map_or(Ok(None), Err)
+    }
+
+    /// Throws away what an earlier, failed exchange may have left, and sends.
+    fn begin(&mut self, messages: &[u8]) -> io::Result<()> {
+        while self.dirty && self.receive(MSG_DONTWAIT)? {}
+        self.dirty = true;
+        self.socket.send(messages, 0)?;
+        Ok(())
+    }
+
+    /// Receives one datagram into the buffer; false when there is none.
+    fn receive(&mut self, flags: i32) -> io::Result<bool> {
+        self.buffer.clear();
         loop {
-            match self.socket.recv(&mut buffer, flags) {
-                Ok(_) => return Ok(Some(buffer)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            match self.socket.recv(&mut self.buffer, flags) {
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -244,6 +262,14 @@ fn parse_answer(message: &Message<'_>) -> Answer {
     Answer {
         sequence,
         error: Some(error),
+    }
+}
+
+/// The end of a dump carries an error number too: an interrupted one says so there.
+fn dump_result(message: &Message<'_>) -> io::Result<()> {
+    match u32_at(message.payload, 0).map_or(0, u32::cast_signed) {
+        code if code < 0 => Err(io::Error::from_raw_os_error(code.saturating_neg())),
+        _ => Ok(()),
     }
 }
 

@@ -25,7 +25,7 @@ pub enum SysctlError {
     },
 }
 
-/// What a write changed.
+/// What a write found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The value was already there.
@@ -50,6 +50,20 @@ pub fn write(name: &str, value: &str) -> Result<Change, SysctlError> {
             value: value.to_owned(),
             source,
         }),
+    }
+}
+
+/// Writes a setting of a link made a moment ago, without looking at it first. A setting that the kernel does not have is
+/// passed over (no IPv6, for instance).
+pub(crate) fn set_if_present(name: &str, value: &str) -> Result<(), SysctlError> {
+    let path = Path::new("/proc/sys/net").join(name);
+    match fs::write(&path, value) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(SysctlError::Write {
+            path,
+            value: value.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -27,8 +27,6 @@ const DELSETELEM: u16 = 14;
 
 /// Elements per message: their list is one attribute, and an attribute is shorter than 64 KiB.
 const ELEMENTS_PER_MESSAGE: usize = 400;
-/// A dump that another transaction interrupted is asked for again this many times.
-const DUMP_ATTEMPTS: usize = 5;
 
 /// A blocking nfnetlink socket of the namespace in which it was opened.
 #[derive(Debug)]
@@ -263,6 +261,7 @@ impl Nft {
             bytes,
             operations,
             begin,
+            last_operation,
             ..
         } = batch.finish(&mut self.netlink);
         if operations.is_empty() {
@@ -270,7 +269,7 @@ impl Nft {
         }
         let answers = self
             .netlink
-            .exchange(&bytes)
+            .exchange(&bytes, last_operation)
             .map_err(|source| FirewallError::Refused {
                 what: "send a batch to nf_tables".to_owned(),
                 source,
@@ -313,7 +312,8 @@ impl Nft {
             match result {
                 Ok(()) => return Ok(found),
                 Err(error)
-                    if error.kind() == io::ErrorKind::Interrupted && attempt < DUMP_ATTEMPTS => {}
+                    if error.kind() == io::ErrorKind::Interrupted
+                        && attempt < netlink::DUMP_ATTEMPTS => {}
                 // No such table or chain any more, or a kernel without nf_tables: nothing to list.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
                 Err(source) => {
@@ -337,7 +337,9 @@ struct Batch {
     operations: HashMap<u32, String>,
     begin: u32,
     next: u32,
+    /// Where the last operation begins, and its number.
     last: Option<usize>,
+    last_operation: u32,
 }
 
 impl Batch {
@@ -349,12 +351,14 @@ impl Batch {
             begin,
             next: begin,
             last: None,
+            last_operation: begin,
         }
     }
 
     fn push(&mut self, kind: Kind, body: Attributes, what: String) {
         self.next = self.next.wrapping_add(1).max(1);
         self.last = Some(self.bytes.len());
+        self.last_operation = self.next;
         self.bytes.extend(message(kind, self.next, body));
         self.operations.insert(self.next, what);
     }

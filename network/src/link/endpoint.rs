@@ -145,9 +145,9 @@ pub(crate) fn configure(socket: &mut RouteSocket, plan: &EndpointPlan) -> Result
     let name = &plan.name;
     let index = socket.index(name)?;
     if !plan.addresses.iter().any(IpNetwork::is_ipv6) {
-        sysctl::write_if_present(&format!("ipv6/conf/{name}/disable_ipv6"), "1")?;
+        sysctl::set_if_present(&format!("ipv6/conf/{name}/disable_ipv6"), "1")?;
     }
-    sysctl::write_if_present(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
+    sysctl::set_if_present(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
     let mut requests: Vec<Request> = plan
         .addresses
         .iter()

@@ -1,5 +1,7 @@
 //! rtnetlink requests in batches over a blocking socket.
 
+use std::io;
+
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
@@ -52,13 +54,14 @@ impl RouteSocket {
             sent.first()
                 .map_or_else(String::new, |(_, what)| what.clone())
         };
-        let answers = self
-            .netlink
-            .exchange(&batch)
-            .map_err(|source| LinkError::Request {
-                what: what(),
-                source,
-            })?;
+        let number = sent.last().map_or(0, |(sequence, _)| *sequence);
+        let answers =
+            self.netlink
+                .exchange(&batch, number)
+                .map_err(|source| LinkError::Request {
+                    what: what(),
+                    source,
+                })?;
         let failed = answers
             .into_iter()
             .find_map(|answer| Some((answer.sequence, answer.error?)));
@@ -80,18 +83,28 @@ impl RouteSocket {
         message: RouteNetlinkMessage,
         what: &str,
     ) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
-        let mut request = Vec::new();
         let flags = netlink::NLM_F_REQUEST | netlink::NLM_F_DUMP;
-        let sequence = self.netlink.next_sequence();
-        append(&mut request, message, flags, sequence);
-        let mut found = Vec::new();
-        self.netlink
-            .dump(&request, |kind, payload| found.extend(parse(kind, payload)))
-            .map_err(|source| LinkError::Request {
-                what: what.to_owned(),
-                source,
-            })?;
-        Ok(found)
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut request = Vec::new();
+            let sequence = self.netlink.next_sequence();
+            append(&mut request, message.clone(), flags, sequence);
+            let mut found = Vec::new();
+            let each = |kind, payload: &[u8]| found.extend(parse(kind, payload));
+            match self.netlink.dump(&request, each) {
+                Ok(()) => return Ok(found),
+                Err(error)
+                    if error.kind() == io::ErrorKind::Interrupted
+                        && attempt < netlink::DUMP_ATTEMPTS => {}
+                Err(source) => {
+                    return Err(LinkError::Request {
+                        what: what.to_owned(),
+                        source,
+                    });
+                }
+            }
+        }
     }
 
     /// The link of this name.
@@ -106,9 +119,8 @@ impl RouteSocket {
         append(&mut request, message, netlink::NLM_F_REQUEST, sequence);
         match self.netlink.get(&request) {
             Ok(found) => Ok(found
-                .into_iter()
-                .filter_map(|(kind, payload)| parse(kind, &payload))
-                .find_map(|message| match message {
+                .and_then(|(kind, payload)| parse(kind, &payload))
+                .and_then(|message| match message {
                     RouteNetlinkMessage::NewLink(link) => Some(link),
                     _ => None,
                 })),
