@@ -144,3 +144,13 @@ impl<'h> Project<'h> {
         self.hoist(&["plan", "--exit-code"]).ok();
     }
 }
+
+/// A test that passed takes its projects down; then stopping the engine must leave nothing.
+impl Drop for Project<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let down = self.command(&["down", "-v", "-t", "1", "--remove-orphans"]);
+            run::to_end(down, LONG);
+        }
+    }
+}

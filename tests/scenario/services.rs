@@ -325,22 +325,22 @@ fn conditions_order_the_start() {
 services:
   migrate:
     image: busybox
-    volumes: ['d:/d']
+    volumes: ['data:/d']
     command: [sh, -c, 'test -e /d/db && touch /d/migrated']
     depends_on: {db: {condition: service_healthy}}
   db:
     image: busybox
     init: true
-    volumes: ['d:/d']
+    volumes: ['data:/d']
     command: [sh, -c, 'sleep 0.3; touch /d/db; sleep infinity']
     healthcheck: {test: [CMD, test, -e, /d/db], interval: 100ms, start_period: 5s, start_interval: 50ms}
   app:
     image: busybox
     init: true
-    volumes: ['d:/d']
+    volumes: ['data:/d']
     command: [sh, -c, 'test -e /d/migrated && touch /d/app && sleep infinity']
     depends_on: {migrate: {condition: service_completed_successfully}}
-volumes: {d: {}}
+volumes: {data: {}}
 ",
         |project| {
             wait_until(Duration::from_secs(5), "the app started after its migration", || {

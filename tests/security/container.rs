@@ -201,7 +201,7 @@ fn an_image_cannot_lead_a_mount_outside() {
     .ok();
     let project = host.project(
         "p",
-        "services:\n  a: {image: links, init: true, command: [/bin/busybox, sleep, infinity], volumes: ['v:/link/data', 'w:/up/more'], configs: [{source: c, target: /link/conf}]}\nvolumes: {v: {}, w: {}}\nconfigs: {c: {content: x}}\n",
+        "services:\n  a: {image: links, init: true, command: [/bin/busybox, sleep, infinity], volumes: ['one:/link/data', 'two:/up/more'], configs: [{source: c, target: /link/conf}]}\nvolumes: {one: {}, two: {}}\nconfigs: {c: {content: x}}\n",
     );
     project.hoist(&["up", "-d"]);
     assert_eq!(

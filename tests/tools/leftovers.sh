@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 saved=target/leftovers
 
 list() {
-  ps -eo pid=,args= | grep -E '(^|/| )(hoist-shim|hoist engine|hoist [a-z-]* ?engine run)' | grep -v grep | sed 's/^ */process /' || true
+  ps -eo pid=,args= | grep -E 'hoist-shim|(hoist|/proc/self/exe)( .*)? engine run' | grep -v grep | sed 's/^ */process /' || true
   awk '$2 ~ /hoist/ {print "mount " $2}' /proc/self/mounts
   ip -o link | awk -F': ' '{sub(/@.*/, "", $2); print $2}' | grep -E '^(br-|veth)' | sed 's/^/link /' || true
   { nft list tables 2>/dev/null || true; } | grep hoist | sed 's/^/nftables /' || true

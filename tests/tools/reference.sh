@@ -7,10 +7,10 @@
 # has no words for (`plan`) succeeds and does nothing.
 set -euo pipefail
 bin=$("$(dirname "$0")/../../benches/reference.sh" 2>/dev/null)/bin
-export PATH=$bin:$PATH DOCKER_HOST=unix://$HOIST_STATE/docker.sock
+export PATH=$bin:$PATH DOCKER_HOST=unix://$HOIST_STATE/hoist.sock
 
 start() {
-  [ ! -S "$HOIST_STATE/docker.sock" ] || return 0
+  [ ! -S "$HOIST_STATE/hoist.sock" ] || return 0
   setsid dockerd --data-root "$HOIST_ROOT/docker" --exec-root "$HOIST_STATE/docker" --pidfile "$HOIST_STATE/docker.pid" \
     --host "$DOCKER_HOST" --init-path "$bin/docker-init" --cgroup-parent "hoist-reference-$$" \
     </dev/null >"$HOIST_STATE/docker.log" 2>&1 &
@@ -31,11 +31,13 @@ import() {
 }
 
 stop() {
-  [ -S "$HOIST_STATE/docker.sock" ] || return 0
+  [ -S "$HOIST_STATE/hoist.sock" ] || return 0
   local pid
   pid=$(cat "$HOIST_STATE/docker.pid")
   docker ps -aq | xargs -r docker rm -f >/dev/null
+  docker network prune -f >/dev/null
   kill "$pid"
+  rm -f "$HOIST_STATE/hoist.sock"
   while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
   ip link delete docker0 2>/dev/null || true
   nft flush ruleset
@@ -52,5 +54,11 @@ case "$1 ${2:-}" in
   "image import") shift 2; import "$@" ;;
   "image "* | "volume "* | "network "* | "container "*) exec docker "$@" ;;
   "plan "*) ;;
-  *) exec docker-compose "$@" ;;
+  *)
+    # Debian's Docker is older than start_interval.
+    if grep -qs start_interval compose.yaml; then
+      sed -E '/^ *start_interval/d; s/, start_interval: [0-9a-z]+//; s/interval: 5s/interval: 1s/' compose.yaml >.compose.yaml
+      set -- --file .compose.yaml "$@"
+    fi
+    exec docker-compose "$@" ;;
 esac
