@@ -122,7 +122,7 @@ impl Context {
     /// # Errors
     /// What is wrong with the files, with snippets.
     pub(crate) fn load_with(&self, options: &LoadOptions) -> Result<Project, Failure> {
-        let Loaded { project, warnings } = load::load(options, &LocalFiles)
+        let Loaded { project, warnings, .. } = load::load(options, &LocalFiles)
             .map_err(|error| load_failure(&error, self.ui.color_err))?;
         for warning in &warnings {
             self.ui.note(&warning.render(self.ui.color_err));
