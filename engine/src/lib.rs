@@ -1,4 +1,28 @@
+//! The container engine: API server, images, containers, networks, volumes, supervision.
+//!
+//! [`run`] is the daemon in the foreground; everything it does follows from its [`EngineConfig`]. It can be killed at
+//! any moment: containers live in their shims, and the next engine finds them from the records under its root and
+//! the shims' sockets under its state directory.
 #![forbid(unsafe_code)]
 
 pub mod image;
 pub mod runtime;
+
+mod config;
+mod containers;
+mod daemon;
+mod events;
+mod logs;
+mod names;
+mod networking;
+mod pipes;
+mod serve;
+mod service;
+mod shim;
+mod status;
+mod store;
+mod supervise;
+mod times;
+
+pub use config::{DEFAULT_ROOT, DEFAULT_STATE, EngineConfig, InvalidPool};
+pub use daemon::{READY_FD, RunError, run};

@@ -1,0 +1,327 @@
+//! Following a log: what is there, then what comes, through rotations, until the container's end.
+//!
+//! One inotify instance serves all followers of an engine (an instance each would run into
+//! `fs.inotify.max_user_instances`, 128 by default). Reading happens on blocking threads, waiting does not.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use notify::{RecursiveMode, Watcher as _};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::{Selection, files, read_lines};
+
+/// Batches that may wait for a slow reader.
+const QUEUE: usize = 4;
+
+type Followers = Arc<Mutex<HashMap<PathBuf, (Arc<Notify>, usize)>>>;
+
+/// Wakes followers when files change in the directories of their logs.
+pub(crate) struct LogWatcher {
+    watcher: Mutex<notify::RecommendedWatcher>,
+    followers: Followers,
+}
+
+impl std::fmt::Debug for LogWatcher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LogWatcher").finish_non_exhaustive()
+    }
+}
+
+/// One follower's registration; it ends with the value.
+struct Registration {
+    watcher: Arc<LogWatcher>,
+    directory: PathBuf,
+    changed: Arc<Notify>,
+}
+
+impl LogWatcher {
+    /// Starts watching nothing yet.
+    pub(crate) fn start() -> notify::Result<Arc<Self>> {
+        let followers: Followers = Arc::default();
+        let woken = followers.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let Ok(event) = event else { return };
+            let followers = woken.lock().unwrap_or_else(PoisonError::into_inner);
+            for directory in event.paths.iter().filter_map(|path| path.parent()) {
+                if let Some((changed, _)) = followers.get(directory) {
+                    changed.notify_waiters();
+                    changed.notify_one();
+                }
+            }
+        })?;
+        Ok(Arc::new(Self {
+            watcher: Mutex::new(watcher),
+            followers,
+        }))
+    }
+
+    fn register(self: &Arc<Self>, path: &Path) -> io::Result<Registration> {
+        let directory = path.parent().unwrap_or(path).to_owned();
+        let mut followers = self
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let entry = followers
+            .entry(directory.clone())
+            .or_insert_with(|| (Arc::default(), 0));
+        entry.1 += 1;
+        let (changed, first) = (entry.0.clone(), entry.1 == 1);
+        drop(followers);
+        let registration = Registration {
+            watcher: self.clone(),
+            directory,
+            changed,
+        };
+        if first {
+            let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+            watcher
+                .watch(&registration.directory, RecursiveMode::NonRecursive)
+                .map_err(io::Error::other)?;
+        }
+        Ok(registration)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut followers = self
+            .watcher
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = followers.get_mut(&self.directory) else {
+            return;
+        };
+        entry.1 -= 1;
+        if entry.1 == 0 {
+            followers.remove(&self.directory);
+            drop(followers);
+            let mut watcher = self
+                .watcher
+                .watcher
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            // The directory may be gone already, and its watch with it.
+            let _ = watcher.unwatch(&self.directory);
+        }
+    }
+}
+
+/// Reads a log in the background; the receiver ends with it. `follow` carries the watcher and a signal that is
+/// true when the container has ended and all its output is written.
+pub(crate) fn read(
+    path: PathBuf,
+    selection: Selection,
+    follow: Option<(Arc<LogWatcher>, watch::Receiver<bool>)>,
+) -> mpsc::Receiver<Bytes> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        if let Err(error) = run(&path, selection, follow, sender).await {
+            tracing::warn!(path = %path.display(), %error, "cannot go on reading a log");
+        }
+    });
+    receiver
+}
+
+async fn run(
+    path: &Path,
+    selection: Selection,
+    follow: Option<(Arc<LogWatcher>, watch::Receiver<bool>)>,
+    sender: mpsc::Sender<Bytes>,
+) -> io::Result<()> {
+    let registration = match &follow {
+        Some((watcher, _)) => Some(watcher.register(path)?),
+        None => None,
+    };
+    let mut position = Position::begin(path, selection.tail).await?;
+    let selection = Arc::new(selection);
+    let mut ended = follow.map(|(_, ended)| ended);
+    loop {
+        // Asked before reading: what was written before the end is read after it was seen.
+        let last = ended.as_ref().is_none_or(|ended| *ended.borrow());
+        let (next, go_on) = position
+            .advance(path.to_owned(), selection.clone(), sender.clone())
+            .await?;
+        position = next;
+        if last || !go_on {
+            return Ok(());
+        }
+        let (Some(registration), Some(ended)) = (&registration, &mut ended) else {
+            return Ok(());
+        };
+        tokio::select! {
+            () = registration.changed.notified() => {}
+            changed = ended.changed() => if changed.is_err() { return Ok(()) },
+            () = sender.closed() => return Ok(()),
+        }
+    }
+}
+
+/// How far a log has been read.
+struct Position {
+    /// Rotated files still to be read, oldest first.
+    before: Vec<(PathBuf, u64)>,
+    current: Option<File>,
+    offset: u64,
+}
+
+impl Position {
+    async fn begin(path: &Path, tail: Option<u64>) -> io::Result<Self> {
+        let path = path.to_owned();
+        let found = tokio::task::spawn_blocking(move || files(&path, tail))
+            .await
+            .map_err(io::Error::other)??;
+        Ok(Self {
+            before: found,
+            current: None,
+            offset: 0,
+        })
+    }
+
+    /// Reads all there is now.
+    async fn advance(
+        mut self,
+        path: PathBuf,
+        selection: Arc<Selection>,
+        sender: mpsc::Sender<Bytes>,
+    ) -> io::Result<(Self, bool)> {
+        let work = move || {
+            let mut give = |bytes: Bytes| sender.blocking_send(bytes).is_ok();
+            let go_on = self.read(&path, &selection, &mut give)?;
+            Ok((self, go_on))
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    fn read(
+        &mut self,
+        path: &Path,
+        selection: &Selection,
+        give: &mut dyn FnMut(Bytes) -> bool,
+    ) -> io::Result<bool> {
+        for (file, offset) in std::mem::take(&mut self.before) {
+            let opened = match File::open(&file) {
+                Ok(opened) => opened,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            self.current = Some(opened);
+            self.offset = offset;
+            if !self.read_current(selection, give)? {
+                return Ok(false);
+            }
+        }
+        loop {
+            if !self.read_current(selection, give)? {
+                return Ok(false);
+            }
+            let Some(newer) = self.rotated(path)? else {
+                return Ok(true);
+            };
+            // What was written between the last read and the rotation.
+            if !self.read_current(selection, give)? {
+                return Ok(false);
+            }
+            self.current = Some(newer);
+            self.offset = 0;
+        }
+    }
+
+    fn read_current(
+        &mut self,
+        selection: &Selection,
+        give: &mut dyn FnMut(Bytes) -> bool,
+    ) -> io::Result<bool> {
+        let Some(file) = &mut self.current else {
+            return Ok(true);
+        };
+        let (offset, go_on) = read_lines(file, self.offset, selection, give)?;
+        self.offset = offset;
+        Ok(go_on)
+    }
+
+    /// The file that now has the log's name, when it is another one.
+    fn rotated(&self, path: &Path) -> io::Result<Option<File>> {
+        let newer = match File::open(path) {
+            Ok(newer) => newer,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if let Some(current) = &self.current {
+            let (current, new) = (current.metadata()?, newer.metadata()?);
+            if (current.dev(), current.ino()) == (new.dev(), new.ino()) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(newer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    fn line(text: &str) -> String {
+        format!(
+            "{{\"log\":\"{text}\\n\",\"stream\":\"stdout\",\"time\":\"2026-01-01T00:00:00Z\"}}\n"
+        )
+    }
+
+    async fn next(receiver: &mut mpsc::Receiver<Bytes>) -> Option<String> {
+        let bytes = tokio::time::timeout(Duration::from_secs(10), receiver.recv())
+            .await
+            .expect("a line in time");
+        bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_comes_is_followed_through_a_rotation_to_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        std::fs::write(&path, line("one")).unwrap();
+        let (ended, signal) = watch::channel(false);
+        let selection = Selection {
+            stdout: true,
+            raw: true,
+            ..Selection::default()
+        };
+        let mut lines = read(
+            path.clone(),
+            selection,
+            Some((LogWatcher::start().unwrap(), signal)),
+        );
+        assert_eq!(next(&mut lines).await.as_deref(), Some("one\n"));
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(line("two").as_bytes())
+            .unwrap();
+        assert_eq!(next(&mut lines).await.as_deref(), Some("two\n"));
+        std::fs::rename(&path, directory.path().join("log.1")).unwrap();
+        std::fs::write(&path, line("three")).unwrap();
+        assert_eq!(next(&mut lines).await.as_deref(), Some("three\n"));
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(line("four").as_bytes())
+            .unwrap();
+        ended.send_replace(true);
+        let mut rest = String::new();
+        while let Some(text) = next(&mut lines).await {
+            rest.push_str(&text);
+        }
+        assert_eq!(rest, "four\n");
+    }
+}

@@ -1,0 +1,254 @@
+//! Handlers of `/containers`.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::{FutureExt as _, stream};
+use hoist_api::container::{
+    AttachOptions, ContainerCreate, ListContainers, LogsOptions, RemoveContainer, WaitCondition,
+};
+use hoist_api::engine::StopOptions;
+use hoist_api::error::{ApiError, Result};
+
+use super::Server;
+use super::errors::Answer;
+use super::hijack;
+use super::query::{Query, json};
+
+/// `GET /containers/json`
+pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
+    let query = Query::of(&uri);
+    let limit: Option<i64> = query.number("limit")?;
+    let options = ListContainers {
+        all: query.flag("all"),
+        limit: limit
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| *limit > 0),
+        size: query.flag("size"),
+        filters: query.filters()?,
+    };
+    Ok(Json(server.service.list(&options)?).into_response())
+}
+
+/// `POST /containers/create`
+pub(super) async fn create(
+    State(server): State<Server>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let body: ContainerCreate = json(&headers, &body)?;
+    let created = server
+        .service
+        .create(Query::of(&uri).text("name"), body)
+        .await?;
+    Ok((StatusCode::CREATED, Json(created)).into_response())
+}
+
+/// `GET /containers/{id}/json`
+pub(super) async fn inspect(State(server): State<Server>, Path(id): Path<String>) -> Answer {
+    Ok(Json(server.service.inspect(&id)?).into_response())
+}
+
+/// `POST /containers/{id}/start`. A start that has begun is finished although the client goes away.
+pub(super) async fn start(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
+    detached(async move { server.service.start(&id).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn stop_options(uri: &Uri) -> Result<StopOptions> {
+    let query = Query::of(uri);
+    let signal = Some(query.text("signal").to_owned()).filter(|signal| !signal.is_empty());
+    Ok(StopOptions {
+        timeout: query.number("t")?,
+        signal,
+    })
+}
+
+/// `POST /containers/{id}/stop`
+pub(super) async fn stop(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer<StatusCode> {
+    let options = stop_options(&uri)?;
+    detached(async move { server.service.stop(&id, &options).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /containers/{id}/restart`
+pub(super) async fn restart(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer<StatusCode> {
+    let options = stop_options(&uri)?;
+    detached(async move { server.service.restart(&id, &options).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /containers/{id}/kill`
+pub(super) async fn kill(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer<StatusCode> {
+    server
+        .service
+        .kill(&id, Query::of(&uri).text("signal"))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /containers/{id}/pause`
+pub(super) async fn pause(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
+    server.service.pause(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /containers/{id}/unpause`
+pub(super) async fn unpause(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
+    server.service.unpause(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /containers/{id}`
+pub(super) async fn remove(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer<StatusCode> {
+    let query = Query::of(&uri);
+    if query.flag("link") {
+        return Err(ApiError::bad_request("legacy links are not kept by this engine").into());
+    }
+    let options = RemoveContainer {
+        force: query.flag("force"),
+        volumes: query.flag("v"),
+    };
+    detached(async move { server.service.remove(&id, options).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /containers/prune`
+pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
+    let filters = Query::of(&uri).filters()?;
+    let removed = server.service.prune_containers(&filters).await?;
+    Ok(
+        Json(serde_json::json!({ "ContainersDeleted": removed, "SpaceReclaimed": 0 }))
+            .into_response(),
+    )
+}
+
+/// `POST /containers/{id}/wait`: the headers go out at once, clients start the container only then.
+pub(super) async fn wait(State(server): State<Server>, Path(id): Path<String>, uri: Uri) -> Answer {
+    let query = Query::of(&uri);
+    let text = query.text("condition");
+    let condition = WaitCondition::parse(text)
+        .ok_or_else(|| ApiError::bad_request(format!("invalid condition: \"{text}\"")))?;
+    let waiting = server.service.wait(&id, condition)?;
+    let body = async move {
+        let response = waiting.finish().await;
+        let mut line = serde_json::to_vec(&response).unwrap_or_default();
+        line.push(b'\n');
+        Ok::<_, std::convert::Infallible>(Bytes::from(line))
+    };
+    let mut response = Response::new(Body::from_stream(stream::once(body.boxed())));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    Ok(response)
+}
+
+/// `POST /containers/{id}/rename`
+pub(super) async fn rename(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer<StatusCode> {
+    server
+        .service
+        .rename(&id, Query::of(&uri).text("name"))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /containers/{id}/logs`
+pub(super) async fn logs(State(server): State<Server>, Path(id): Path<String>, uri: Uri) -> Answer {
+    let query = Query::of(&uri);
+    let text = |key: &str| Some(query.text(key).to_owned()).filter(|text| !text.is_empty());
+    let options = LogsOptions {
+        follow: query.flag("follow"),
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        timestamps: query.flag("timestamps"),
+        // Anything that is no number means all of it, as Docker has it.
+        tail: query.text("tail").parse().ok(),
+        since: text("since"),
+        until: text("until"),
+    };
+    let reading = server.service.logs(&id, &options)?;
+    let mut response = Response::new(hijack::body_of(reading.pieces));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, hijack::content_type(reading.terminal));
+    Ok(response)
+}
+
+/// `POST /containers/{id}/attach`
+pub(super) async fn attach(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer {
+    let query = Query::of(request.uri());
+    let options = AttachOptions {
+        stdin: query.flag("stdin"),
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        logs: query.flag("logs"),
+        stream: query.flag("stream"),
+    };
+    let streams = server.service.attach(&id, options).await?;
+    Ok(hijack::connect(
+        request,
+        streams,
+        Box::pin(std::future::ready(())),
+    ))
+}
+
+/// `POST /containers/{id}/resize`
+pub(super) async fn resize(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer<StatusCode> {
+    server.service.resize(&id, Query::of(&uri).size()?).await?;
+    Ok(StatusCode::OK)
+}
+
+/// `GET /containers/{id}/top`
+pub(super) async fn top(State(server): State<Server>, Path(id): Path<String>) -> Answer {
+    Ok(Json(server.service.top(&id).await?).into_response())
+}
+
+/// Runs to the end although the client goes away: half a start is worse than one nobody waits for.
+pub(super) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(work)
+        .await
+        .map_err(|error| ApiError::internal(&error))?
+}

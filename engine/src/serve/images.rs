@@ -1,0 +1,196 @@
+//! Handlers of `/images`. Names hold slashes and colons, so what follows the name is told by its end.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use hoist_api::error::{ApiError, ErrorKind, Result};
+use hoist_api::image::{ErrorDetail, ImportImage, Progress, RemoveImage};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::Server;
+use super::errors::{Answer, Failure};
+use super::hijack;
+use super::query::Query;
+use crate::service::images::{Loaded, PieceReader};
+
+/// Pieces of an archive that wait for the disk.
+const QUEUE: usize = 16;
+
+/// `GET /images/json`
+pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
+    Ok(Json(server.service.images(&Query::of(&uri).filters()?)?).into_response())
+}
+
+/// `POST /images/prune`
+pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
+    let filters = Query::of(&uri).filters()?;
+    let all = filters
+        .get("dangling")
+        .iter()
+        .any(|value| matches!(value.as_str(), "0" | "false"));
+    let (deleted, space) = server.service.image_prune(all).await?;
+    Ok(Json(json!({ "ImagesDeleted": deleted, "SpaceReclaimed": space })).into_response())
+}
+
+/// The request's body as something that blocking code reads.
+fn archive(body: Body) -> PieceReader {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let mut pieces = body.into_data_stream();
+        while let Some(piece) = pieces.next().await {
+            if sender
+                .send(piece.map_err(std::io::Error::other))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    });
+    PieceReader::new(receiver)
+}
+
+fn line(progress: &Progress) -> Bytes {
+    let mut line = serde_json::to_vec(progress).unwrap_or_default();
+    line.extend_from_slice(b"\r\n");
+    line.into()
+}
+
+/// Answers 200 with lines; a failure of the work is the last line.
+fn progress(work: impl Future<Output = Result<Vec<Progress>>> + Send + 'static) -> Response {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let lines = work.await.unwrap_or_else(|error| {
+            vec![Progress {
+                error: error.message.clone(),
+                error_detail: Some(ErrorDetail {
+                    code: None,
+                    message: error.message,
+                }),
+                ..Progress::default()
+            }]
+        });
+        for progress in lines {
+            if sender.send(line(&progress)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut response = Response::new(hijack::body_of(receiver));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+/// `POST /images/create`: an import; pulling is for a later engine.
+pub(super) async fn create(State(server): State<Server>, request: Request) -> Answer {
+    let query = Query::of(request.uri());
+    let source = query.text("fromSrc");
+    if source.is_empty() {
+        let (image, tag) = (query.text("fromImage"), query.text("tag"));
+        let name = if tag.is_empty() {
+            image.to_owned()
+        } else {
+            format!("{image}:{tag}")
+        };
+        return Err(not_pulled(&name));
+    }
+    if source != "-" {
+        return Err(ApiError::bad_request(format!(
+            "cannot import from {source}: send the archive itself"
+        ))
+        .into());
+    }
+    let (repo, tag) = (query.text("repo"), query.text("tag"));
+    let options = ImportImage {
+        reference: if tag.is_empty() {
+            repo.to_owned()
+        } else {
+            format!("{repo}:{tag}")
+        },
+        changes: query.all("changes"),
+        message: query.text("message").to_owned(),
+    };
+    let body = archive(request.into_body());
+    Ok(progress(async move {
+        let id = server.service.image_import(options, body).await?;
+        Ok(vec![Progress {
+            status: id,
+            ..Progress::default()
+        }])
+    }))
+}
+
+fn not_pulled(name: &str) -> Failure {
+    let message =
+        format!("pull access denied for {name}: this engine does not pull from registries yet");
+    Failure(
+        ApiError::new(ErrorKind::NotFound, message)
+            .with_hint("`hoist image load` or `hoist image import` brings an image in"),
+    )
+}
+
+/// `POST /images/load`
+pub(super) async fn load(State(server): State<Server>, request: Request) -> Answer {
+    let body = archive(request.into_body());
+    Ok(progress(async move {
+        let loaded = server.service.image_load(body).await?;
+        let tell = |loaded: Loaded| {
+            let text = match loaded {
+                Loaded::Name(name) => format!("Loaded image: {name}\n"),
+                Loaded::Id(id) => format!("Loaded image ID: {id}\n"),
+            };
+            Progress {
+                stream: text,
+                ..Progress::default()
+            }
+        };
+        Ok(loaded.into_iter().map(tell).collect())
+    }))
+}
+
+/// Everything with an image's name in the path.
+pub(super) async fn by_name(
+    State(server): State<Server>,
+    Path(rest): Path<String>,
+    method: Method,
+    uri: Uri,
+) -> Answer {
+    let service = &server.service;
+    let query = Query::of(&uri);
+    if method == Method::DELETE {
+        let options = RemoveImage {
+            force: query.flag("force"),
+            no_prune: query.flag("noprune"),
+        };
+        return Ok(Json(service.image_remove(&rest, options).await?).into_response());
+    }
+    let Some((name, action)) = rest.rsplit_once('/') else {
+        return Err(page_not_found());
+    };
+    match (&method, action) {
+        (&Method::GET, "json") => Ok(Json(service.image_inspect(name)?).into_response()),
+        (&Method::GET, "history") => Ok(Json(service.image_history(name)?).into_response()),
+        (&Method::POST, "tag") => {
+            let (repo, tag) = (query.text("repo"), query.text("tag"));
+            let target = if tag.is_empty() {
+                repo.to_owned()
+            } else {
+                format!("{repo}:{tag}")
+            };
+            service.image_tag(name, &target).await?;
+            Ok(StatusCode::CREATED.into_response())
+        }
+        _ => Err(page_not_found()),
+    }
+}
+
+fn page_not_found() -> Failure {
+    Failure(ApiError::not_found("page not found"))
+}

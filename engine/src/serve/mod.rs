@@ -1,0 +1,310 @@
+//! The HTTP server: connections, versions of paths, and the handlers by object. Handlers read the request, call the service and
+//! write the answer; they decide nothing.
+
+mod containers;
+mod errors;
+mod exec;
+mod hijack;
+mod images;
+mod networks;
+mod query;
+mod system;
+mod volumes;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Uri};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, delete, get, post};
+use hoist_api::error::ApiError;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use crate::service::Service;
+use errors::Failure;
+
+/// Whether anybody uses the engine.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    open: AtomicUsize,
+    last: Mutex<Instant>,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            last: Mutex::new(Instant::now()),
+        }
+    }
+}
+
+impl Activity {
+    /// Requests that are being answered.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// When the last request came.
+    pub(crate) fn last(&self) -> Instant {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(self: &Arc<Self>) -> Busy {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Busy(self.clone())
+    }
+}
+
+/// A request being answered.
+struct Busy(Arc<Activity>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) service: Arc<Service>,
+    /// Set to true, the engine leaves.
+    pub(crate) leave: Arc<watch::Sender<bool>>,
+    pub(crate) activity: Arc<Activity>,
+}
+
+impl Server {
+    /// Serves connections until the engine leaves, then lets those being answered finish.
+    pub(crate) async fn accept(self, listener: UnixListener, mut left: watch::Receiver<bool>) {
+        let router = self.clone().router();
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = leaves(&mut left) => break,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let (router, activity, left) =
+                        (router.clone(), self.activity.clone(), left.clone());
+                    connections.spawn(serve_connection(stream, router, activity, left));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    // Out of descriptors: some are given back soon.
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            }
+            while connections.try_join_next().is_some() {}
+        }
+        while connections.join_next().await.is_some() {}
+    }
+
+    fn router(self) -> Router {
+        Router::new()
+            .merge(container_routes())
+            .merge(object_routes())
+            .merge(system::routes())
+            .fallback(any(|| async {
+                Failure(ApiError::not_found("page not found"))
+            }))
+            .with_state(self)
+    }
+}
+
+fn container_routes() -> Router<Server> {
+    Router::new()
+        .route("/containers/json", get(containers::list))
+        .route("/containers/create", post(containers::create))
+        .route("/containers/{id}/json", get(containers::inspect))
+        .route("/containers/{id}/start", post(containers::start))
+        .route("/containers/{id}/stop", post(containers::stop))
+        .route("/containers/{id}/restart", post(containers::restart))
+        .route("/containers/{id}/kill", post(containers::kill))
+        .route("/containers/{id}/pause", post(containers::pause))
+        .route("/containers/{id}/unpause", post(containers::unpause))
+        .route("/containers/{id}/wait", post(containers::wait))
+        .route("/containers/{id}/rename", post(containers::rename))
+        .route("/containers/{id}/logs", get(containers::logs))
+        .route("/containers/{id}/attach", post(containers::attach))
+        .route("/containers/{id}/resize", post(containers::resize))
+        .route("/containers/{id}/top", get(containers::top))
+        .route("/containers/{id}/exec", post(exec::create))
+        .route("/containers/{id}", delete(containers::remove))
+        .route("/containers/prune", post(containers::prune))
+        .route("/exec/{id}/start", post(exec::start))
+        .route("/exec/{id}/json", get(exec::inspect))
+        .route("/exec/{id}/resize", post(exec::resize))
+}
+
+fn object_routes() -> Router<Server> {
+    Router::new()
+        .route("/images/json", get(images::list))
+        .route("/images/create", post(images::create))
+        .route("/images/load", post(images::load))
+        .route("/images/prune", post(images::prune))
+        .route("/images/{*rest}", any(images::by_name))
+        .route("/networks", get(networks::list))
+        .route("/networks/", get(networks::list))
+        .route("/networks/create", post(networks::create))
+        .route("/networks/prune", post(networks::prune))
+        .route(
+            "/networks/{id}",
+            get(networks::inspect).delete(networks::remove),
+        )
+        .route("/networks/{id}/connect", post(networks::connect))
+        .route("/networks/{id}/disconnect", post(networks::disconnect))
+        .route("/volumes", get(volumes::list))
+        .route("/volumes/create", post(volumes::create))
+        .route("/volumes/prune", post(volumes::prune))
+        .route(
+            "/volumes/{name}",
+            get(volumes::inspect).delete(volumes::remove),
+        )
+}
+
+/// Ends when the engine is told to leave.
+pub(crate) async fn leaves(left: &mut watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = left.wait_for(|left| *left).await;
+}
+
+async fn serve_connection(
+    stream: UnixStream,
+    router: Router,
+    activity: Arc<Activity>,
+    mut left: watch::Receiver<bool>,
+) {
+    let answer = service_fn(move |request: hyper::Request<Incoming>| {
+        let (router, busy) = (router.clone(), activity.begin());
+        async move {
+            let response = answer(router, request.map(Body::new)).await;
+            drop(busy);
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = leaves(&mut left) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // A client that goes away in the middle is no failure of ours.
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn answer(router: Router, mut request: Request) -> Response {
+    let response = match strip_version(request.uri()) {
+        Ok(Some(uri)) => {
+            *request.uri_mut() = uri;
+            router.oneshot(request).await.into_response()
+        }
+        Ok(None) => router.oneshot(request).await.into_response(),
+        Err(failure) => failure.into_response(),
+    };
+    with_headers(response)
+}
+
+/// The headers that every answer carries.
+fn with_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let (major, minor) = hoist_api::API_VERSION;
+    let server = format!("Hoist/{} (linux)", crate::service::ENGINE_VERSION);
+    for (name, value) in [
+        ("api-version", format!("{major}.{minor}")),
+        ("ostype", "linux".to_owned()),
+        ("docker-experimental", "false".to_owned()),
+        ("server", server),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// Takes `/v1.NN` off a path; refuses versions that are not spoken.
+fn strip_version(uri: &Uri) -> Result<Option<Uri>, Failure> {
+    let path = uri.path();
+    let Some(rest) = path
+        .strip_prefix("/v")
+        .filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    else {
+        return Ok(None);
+    };
+    let (version, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let parsed = version
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let Some(asked): Option<(u16, u16)> = parsed else {
+        return Ok(None);
+    };
+    let text = |(major, minor): (u16, u16)| format!("{major}.{minor}");
+    if asked > hoist_api::API_VERSION {
+        return Err(Failure(ApiError::bad_request(format!(
+            "client version {version} is too new. Maximum supported API version is {}",
+            text(hoist_api::API_VERSION)
+        ))));
+    }
+    if asked < hoist_api::MIN_API_VERSION {
+        return Err(Failure(ApiError::bad_request(format!(
+            "client version {version} is too old. Minimum supported API version is {}, please upgrade your client to a newer version",
+            text(hoist_api::MIN_API_VERSION)
+        ))));
+    }
+    let query = uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    let stripped = format!("/{rest}{query}").parse();
+    stripped
+        .map(Some)
+        .map_err(|_| Failure(ApiError::bad_request("malformed path")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, expected: &str) {
+        let result = match strip_version(&path.parse().unwrap()) {
+            Ok(uri) => uri.map_or_else(|| path.to_owned(), |uri| uri.to_string()),
+            Err(failure) => failure.0.message,
+        };
+        assert_eq!(result, expected);
+    }
+
+    #[test]
+    fn versions_are_taken_off_paths() {
+        check("/v1.41/containers/json?all=1", "/containers/json?all=1");
+        check("/v1.47/_ping", "/_ping");
+        check("/volumes/x", "/volumes/x");
+        check(
+            "/v1.99/info",
+            "client version 1.99 is too new. Maximum supported API version is 1.47",
+        );
+        check("/vx/info", "/vx/info");
+    }
+}

@@ -1,0 +1,74 @@
+//! Handlers of `/networks`.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::IntoResponse as _;
+use hoist_api::network::{NetworkConnect, NetworkCreate, NetworkDisconnect};
+
+use super::Server;
+use super::containers::detached;
+use super::errors::Answer;
+use super::query::{Query, json};
+
+/// `GET /networks`
+pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
+    Ok(Json(server.service.networks(&Query::of(&uri).filters()?)?).into_response())
+}
+
+/// `POST /networks/create`
+pub(super) async fn create(
+    State(server): State<Server>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let body: NetworkCreate = json(&headers, &body)?;
+    let created = detached(async move { server.service.network_create(body).await }).await?;
+    Ok((StatusCode::CREATED, Json(created)).into_response())
+}
+
+/// `GET /networks/{id}`
+pub(super) async fn inspect(State(server): State<Server>, Path(id): Path<String>) -> Answer {
+    Ok(Json(server.service.network_inspect(&id)?).into_response())
+}
+
+/// `DELETE /networks/{id}`
+pub(super) async fn remove(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
+    detached(async move { server.service.network_remove(&id).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /networks/prune`
+pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
+    let filters = Query::of(&uri).filters()?;
+    let removed = detached(async move { server.service.prune_networks(&filters).await }).await?;
+    Ok(Json(serde_json::json!({ "NetworksDeleted": removed })).into_response())
+}
+
+/// `POST /networks/{id}/connect`
+pub(super) async fn connect(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<StatusCode> {
+    let body: NetworkConnect = json(&headers, &body)?;
+    detached(async move { server.service.network_connect(&id, body).await }).await?;
+    Ok(StatusCode::OK)
+}
+
+/// `POST /networks/{id}/disconnect`
+pub(super) async fn disconnect(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<StatusCode> {
+    let body: NetworkDisconnect = json(&headers, &body)?;
+    detached(async move { server.service.network_disconnect(&id, body).await }).await?;
+    Ok(StatusCode::OK)
+}

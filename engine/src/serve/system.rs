@@ -1,0 +1,206 @@
+//! Handlers of everything about the engine itself, and of what it does not do.
+
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post};
+use futures_util::stream;
+use hoist_api::error::{ApiError, ErrorKind};
+use hoist_api::event::Event;
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+
+use super::Server;
+use super::errors::{Answer, Failure};
+use super::query::Query;
+use crate::events;
+use crate::times::parse_time;
+
+/// The routes of this file.
+pub(super) fn routes() -> Router<Server> {
+    let mut router = Router::new()
+        .route("/_ping", get(ping).head(ping))
+        .route("/version", get(version))
+        .route("/info", get(info))
+        .route("/events", get(events))
+        .route("/system/df", get(disk_usage))
+        .route("/auth", post(auth))
+        .route("/plugins", get(|| async { Json(Vec::<String>::new()) }))
+        .route("/hoist/status", get(status))
+        .route("/hoist/engine/stop", post(stop));
+    for swarm in [
+        "/swarm",
+        "/nodes",
+        "/services",
+        "/tasks",
+        "/secrets",
+        "/configs",
+    ] {
+        router = router.route(swarm, any(no_swarm));
+    }
+    router
+}
+
+/// `HEAD` and `GET /_ping`
+async fn ping() -> Response {
+    let mut response = Response::new(Body::from("OK"));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store, must-revalidate"),
+    );
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert("builder-version", HeaderValue::from_static("1"));
+    headers.insert("swarm", HeaderValue::from_static("inactive"));
+    response
+}
+
+/// `GET /version`
+async fn version(State(server): State<Server>) -> Response {
+    Json(server.service.version()).into_response()
+}
+
+/// `GET /info`
+async fn info(State(server): State<Server>) -> Response {
+    Json(server.service.info()).into_response()
+}
+
+/// `GET /hoist/status`
+async fn status(State(server): State<Server>) -> Response {
+    Json(server.service.status()).into_response()
+}
+
+/// `POST /hoist/engine/stop`
+async fn stop(State(server): State<Server>, uri: Uri) -> Answer<StatusCode> {
+    let query = Query::of(&uri);
+    if query.flag("containers") {
+        let timeout = query.number("t")?;
+        crate::daemon::stop_containers(&server.service, timeout).await?;
+    }
+    server.leave.send_replace(true);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /auth`
+async fn auth() -> Failure {
+    let message = "login attempt failed: this engine does not speak to registries yet";
+    Failure(ApiError::new(ErrorKind::Unauthorized, message))
+}
+
+async fn no_swarm() -> Failure {
+    let message = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+    Failure(ApiError::new(ErrorKind::Unavailable, message))
+}
+
+/// `GET /system/df`
+async fn disk_usage(State(server): State<Server>) -> Answer {
+    let service = &server.service;
+    let all = hoist_api::container::ListContainers {
+        all: true,
+        ..Default::default()
+    };
+    let images = service.images(&hoist_api::Filters::new())?;
+    let size: i64 = images.iter().map(|image| image.size).sum();
+    Ok(Json(serde_json::json!({
+        "LayersSize": size,
+        "Images": images,
+        "Containers": service.list(&all)?,
+        "Volumes": service.volumes(&hoist_api::Filters::new())?.volumes,
+        "BuildCache": [],
+    }))
+    .into_response())
+}
+
+/// `GET /events`: the headers go out at once; what happened since `since` comes first, and `until` ends it.
+async fn events(State(server): State<Server>, uri: Uri) -> Answer {
+    let query = Query::of(&uri);
+    let filters = query.filters()?;
+    filters.allow_only(events::FILTERS)?;
+    let (since, until) = (
+        parse_time(query.text("since"))?,
+        parse_time(query.text("until"))?,
+    );
+    let since = since.or_else(|| until.map(|_| Timestamp::UNIX_EPOCH));
+    let (past, receiver) = server.service.events.subscribe(since);
+    let deadline = until.map(|until| {
+        let left = until.duration_since(Timestamp::now());
+        tokio::time::Instant::now() + std::time::Duration::try_from(left).unwrap_or_default()
+    });
+    let before = until.map_or(i128::MAX, Timestamp::as_nanosecond);
+    let past: std::collections::VecDeque<_> = past
+        .into_iter()
+        .filter(|event| i128::from(event.time_nano) <= before)
+        .collect();
+    let follow = Follow {
+        past,
+        receiver,
+        deadline,
+        filters,
+        leave: server.leave.subscribe(),
+    };
+    let lines = stream::unfold(follow, |mut follow| async move {
+        follow
+            .next()
+            .await
+            .map(|line| (Ok::<_, std::convert::Infallible>(line), follow))
+    });
+    let mut response = Response::new(Body::from_stream(lines));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    Ok(response)
+}
+
+struct Follow {
+    past: std::collections::VecDeque<std::sync::Arc<Event>>,
+    receiver: broadcast::Receiver<std::sync::Arc<Event>>,
+    deadline: Option<tokio::time::Instant>,
+    filters: hoist_api::Filters,
+    leave: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Follow {
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let event = match self.past.pop_front() {
+                Some(event) => event,
+                None => self.receive().await?,
+            };
+            if events::wanted(&self.filters, &event) {
+                let mut line = serde_json::to_vec(&*event).ok()?;
+                line.push(b'\n');
+                return Some(line);
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Option<std::sync::Arc<Event>> {
+        let deadline = self.deadline;
+        loop {
+            let expired = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                received = self.receiver.recv() => match received {
+                    Ok(event) => return Some(event),
+                    // A reader that is far behind misses some; it is told of the rest.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+                () = expired => return None,
+                () = super::leaves(&mut self.leave) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Attaching to containers, and the streams that attachments and execs hand to their clients.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use hoist_api::container::AttachOptions;
+use hoist_api::error::Result;
+use hoist_shim::protocol::RequestBody;
+
+use super::{Service, convert, internal};
+use crate::containers::{Container, PendingAttach};
+use crate::logs::{self, Selection};
+use crate::pipes::Pipe;
+
+/// Streams of a process: what a client is connected to.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    /// Closing it closes the process's standard input, where that was asked for.
+    pub(crate) stdin: Option<Pipe>,
+    /// Standard output; everything of a terminal.
+    pub(crate) stdout: Option<Pipe>,
+    pub(crate) stderr: Option<Pipe>,
+    /// Output travels without frames.
+    pub(crate) terminal: bool,
+    /// What was written before, already encoded; read first.
+    pub(crate) replay: Option<tokio::sync::mpsc::Receiver<bytes::Bytes>>,
+}
+
+impl Service {
+    /// Connects to a container's main process; before its start too.
+    pub(crate) async fn attach(
+        self: &Arc<Self>,
+        key: &str,
+        options: AttachOptions,
+    ) -> Result<Streams> {
+        let container = self.containers.find(key)?;
+        let (terminal, open_stdin) = {
+            let record = container.record();
+            (record.config.tty, record.config.open_stdin)
+        };
+        let mut streams = Streams {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            terminal,
+            replay: None,
+        };
+        if options.logs {
+            let selection = Selection {
+                stdout: options.stdout,
+                stderr: options.stderr,
+                raw: terminal,
+                ..Selection::default()
+            };
+            streams.replay = Some(logs::follow::read(
+                self.log_path(container.id()),
+                selection,
+                None,
+            ));
+        }
+        if !options.stream {
+            return Ok(streams);
+        }
+        let wanted = [
+            options.stdin && open_stdin,
+            options.stdout,
+            options.stderr && !terminal,
+        ];
+        let descriptors = open_pipes(&mut streams, wanted).map_err(|error| internal(&error))?;
+        let request = RequestBody::Attach {
+            stdin: wanted[0],
+            stdout: wanted[1],
+            stderr: wanted[2],
+        };
+        self.attach_streams(&container, request, descriptors)
+            .await?;
+        self.emit(&container, "attach", []);
+        Ok(streams)
+    }
+
+    /// Hands the other ends to the shim, now or at the start.
+    async fn attach_streams(
+        self: &Arc<Self>,
+        container: &Container,
+        request: RequestBody,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<()> {
+        let shim = {
+            let mut live = container.live();
+            match &live.shim {
+                Some(shim) => shim.clone(),
+                None => {
+                    live.attach.push(PendingAttach {
+                        request,
+                        descriptors,
+                    });
+                    return Ok(());
+                }
+            }
+        };
+        shim.call(request, descriptors)
+            .await
+            .map(drop)
+            .map_err(|error| convert::shim_error(&error))
+    }
+}
+
+/// Makes the pipes that are wanted, for input, output and errors; returns the ends of the other side.
+fn open_pipes(streams: &mut Streams, wanted: [bool; 3]) -> std::io::Result<Vec<OwnedFd>> {
+    let mut descriptors = Vec::new();
+    if wanted[0] {
+        let (ours, theirs) = Pipe::writer()?;
+        streams.stdin = Some(ours);
+        descriptors.push(theirs);
+    }
+    for (slot, wanted) in [
+        (&mut streams.stdout, wanted[1]),
+        (&mut streams.stderr, wanted[2]),
+    ] {
+        if wanted {
+            let (ours, theirs) = Pipe::reader()?;
+            *slot = Some(ours);
+            descriptors.push(theirs);
+        }
+    }
+    Ok(descriptors)
+}

@@ -1,0 +1,439 @@
+//! Creating containers: the request is checked and completed once, here, and kept as the record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hoist_api::ContainerId;
+use hoist_api::container::{ContainerConfig, ContainerCreate, ContainerCreated, HealthConfig};
+use hoist_api::error::{ApiError, Result};
+use hoist_api::host_config::HostConfig;
+use jiff::Timestamp;
+
+use super::{Service, image_error, internal, mounts};
+use crate::containers::Container;
+use crate::image::{ContainerDefaults, Image};
+use crate::names;
+use crate::store;
+use crate::store::container::{ContainerRecord, EndpointRecord, MountSource, Run, VERSION};
+use crate::supervise::health;
+use crate::supervise::restart::Policy;
+
+/// Least memory limit: below it no process starts (as Docker has it).
+const LEAST_MEMORY: i64 = 6 << 20;
+const SHM_SIZE: i64 = 64 << 20;
+
+impl Service {
+    /// Creates a container; `name` may be empty.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        name: &str,
+        body: ContainerCreate,
+    ) -> Result<ContainerCreated> {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        if !name.is_empty() {
+            names::check_name(name)?;
+        }
+        let ContainerCreate {
+            config,
+            host_config,
+            networking_config,
+        } = body;
+        let image = self.images.resolve(&config.image).map_err(image_error)?;
+        let config = merge(config, &image.config.config)?;
+        let host_config = self.complete_host_config(host_config)?;
+        let id = ContainerId::from_bytes(names::random_id());
+        let name = self.reserve_name(name, &id)?;
+        let endpoints = self.asked_endpoints(&host_config, networking_config.endpoints_config);
+        let record = ContainerRecord {
+            version: VERSION,
+            id: id.clone(),
+            name: name.clone(),
+            created: Timestamp::now(),
+            image_id: image.id.to_string(),
+            config,
+            host_config,
+            endpoints,
+            mounts: Vec::new(),
+            ports: Vec::new(),
+            run: Run::default(),
+        };
+        let created = self
+            .blocking(move |service| service.write_new(record, &image))
+            .await;
+        if created.is_err() {
+            self.containers.release(&name);
+        }
+        let container = Arc::new(Container::new(created?));
+        self.containers.insert(container.clone());
+        self.emit(&container, "create", []);
+        Ok(ContainerCreated {
+            id: id.to_string(),
+            warnings: Vec::new(),
+        })
+    }
+
+    fn reserve_name(&self, name: &str, id: &ContainerId) -> Result<String> {
+        if !name.is_empty() {
+            self.containers.reserve(name, id.as_str())?;
+            return Ok(name.to_owned());
+        }
+        for attempt in 0..6 {
+            let name = names::random_name(attempt);
+            if self.containers.reserve(&name, id.as_str()).is_ok() {
+                return Ok(name);
+            }
+        }
+        self.containers.reserve(id.short(), id.as_str())?;
+        Ok(id.short().to_owned())
+    }
+
+    /// Makes its directory, its volumes and its record; on failure nothing of it is left.
+    fn write_new(&self, mut record: ContainerRecord, image: &Image) -> Result<ContainerRecord> {
+        let from = self.mounts_from(&record.host_config.volumes_from)?;
+        record.mounts = mounts::resolve(&record.config, &record.host_config, from)?;
+        let directory = self.config.container_root(record.id.as_str());
+        let result = self
+            .create_volumes(&mut record, image)
+            .and_then(|()| store::make_directory(&directory).map_err(|error| internal(&error)))
+            .and_then(|()| self.save(&record));
+        if let Err(error) = result {
+            self.remove_anonymous(&record);
+            if let Err(error) = store::remove_directory(&directory) {
+                tracing::warn!(%error, "cannot clean up after a container that was not created");
+            }
+            return Err(error);
+        }
+        Ok(record)
+    }
+
+    /// The networks a new container is to join: those named, and the one of its mode.
+    fn asked_endpoints(
+        &self,
+        host: &HostConfig,
+        named: BTreeMap<String, hoist_api::network::EndpointSettings>,
+    ) -> BTreeMap<String, EndpointRecord> {
+        let mode = host.network_mode.as_str();
+        if matches!(mode, "host" | "none") || mode.starts_with("container:") {
+            return BTreeMap::new();
+        }
+        let canonical = |name: &str| {
+            if name == "default" {
+                "bridge".to_owned()
+            } else {
+                self.networks.canonical(name)
+            }
+        };
+        let mut endpoints: BTreeMap<String, EndpointRecord> = named
+            .into_iter()
+            .map(|(name, asked)| (canonical(&name), EndpointRecord { asked, given: None }))
+            .collect();
+        endpoints.entry(canonical(mode)).or_default();
+        endpoints
+    }
+
+    fn complete_host_config(&self, mut host: HostConfig) -> Result<HostConfig> {
+        Policy::parse(&host.restart_policy).map_err(ApiError::bad_request)?;
+        check_limits(&host)?;
+        if host.restart_policy.name.is_empty() {
+            host.restart_policy.name = "no".to_owned();
+        }
+        if host.auto_remove && host.restart_policy.name != "no" {
+            return Err(ApiError::bad_request(
+                "can't create 'AutoRemove' container with restart policy",
+            ));
+        }
+        if matches!(host.network_mode.as_str(), "" | "default") {
+            host.network_mode = "bridge".to_owned();
+        }
+        match host.log_config.driver.as_str() {
+            "" => host.log_config.driver = "json-file".to_owned(),
+            "json-file" | "local" | "none" => {}
+            other => {
+                return Err(ApiError::bad_request(format!(
+                    "logger: no log driver named '{other}' is registered"
+                ))
+                .with_hint("the log drivers here are json-file, local and none"));
+            }
+        }
+        if host.shm_size < 0 {
+            return Err(ApiError::bad_request("SHM size can not be less than 0"));
+        }
+        if host.shm_size == 0 {
+            host.shm_size = SHM_SIZE;
+        }
+        if host.ipc_mode.is_empty() {
+            host.ipc_mode = "private".to_owned();
+        }
+        if host.cgroupns_mode.is_empty() {
+            let unified = self.machine.cgroups.v1.is_empty();
+            host.cgroupns_mode = if unified { "private" } else { "host" }.to_owned();
+        }
+        if host.memory > 0 && host.memory_swap == 0 {
+            host.memory_swap = host.memory.saturating_mul(2);
+        }
+        if host.runtime.is_empty() {
+            host.runtime = "hoist".to_owned();
+        }
+        self.resolve_shared_namespaces(&mut host)?;
+        Ok(host)
+    }
+
+    /// Turns names in `container:<name>` modes into ids, so that a renamed container is still found.
+    fn resolve_shared_namespaces(&self, host: &mut HostConfig) -> Result<()> {
+        for mode in [
+            &mut host.network_mode,
+            &mut host.pid_mode,
+            &mut host.ipc_mode,
+        ] {
+            if let Some(name) = mode.strip_prefix("container:") {
+                *mode = format!("container:{}", self.containers.find(name)?.id());
+            }
+        }
+        let shares = host.network_mode.starts_with("container:");
+        if shares
+            && host
+                .port_bindings
+                .values()
+                .flatten()
+                .flatten()
+                .next()
+                .is_some()
+        {
+            return Err(ApiError::bad_request(
+                "conflicting options: port publishing and the container type network mode",
+            ));
+        }
+        Ok(())
+    }
+
+    fn mounts_from(&self, names: &[String]) -> Result<Vec<crate::store::container::MountRecord>> {
+        let mut found = Vec::new();
+        for entry in names {
+            let (name, mode) = entry.split_once(':').unwrap_or((entry, "rw"));
+            for mut mount in self.containers.find(name)?.snapshot().mounts {
+                if let MountSource::Volume { no_copy, .. } = &mut mount.source {
+                    *no_copy = true;
+                }
+                mount.read_only |= mode.split(',').any(|word| word == "ro");
+                found.push(mount);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn check_limits(host: &HostConfig) -> Result<()> {
+    let fail = |message: &str| Err(ApiError::bad_request(message));
+    if host.memory != 0 && host.memory < LEAST_MEMORY {
+        return fail("Minimum memory limit allowed is 6MB");
+    }
+    if host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
+        return fail("Minimum memoryswap limit should be larger than memory limit, see usage");
+    }
+    if host.memory == 0 && host.memory_swap > 0 {
+        return fail(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        );
+    }
+    if host.memory > 0 && host.memory_reservation > host.memory {
+        return fail(
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        );
+    }
+    if host.nano_cpus < 0 {
+        return fail("NanoCPUs cannot be negative");
+    }
+    if host.nano_cpus > 0 && (host.cpu_quota > 0 || host.cpu_period > 0) {
+        return fail("Conflicting options: Nano CPUs and CPU Period cannot both be set");
+    }
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        return fail("Invalid value for oom score adj, range is [-1000, 1000]");
+    }
+    Ok(())
+}
+
+/// Completes what was asked for with the image's defaults, by Docker's rules (moby, `daemon/commit.go`, `merge`).
+fn merge(mut asked: ContainerConfig, image: &ContainerDefaults) -> Result<ContainerConfig> {
+    if asked.user.is_empty() {
+        asked.user.clone_from(&image.user);
+    }
+    for port in image.exposed_ports.keys() {
+        asked.exposed_ports.entry(port.clone()).or_default();
+    }
+    asked.env = merge_env(&image.env, &asked.env);
+    for (key, value) in &image.labels {
+        asked
+            .labels
+            .entry(key.clone())
+            .or_insert_with(|| value.clone());
+    }
+    if asked.entrypoint.as_ref().is_none_or(Vec::is_empty) {
+        if asked.cmd.as_ref().is_none_or(Vec::is_empty) {
+            asked.cmd.clone_from(&image.cmd);
+        }
+        if asked.entrypoint.is_none() {
+            asked.entrypoint.clone_from(&image.entrypoint);
+        }
+    }
+    if asked.entrypoint.as_deref() == Some(&[String::new()]) {
+        asked.entrypoint = None;
+    }
+    asked.healthcheck = health::inherit(
+        asked.healthcheck,
+        image.healthcheck.as_ref().map(image_health),
+    );
+    if asked.working_dir.is_empty() {
+        asked.working_dir.clone_from(&image.working_dir);
+    }
+    if !asked.working_dir.is_empty() && !asked.working_dir.starts_with('/') {
+        return Err(ApiError::bad_request(format!(
+            "the working directory '{}' is invalid, it needs to be an absolute path",
+            asked.working_dir
+        )));
+    }
+    let mut volumes = asked.volumes.unwrap_or_default();
+    for path in image.volumes.keys() {
+        volumes.entry(path.clone()).or_default();
+    }
+    asked.volumes = Some(volumes).filter(|volumes| !volumes.is_empty());
+    if asked.stop_signal.is_empty() {
+        asked.stop_signal.clone_from(&image.stop_signal);
+    }
+    if !asked.stop_signal.is_empty()
+        && super::lifecycle::signal_number(&asked.stop_signal).is_none()
+    {
+        return Err(ApiError::bad_request(format!(
+            "Invalid signal: {}",
+            asked.stop_signal
+        )));
+    }
+    if asked.shell.is_empty() {
+        asked.shell = image.shell.clone().unwrap_or_default();
+    }
+    if asked
+        .entrypoint
+        .iter()
+        .flatten()
+        .chain(asked.cmd.iter().flatten())
+        .next()
+        .is_none()
+    {
+        return Err(ApiError::bad_request("no command specified")
+            .with_hint("the image has neither ENTRYPOINT nor CMD: give a command"));
+    }
+    Ok(asked)
+}
+
+/// The image's variables, then those asked for; a name without `=` takes the image's away.
+pub(super) fn merge_env(image: &[String], asked: &[String]) -> Vec<String> {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let named: Vec<String> = asked.iter().map(|entry| name(entry)).collect();
+    let kept = image.iter().filter(|entry| !named.contains(&name(entry)));
+    kept.chain(asked.iter().filter(|entry| entry.contains('=')))
+        .cloned()
+        .collect()
+}
+
+fn image_health(image: &crate::image::HealthcheckDefaults) -> HealthConfig {
+    HealthConfig {
+        test: image.test.clone(),
+        interval: image.interval,
+        timeout: image.timeout,
+        start_period: image.start_period,
+        start_interval: image.start_interval,
+        retries: image.retries,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Option<Vec<String>> {
+        match text {
+            "-" => None,
+            "" => Some(Vec::new()),
+            text => Some(text.split(' ').map(|word| word.replace("''", "")).collect()),
+        }
+    }
+
+    /// Entry point and command of image and request; expected: those of the container, joined.
+    fn check(image: (&str, &str), asked: (&str, &str), expected: &str) {
+        let image = ContainerDefaults {
+            entrypoint: words(image.0),
+            cmd: words(image.1),
+            ..Default::default()
+        };
+        let asked = ContainerConfig {
+            entrypoint: words(asked.0),
+            cmd: words(asked.1),
+            ..Default::default()
+        };
+        let text = format!("{asked:?}");
+        let merged = merge(asked, &image).map(|config| {
+            let words: Vec<String> = config
+                .entrypoint
+                .into_iter()
+                .chain(config.cmd)
+                .flatten()
+                .collect();
+            words.join(" ")
+        });
+        assert_eq!(
+            merged.unwrap_or_else(|error| error.message),
+            expected,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn commands_are_merged_as_docker_does() {
+        check(("-", "sh"), ("-", "-"), "sh");
+        check(("entry", "arg"), ("-", "-"), "entry arg");
+        check(("entry", "arg"), ("-", "own"), "entry own");
+        check(("entry", "arg"), ("own", "-"), "own");
+        check(("entry", "arg"), ("own", "x"), "own x");
+        check(("entry", "arg"), ("''", "x"), "x");
+        check(("entry", "arg"), ("''", "-"), "no command specified");
+        check(("entry", "arg"), ("", "-"), "arg");
+        check(("-", "-"), ("-", "-"), "no command specified");
+    }
+
+    #[test]
+    fn variables_are_merged_by_name() {
+        let strings = |list: &[&str]| {
+            list.iter()
+                .map(|text| (*text).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let merged = merge_env(
+            &strings(&["PATH=/bin", "A=1", "B=2"]),
+            &strings(&["A=3", "B", "C=4"]),
+        );
+        assert_eq!(merged, strings(&["PATH=/bin", "A=3", "C=4"]));
+    }
+
+    #[test]
+    fn limits_are_checked() {
+        let host = |memory, memory_swap| HostConfig {
+            memory,
+            memory_swap,
+            ..Default::default()
+        };
+        for (host, good) in [
+            (host(0, 0), true),
+            (host(64 << 20, -1), true),
+            (host(1 << 20, 0), false),
+            (host(64 << 20, 32 << 20), false),
+            (host(0, 64 << 20), false),
+        ] {
+            assert_eq!(
+                check_limits(&host).is_ok(),
+                good,
+                "{} {}",
+                host.memory,
+                host.memory_swap
+            );
+        }
+    }
+}

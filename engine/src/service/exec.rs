@@ -1,0 +1,419 @@
+//! Further processes in running containers.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hoist_api::ExecId;
+use hoist_api::engine::TerminalSize;
+use hoist_api::error::{ApiError, Result};
+use hoist_api::exec::{ExecCreate, ExecCreated, ExecInspect, ProcessConfig};
+use hoist_shim::protocol::{ExecRequest, Reply, RequestBody, SignalTarget, TerminalTarget};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::watch;
+
+use super::attach::Streams;
+use super::spec::{self, Found};
+use super::{Service, convert, internal};
+use crate::containers::Container;
+use crate::names;
+use crate::pipes::Pipe;
+use crate::runtime;
+use crate::runtime::spec::{NamespaceMode, NetworkNamespace, RootFilesystem, RuntimeSpec};
+use crate::shim::Shim;
+use crate::store::container::Status;
+
+/// A further process.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    id: String,
+    container: Arc<Container>,
+    create: ExecCreate,
+    state: Mutex<ExecState>,
+    ended: watch::Sender<Option<i32>>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct ExecState {
+    started: bool,
+    pid: i32,
+}
+
+impl Exec {
+    fn state(&self) -> MutexGuard<'_, ExecState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Service {
+    fn execs(&self) -> MutexGuard<'_, HashMap<String, Arc<Exec>>> {
+        self.execs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find_exec(&self, id: &str) -> Result<Arc<Exec>> {
+        self.execs()
+            .get(id)
+            .cloned()
+            .ok_or_else(|| ApiError::not_found(format!("No such exec instance: {id}")))
+    }
+
+    /// The execs of a container, for inspect.
+    pub(super) fn exec_ids(&self, container: &str) -> Option<Vec<String>> {
+        let mut ids: Vec<String> = self
+            .execs()
+            .values()
+            .filter(|exec| exec.container.id() == container && exec.ended.borrow().is_none())
+            .map(|exec| exec.id.clone())
+            .collect();
+        ids.sort();
+        (!ids.is_empty()).then_some(ids)
+    }
+
+    /// Prepares a process.
+    pub(crate) fn exec_create(
+        self: &Arc<Self>,
+        key: &str,
+        body: ExecCreate,
+    ) -> Result<ExecCreated> {
+        let container = self.containers.find(key)?;
+        let status = container.record().run.status;
+        match status {
+            Status::Running => {}
+            Status::Paused => {
+                return Err(ApiError::conflict(format!(
+                    "Container {key} is paused, unpause the container before exec"
+                )));
+            }
+            Status::Restarting => {
+                return Err(ApiError::conflict(format!(
+                    "Container {} is restarting, wait until the container is running",
+                    container.id()
+                )));
+            }
+            _ => {
+                return Err(ApiError::conflict(format!(
+                    "container {} is not running",
+                    container.id()
+                )));
+            }
+        }
+        if body.cmd.is_empty() {
+            return Err(ApiError::bad_request("No exec command specified"));
+        }
+        let exec = self.register(&container, body);
+        let action = format!("exec_create: {}", exec.create.cmd.join(" "));
+        self.emit(&container, &action, [("execID", exec.id.clone())]);
+        Ok(ExecCreated {
+            id: exec.id.clone(),
+        })
+    }
+
+    fn register(&self, container: &Arc<Container>, create: ExecCreate) -> Arc<Exec> {
+        let exec = Arc::new(Exec {
+            id: ExecId::from_bytes(names::random_id()).to_string(),
+            container: container.clone(),
+            create,
+            state: Mutex::default(),
+            ended: watch::Sender::new(None),
+        });
+        self.execs().insert(exec.id.clone(), exec.clone());
+        exec
+    }
+
+    /// Starts it, with streams for a client or without.
+    pub(crate) async fn exec_start(self: &Arc<Self>, id: &str, detach: bool) -> Result<Streams> {
+        let exec = self.find_exec(id)?;
+        {
+            let mut state = exec.state();
+            if state.started {
+                let message = if exec.ended.borrow().is_some() {
+                    format!("Error: Exec command {id} has already run")
+                } else {
+                    format!("Error: Exec command {id} is already running")
+                };
+                return Err(ApiError::conflict(message));
+            }
+            state.started = true;
+        }
+        let wanted = if detach {
+            [false; 3]
+        } else {
+            [
+                exec.create.attach_stdin,
+                exec.create.attach_stdout,
+                exec.create.attach_stderr,
+            ]
+        };
+        let result = self.launch_exec(&exec, wanted).await;
+        if result.is_err() {
+            exec.ended.send_replace(Some(126));
+        } else {
+            let action = format!("exec_start: {}", exec.create.cmd.join(" "));
+            self.emit(&exec.container, &action, [("execID", exec.id.clone())]);
+        }
+        result
+    }
+
+    async fn launch_exec(
+        self: &Arc<Self>,
+        exec: &Arc<Exec>,
+        [stdin, stdout, stderr]: [bool; 3],
+    ) -> Result<Streams> {
+        let shim = exec
+            .container
+            .shim()
+            .ok_or_else(|| exec.container.not_running())?;
+        let record = exec.container.snapshot();
+        let terminal = exec.create.tty;
+        let spec = self.exec_base(&record, &self.config.cgroup_parent)?;
+        let exec_spec = spec::exec_spec(&record, &exec.create, &record.config.hostname);
+        let program = runtime::lower_exec(&spec, &exec_spec, &self.machine)
+            .map_err(|error| ApiError::bad_request(hoist_api::error::chain(&error)))?;
+        let mut streams = Streams {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            terminal,
+            replay: None,
+        };
+        let mut descriptors = Vec::new();
+        if !terminal {
+            streams.stdin = input(stdin, &mut descriptors)?;
+            streams.stdout = output(stdout, &mut descriptors)?;
+            streams.stderr = output(stderr, &mut descriptors)?;
+        }
+        let request = ExecRequest {
+            id: exec.id.clone(),
+            program,
+            terminal,
+        };
+        let (reply, received) = shim
+            .call(RequestBody::Exec(Box::new(request)), descriptors)
+            .await
+            .map_err(|error| convert::shim_error(&error))?;
+        if let Reply::Executed { pid } = reply {
+            exec.state().pid = pid;
+        }
+        if let Some(master) = received.into_iter().next() {
+            let master = Pipe::new(master).map_err(|error| internal(&error))?;
+            streams.stdin = Some(master.duplicate().map_err(|error| internal(&error))?);
+            streams.stdout = Some(master);
+        }
+        Ok(streams)
+    }
+
+    /// The container's own description, as far as a further process depends on it.
+    fn exec_base(
+        &self,
+        record: &crate::store::container::ContainerRecord,
+        cgroup_parent: &str,
+    ) -> Result<RuntimeSpec> {
+        let state = self.config.container_state(record.id.as_str());
+        let found = Found {
+            root: RootFilesystem {
+                layers: Vec::new(),
+                upper: state.clone(),
+                work: state.clone(),
+                mount_point: state.join("root"),
+                read_only: false,
+                volatile: false,
+            },
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            network: NetworkNamespace::Passed,
+            pid: NamespaceMode::Private,
+            ipc: NamespaceMode::Private,
+            hostname: record.config.hostname.clone(),
+            seccomp: spec::seccomp_file(&record.host_config)
+                .and_then(|path| std::fs::read_to_string(path).ok()),
+            cgroup_parent: cgroup_parent.to_owned(),
+        };
+        spec::runtime_spec(record, found)
+    }
+
+    /// A process has ended.
+    pub(super) fn exec_ended(&self, id: &str, code: i32) {
+        let Ok(exec) = self.find_exec(id) else { return };
+        exec.ended.send_replace(Some(code));
+        self.emit(
+            &exec.container,
+            "exec_die",
+            [("execID", exec.id.clone()), ("exitCode", code.to_string())],
+        );
+    }
+
+    /// The container has ended, and with it all its processes. They are forgotten a while later, when clients have asked.
+    pub(super) fn execs_ended(&self, container: &str) {
+        self.execs().retain(|_, exec| {
+            if exec.container.id() != container {
+                return true;
+            }
+            exec.ended.send_if_modified(|code| {
+                code.is_none() && {
+                    *code = Some(137);
+                    true
+                }
+            });
+            exec.state().started
+        });
+    }
+
+    /// Everything about a process.
+    pub(crate) fn exec_inspect(&self, id: &str) -> Result<ExecInspect> {
+        let exec = self.find_exec(id)?;
+        let (state, code) = (*exec.state(), *exec.ended.borrow());
+        let create = &exec.create;
+        Ok(ExecInspect {
+            id: exec.id.clone(),
+            running: state.started && code.is_none(),
+            exit_code: code.map(i64::from),
+            process_config: ProcessConfig {
+                tty: create.tty,
+                entrypoint: create.cmd.first().cloned().unwrap_or_default(),
+                arguments: create.cmd.iter().skip(1).cloned().collect(),
+                privileged: create.privileged,
+                user: create.user.clone(),
+            },
+            open_stdin: create.attach_stdin,
+            open_stderr: create.attach_stderr,
+            open_stdout: create.attach_stdout,
+            can_remove: false,
+            container_id: exec.container.id().to_owned(),
+            detach_keys: create.detach_keys.clone(),
+            pid: i64::from(state.pid),
+        })
+    }
+
+    /// Waits until a process has ended, so that its exit code is known when its output ends.
+    pub(crate) async fn exec_finished(&self, id: &str) {
+        let Ok(exec) = self.find_exec(id) else { return };
+        let mut ended = exec.ended.subscribe();
+        // The sender lives as long as the exec, which is held here.
+        let _ = ended.wait_for(Option::is_some).await;
+    }
+
+    /// Sets its terminal's size.
+    pub(crate) async fn exec_resize(&self, id: &str, size: TerminalSize) -> Result<()> {
+        let exec = self.find_exec(id)?;
+        let shim = exec
+            .container
+            .shim()
+            .ok_or_else(|| exec.container.not_running())?;
+        let size = hoist_kernel::pty::Size {
+            rows: size.height,
+            columns: size.width,
+        };
+        let request = RequestBody::Resize {
+            target: TerminalTarget::Exec(exec.id.clone()),
+            size,
+        };
+        shim.request(request)
+            .await
+            .map_err(|error| convert::shim_error(&error))
+    }
+
+    /// Runs a process to its end and keeps the beginning of what it prints. When the future is dropped, the process is killed.
+    pub(super) async fn run_and_capture(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        mut create: ExecCreate,
+        limit: usize,
+    ) -> Result<(i32, Vec<u8>)> {
+        create.attach_stdout = true;
+        let shim = container.shim().ok_or_else(|| container.not_running())?;
+        let exec = self.register(container, create);
+        exec.state().started = true;
+        let mut cleanup = Forget {
+            service: self.clone(),
+            shim,
+            id: exec.id.clone(),
+            kill: true,
+        };
+        let mut streams = self.launch_exec(&exec, [false, true, true]).await?;
+        let output = streams.stdout.take().zip(streams.stderr.take());
+        let mut captured = Vec::new();
+        if let Some((stdout, stderr)) = output {
+            capture(stdout, stderr, &mut captured, limit).await;
+        }
+        let mut ended = exec.ended.subscribe();
+        let code = ended
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|code| *code)
+            .unwrap_or(-1);
+        cleanup.kill = false;
+        Ok((code, captured))
+    }
+}
+
+/// Forgets an exec that no client knows of.
+struct Forget {
+    service: Arc<Service>,
+    shim: Shim,
+    id: String,
+    kill: bool,
+}
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        self.service.execs().remove(&self.id);
+        if self.kill {
+            let (shim, id) = (self.shim.clone(), std::mem::take(&mut self.id));
+            tokio::spawn(async move {
+                // It may have ended by itself in the meantime.
+                let _ = shim
+                    .request(RequestBody::Signal {
+                        target: SignalTarget::Exec(id),
+                        signal: 9,
+                    })
+                    .await;
+            });
+        }
+    }
+}
+
+/// Reads both streams to their ends, keeping the first bytes.
+async fn capture(mut stdout: Pipe, mut stderr: Pipe, captured: &mut Vec<u8>, limit: usize) {
+    let (mut one, mut other) = ([0; 4096], [0; 4096]);
+    let (mut out_open, mut err_open) = (true, true);
+    while out_open || err_open {
+        let (piece, open) = tokio::select! {
+            read = stdout.read(&mut one), if out_open => (&one[..*read.as_ref().unwrap_or(&0)], &mut out_open),
+            read = stderr.read(&mut other), if err_open => (&other[..*read.as_ref().unwrap_or(&0)], &mut err_open),
+        };
+        if piece.is_empty() {
+            *open = false;
+        }
+        let room = limit.saturating_sub(captured.len());
+        captured.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+}
+
+fn null(write: bool) -> Result<OwnedFd> {
+    let opened = std::fs::OpenOptions::new()
+        .read(!write)
+        .write(write)
+        .open("/dev/null");
+    opened.map(OwnedFd::from).map_err(|error| internal(&error))
+}
+
+fn input(wanted: bool, descriptors: &mut Vec<OwnedFd>) -> Result<Option<Pipe>> {
+    if !wanted {
+        descriptors.push(null(false)?);
+        return Ok(None);
+    }
+    let (ours, theirs) = Pipe::writer().map_err(|error| internal(&error))?;
+    descriptors.push(theirs);
+    Ok(Some(ours))
+}
+
+fn output(wanted: bool, descriptors: &mut Vec<OwnedFd>) -> Result<Option<Pipe>> {
+    if !wanted {
+        descriptors.push(null(true)?);
+        return Ok(None);
+    }
+    let (ours, theirs) = Pipe::reader().map_err(|error| internal(&error))?;
+    descriptors.push(theirs);
+    Ok(Some(ours))
+}

@@ -1,0 +1,400 @@
+//! The images API: what the store says, in Docker's shapes.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hoist_api::Filters;
+use hoist_api::container::ContainerConfig;
+use hoist_api::error::{ApiError, Result};
+use hoist_api::image::{
+    ImageDelete, ImageHistory, ImageInspect, ImageMetadata, ImageSummary, ImportImage, RemoveImage,
+    RootFs,
+};
+use hoist_api::inspect::GraphDriver;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::{Service, image_error};
+use crate::events;
+use crate::image::{Image, ImageId, ImageName, ImageUse, ImageUsers, ImportOptions, Removed};
+
+const FILTERS: &[&str] = &[
+    "dangling",
+    "label",
+    "reference",
+    "before",
+    "since",
+    "until",
+    "id",
+];
+
+/// Reads what comes in pieces from an asynchronous task.
+#[derive(Debug)]
+pub(crate) struct PieceReader {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+impl PieceReader {
+    /// Reads until the sender is gone; must be used on a blocking thread.
+    pub(crate) fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self {
+            pieces,
+            current: Bytes::new(),
+        }
+    }
+}
+
+impl Read for PieceReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.current = piece?,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.current.len());
+        buffer[..length].copy_from_slice(&self.current.split_to(length));
+        Ok(length)
+    }
+}
+
+impl Service {
+    /// Lists images.
+    pub(crate) fn images(&self, filters: &Filters) -> Result<Vec<ImageSummary>> {
+        filters.allow_only(FILTERS)?;
+        let users = self.image_users();
+        let images = self.images.list();
+        let listed = images
+            .iter()
+            .filter(|image| accepts(filters, image))
+            .map(|image| ImageSummary {
+                id: image.id.to_string(),
+                repo_tags: image.repo_tags.clone(),
+                repo_digests: image.repo_digests.clone(),
+                created: seconds(image.config.created.as_deref()),
+                size: bytes(image.size),
+                shared_size: -1,
+                labels: labels(image),
+                containers: users
+                    .get(&image.id)
+                    .map_or(0, |users| i64::try_from(users.len()).unwrap_or(0)),
+                ..ImageSummary::default()
+            });
+        Ok(listed.collect())
+    }
+
+    /// Everything about an image.
+    pub(crate) fn image_inspect(&self, name: &str) -> Result<ImageInspect> {
+        let image = self.images.resolve(name).map_err(image_error)?;
+        let config = &image.config;
+        Ok(ImageInspect {
+            id: image.id.to_string(),
+            repo_tags: image.repo_tags.clone(),
+            repo_digests: image.repo_digests.clone(),
+            comment: config.comment.clone(),
+            created: config
+                .created
+                .clone()
+                .unwrap_or_else(|| hoist_api::ZERO_TIME.to_owned()),
+            docker_version: config.docker_version.clone(),
+            author: config.author.clone(),
+            config: wire_config(&image)?,
+            architecture: config.architecture.clone(),
+            variant: config.variant.clone(),
+            os: config.os.clone(),
+            size: bytes(image.size),
+            graph_driver: graph_driver(&image),
+            root_fs: RootFs {
+                kind: "layers".to_owned(),
+                layers: config
+                    .rootfs
+                    .diff_ids
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            },
+            metadata: ImageMetadata {
+                last_tag_time: image.last_tagged.clone(),
+            },
+            ..ImageInspect::default()
+        })
+    }
+
+    /// How an image was made, newest step first.
+    pub(crate) fn image_history(&self, name: &str) -> Result<Vec<ImageHistory>> {
+        let image = self.images.resolve(name).map_err(image_error)?;
+        let mut sizes = image.layer_sizes.iter();
+        let mut steps: Vec<ImageHistory> = image
+            .config
+            .history
+            .iter()
+            .map(|entry| ImageHistory {
+                id: "<missing>".to_owned(),
+                created: seconds(entry.created.as_deref()),
+                created_by: entry.created_by.clone(),
+                tags: None,
+                size: if entry.empty_layer {
+                    0
+                } else {
+                    bytes(sizes.next().copied().unwrap_or(0))
+                },
+                comment: entry.comment.clone(),
+            })
+            .collect();
+        steps.reverse();
+        if let Some(newest) = steps.first_mut() {
+            newest.id = image.id.to_string();
+            newest.tags = Some(image.repo_tags.clone());
+        }
+        Ok(steps)
+    }
+
+    /// Removes a name or an image.
+    pub(crate) async fn image_remove(
+        self: &Arc<Self>,
+        name: &str,
+        options: RemoveImage,
+    ) -> Result<Vec<ImageDelete>> {
+        let wanted = name.to_owned();
+        let removed = self
+            .blocking(move |service| {
+                let users = service.image_users();
+                service
+                    .images
+                    .remove(&wanted, &users, options.force)
+                    .map_err(image_error)
+            })
+            .await?;
+        let told = removed.into_iter().map(|removed| match removed {
+            Removed::Untagged(name) => {
+                self.emit_image("untag", &name, &name);
+                ImageDelete {
+                    untagged: name,
+                    deleted: String::new(),
+                }
+            }
+            Removed::Deleted(id) => {
+                self.emit_image("delete", &id, &id);
+                ImageDelete {
+                    deleted: id,
+                    untagged: String::new(),
+                }
+            }
+        });
+        Ok(told.collect())
+    }
+
+    /// Gives an image a further name.
+    pub(crate) async fn image_tag(self: &Arc<Self>, image: &str, target: &str) -> Result<()> {
+        let name = image_name(target)?;
+        let (source, told) = (image.to_owned(), target.to_owned());
+        let id = self
+            .blocking(move |service| {
+                service.images.tag(&source, &name).map_err(image_error)?;
+                Ok(service
+                    .images
+                    .resolve(&told)
+                    .map_err(image_error)?
+                    .id
+                    .to_string())
+            })
+            .await?;
+        self.emit_image("tag", &id, target);
+        Ok(())
+    }
+
+    /// Makes an image from a root file system's archive.
+    pub(crate) async fn image_import(
+        self: &Arc<Self>,
+        options: ImportImage,
+        mut archive: PieceReader,
+    ) -> Result<String> {
+        let import = ImportOptions {
+            name: if options.reference.is_empty() {
+                None
+            } else {
+                Some(image_name(&options.reference)?)
+            },
+            changes: options.changes,
+            message: options.message,
+            platform: None,
+        };
+        let id = self
+            .blocking(move |service| {
+                service
+                    .images
+                    .import(&mut archive, &import)
+                    .map_err(image_error)
+            })
+            .await?;
+        self.emit_image("import", id.as_str(), id.as_str());
+        Ok(id.to_string())
+    }
+
+    /// Loads the images of an archive; returns the names they got, or their ids.
+    pub(crate) async fn image_load(
+        self: &Arc<Self>,
+        mut archive: PieceReader,
+    ) -> Result<Vec<Loaded>> {
+        let loaded = self
+            .blocking(move |service| service.images.load(&mut archive).map_err(image_error))
+            .await?;
+        let mut told = Vec::new();
+        for image in loaded {
+            self.emit_image("load", image.id.as_str(), image.id.as_str());
+            if image.names.is_empty() {
+                told.push(Loaded::Id(image.id.to_string()));
+            }
+            told.extend(image.names.into_iter().map(Loaded::Name));
+        }
+        Ok(told)
+    }
+
+    fn emit_image(&self, action: &str, id: &str, name: &str) {
+        self.events.publish(
+            "image",
+            action,
+            events::actor(id, &BTreeMap::new(), [("name", name.to_owned())]),
+        );
+    }
+
+    /// Which containers use which images.
+    pub(super) fn image_users(&self) -> ImageUsers {
+        let mut users = ImageUsers::new();
+        for container in self.containers.all() {
+            let record = container.record();
+            let Ok(digest) = record.image_id.parse() else {
+                continue;
+            };
+            let running = record.run.status.is_alive();
+            let usage = ImageUse {
+                container: record.id.short().to_owned(),
+                running,
+            };
+            users.entry(ImageId(digest)).or_default().push(usage);
+        }
+        users
+    }
+}
+
+/// What a load brought.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    /// An image with this name.
+    Name(String),
+    /// An image without a name.
+    Id(String),
+}
+
+fn image_name(text: &str) -> Result<ImageName> {
+    text.parse().map_err(|error: crate::image::ReferenceError| {
+        ApiError::bad_request(format!("invalid reference format: {text:?}: {error}"))
+    })
+}
+
+/// The image's defaults in the API's type: both have Docker's field names.
+fn wire_config(image: &Image) -> Result<ContainerConfig> {
+    let value =
+        serde_json::to_value(&image.config.config).map_err(|error| ApiError::internal(&error))?;
+    serde_json::from_value(value).map_err(|error| ApiError::internal(&error))
+}
+
+fn graph_driver(image: &Image) -> GraphDriver {
+    let mut layers: Vec<String> = image
+        .layers
+        .iter()
+        .rev()
+        .map(|layer| layer.to_string_lossy().into_owned())
+        .collect();
+    let upper = if layers.is_empty() {
+        String::new()
+    } else {
+        layers.remove(0)
+    };
+    let mut data = BTreeMap::from([("UpperDir".to_owned(), upper)]);
+    if !layers.is_empty() {
+        data.insert("LowerDir".to_owned(), layers.join(":"));
+    }
+    GraphDriver {
+        name: "overlay2".to_owned(),
+        data,
+    }
+}
+
+fn labels(image: &Image) -> BTreeMap<String, String> {
+    image.config.config.labels.clone()
+}
+
+fn seconds(time: Option<&str>) -> i64 {
+    time.and_then(|time| time.parse::<Timestamp>().ok())
+        .map_or(0, Timestamp::as_second)
+}
+
+fn bytes(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+fn accepts(filters: &Filters, image: &Image) -> bool {
+    let dangling = image.repo_tags.is_empty();
+    filters.accepts("dangling", |wanted| {
+        matches!(wanted.as_str(), "1" | "true" | "True") == dangling
+    }) && filters.accepts_labels(&image.config.config.labels)
+        && filters.accepts("id", |wanted| {
+            image.id.to_string().contains(wanted.as_str())
+        })
+        && filters.accepts("reference", |wanted| {
+            image
+                .repo_tags
+                .iter()
+                .any(|tag| reference_matches(wanted, tag))
+        })
+}
+
+/// A pattern of `path.Match`, for the repository with or without the tag.
+fn reference_matches(pattern: &str, tag: &str) -> bool {
+    let repository = tag
+        .rsplit_once(':')
+        .map_or(tag, |(repository, _)| repository);
+    [tag, repository]
+        .into_iter()
+        .any(|text| glob(pattern.as_bytes(), text.as_bytes()))
+}
+
+/// `*` matches anything but `/`, `?` one character.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            glob(rest, text)
+                || text
+                    .split_first()
+                    .is_some_and(|(byte, more)| *byte != b'/' && glob(pattern, more))
+        }
+        (Some((b'?', rest)), Some((byte, more))) => *byte != b'/' && glob(rest, more),
+        (Some((wanted, rest)), Some((byte, more))) => wanted == byte && glob(rest, more),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_match_patterns() {
+        for (pattern, tag, expected) in [
+            ("nginx", "nginx:1", true),
+            ("nginx:1", "nginx:1", true),
+            ("ngin*", "nginx:1", true),
+            ("*:1", "nginx:1", true),
+            ("nginx:2", "nginx:1", false),
+            ("*", "a/b:1", false),
+            ("a/?", "a/b:1", true),
+        ] {
+            assert_eq!(reference_matches(pattern, tag), expected, "{pattern} {tag}");
+        }
+    }
+}

@@ -1,0 +1,612 @@
+//! The networks API.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hoist_api::error::{ApiError, ErrorKind, Result};
+use hoist_api::network::{
+    Ipam, IpamPool, NetworkConnect, NetworkContainer, NetworkCreate, NetworkCreated,
+    NetworkDisconnect, NetworkInspect,
+};
+use hoist_api::{Filters, NetworkId, ZERO_TIME};
+use hoist_network::ipam::{self, Occupied, SubnetRequest};
+use hoist_network::link::{bridge, endpoint, host};
+use ipnetwork::IpNetwork;
+use jiff::Timestamp;
+use std::os::fd::AsFd as _;
+
+use super::start::open_network_namespace;
+use super::{Service, internal};
+use crate::containers::Container;
+use crate::events;
+use crate::names;
+use crate::networking::{BUILTIN, builtin_id};
+use crate::store::container::{ContainerRecord, EndpointGiven, EndpointRecord};
+use crate::store::network::{NetworkRecord, SubnetRecord, VERSION};
+
+const FILTERS: &[&str] = &["driver", "id", "label", "name", "scope", "type", "dangling"];
+
+impl Service {
+    /// Creates a network.
+    pub(crate) async fn network_create(
+        self: &Arc<Self>,
+        body: NetworkCreate,
+    ) -> Result<NetworkCreated> {
+        if BUILTIN.contains(&body.name.as_str())
+            || matches!(body.name.as_str(), "bridge" | "default")
+        {
+            return Err(ApiError::forbidden(format!(
+                "operation is not permitted on predefined {} network",
+                body.name
+            )));
+        }
+        names::check_network_name(&body.name)?;
+        match body.driver.as_str() {
+            "" | "default" | "bridge" => {}
+            other => {
+                return Err(ApiError::not_found(format!(
+                    "could not find plugin {other} in v1 plugin registry: plugin not found"
+                ))
+                .with_hint("the only network driver here is bridge"));
+            }
+        }
+        let _turn = self.network_turn.lock().await;
+        if let Ok(existing) = self.networks.find(&body.name)
+            && existing.name == body.name
+        {
+            return Err(ApiError::conflict(format!(
+                "network with name {} already exists",
+                body.name
+            )));
+        }
+        let record = self
+            .blocking(move |service| service.plan_network(&body))
+            .await?;
+        self.add_network(record).await
+    }
+
+    /// Makes the network `bridge` when the first container joins it.
+    pub(super) async fn ensure_default_network(self: &Arc<Self>) -> Result<()> {
+        if self.networks.find("bridge").is_ok() {
+            return Ok(());
+        }
+        let _turn = self.network_turn.lock().await;
+        if self.networks.find("bridge").is_ok() {
+            return Ok(());
+        }
+        let body = NetworkCreate {
+            name: "bridge".to_owned(),
+            ..NetworkCreate::default()
+        };
+        let record = self
+            .blocking(move |service| service.plan_network(&body))
+            .await?;
+        self.add_network(record).await.map(drop)
+    }
+
+    async fn add_network(self: &Arc<Self>, record: NetworkRecord) -> Result<NetworkCreated> {
+        let record = self.networks.insert(record);
+        let copy = record.clone();
+        let made = match self.networks.ensure_bridge(&record).await {
+            Ok(()) => {
+                self.blocking(move |service| service.networks.save(&copy))
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = made {
+            self.delete_network(&record).await;
+            return Err(error);
+        }
+        self.emit_network(&record, "create", record.id.as_str(), BTreeMap::new());
+        Ok(NetworkCreated {
+            id: record.id.to_string(),
+            warning: String::new(),
+        })
+    }
+
+    /// Answers all questions about a new network: subnets, gateways, names.
+    fn plan_network(&self, body: &NetworkCreate) -> Result<NetworkRecord> {
+        let id = NetworkId::from_bytes(names::random_id());
+        let mut occupied = self.occupied()?;
+        let pools = body
+            .ipam
+            .as_ref()
+            .map(|ipam| ipam.config.clone())
+            .unwrap_or_default();
+        let ipv6 = body.enable_ipv6.unwrap_or(false);
+        let mut subnets = Vec::new();
+        for pool in &pools {
+            subnets.push(self.plan_subnet(&subnet_request(pool)?, pool, &occupied)?);
+            occupied.extend(subnets.last().map(|subnet| own(subnet.subnet, &body.name)));
+        }
+        if !subnets
+            .iter()
+            .any(|subnet: &SubnetRecord| subnet.subnet.is_ipv4())
+            && body.enable_ipv4.unwrap_or(true)
+        {
+            subnets.push(self.plan_subnet(
+                &SubnetRequest::default(),
+                &IpamPool::default(),
+                &occupied,
+            )?);
+        }
+        if ipv6 && !subnets.iter().any(|subnet| subnet.subnet.is_ipv6()) {
+            let seed = u64::from_str_radix(&builtin_id(&self.config.instance)[..16], 16)
+                .unwrap_or_default();
+            let subnet = ipam::choose_ipv6_subnet(seed, &occupied)
+                .map_err(|error| ApiError::internal(&error))?;
+            let request = SubnetRequest {
+                subnet: Some(subnet),
+                ..SubnetRequest::default()
+            };
+            subnets.push(self.plan_subnet(&request, &IpamPool::default(), &occupied)?);
+        }
+        let bridge_name = body.options.get("com.docker.network.bridge.name").cloned();
+        Ok(NetworkRecord {
+            version: VERSION,
+            bridge: bridge_name.unwrap_or_else(|| format!("br-{}", id.short())),
+            id,
+            name: body.name.clone(),
+            created: Timestamp::now(),
+            internal: body.internal,
+            attachable: body.attachable,
+            ipv6,
+            subnets,
+            ipam_options: body
+                .ipam
+                .as_ref()
+                .and_then(|ipam| ipam.options.clone())
+                .unwrap_or_default(),
+            options: body.options.clone(),
+            labels: body.labels.clone(),
+        })
+    }
+
+    fn plan_subnet(
+        &self,
+        request: &SubnetRequest,
+        pool: &IpamPool,
+        occupied: &[Occupied],
+    ) -> Result<SubnetRecord> {
+        let planned = ipam::plan_subnet(request, &self.networks.config.pools, occupied).map_err(|error| {
+            let kind = match error {
+                ipam::IpamError::Overlap { .. } => ErrorKind::Forbidden,
+                ipam::IpamError::PoolsExhausted { .. } => ErrorKind::Internal,
+                _ => ErrorKind::BadRequest,
+            };
+            let message = match &error {
+                ipam::IpamError::Overlap { .. } => {
+                    format!("invalid pool request: Pool overlaps with other one on this address space: {error}")
+                }
+                _ => error.to_string(),
+            };
+            ApiError::new(kind, message)
+        })?;
+        Ok(SubnetRecord {
+            subnet: planned.network,
+            gateway: planned.gateway,
+            range: request.ip_range,
+            auxiliary: pool.auxiliary_addresses.clone(),
+            chosen_by_user: request.subnet.is_some(),
+        })
+    }
+
+    /// What new networks must stay clear of: our own, the machine's routes and name servers.
+    fn occupied(&self) -> Result<Vec<Occupied>> {
+        let records = self.networks.records();
+        let bridges: Vec<String> = records.iter().map(|record| record.bridge.clone()).collect();
+        let mut occupied: Vec<Occupied> = records
+            .iter()
+            .flat_map(|record| {
+                record
+                    .subnets
+                    .iter()
+                    .map(|subnet| own(subnet.subnet, &record.name))
+            })
+            .collect();
+        occupied.extend(host::routes(&bridges).map_err(|error| internal(&error))?);
+        occupied.extend(host::name_servers(&self.config.resolv_conf));
+        Ok(occupied)
+    }
+
+    /// Removes a network that nothing uses.
+    pub(crate) async fn network_remove(self: &Arc<Self>, key: &str) -> Result<()> {
+        if BUILTIN.contains(&key) || key == "bridge" {
+            return Err(ApiError::forbidden(format!(
+                "{key} is a pre-defined network and cannot be removed"
+            )));
+        }
+        let _turn = self.network_turn.lock().await;
+        let record = self.networks.find(key)?;
+        let users: Vec<String> = self
+            .containers
+            .all()
+            .iter()
+            .filter(|container| {
+                let state = container.record();
+                state.run.status.is_alive() && state.endpoints.contains_key(&record.name)
+            })
+            .map(|container| container.name())
+            .collect();
+        if !users.is_empty() {
+            return Err(ApiError::forbidden(format!(
+                "error while removing network: network {} id {} has active endpoints: {}",
+                record.name,
+                record.id,
+                users.join(", ")
+            )));
+        }
+        self.delete_network(&record).await;
+        self.emit_network(&record, "destroy", record.id.as_str(), BTreeMap::new());
+        Ok(())
+    }
+
+    /// Takes a network out of the kernel and off the disk, as far as it got.
+    async fn delete_network(self: &Arc<Self>, record: &Arc<NetworkRecord>) {
+        self.networks.forget(record);
+        if let Err(error) = self.networks.rules.apply().await {
+            tracing::warn!(network = %record.name, %error, "cannot take a network out of the packet filter");
+        }
+        let plan = self.networks.bridge_plan(record);
+        let copy = record.clone();
+        let removed = self
+            .blocking(move |service| {
+                service.networks.unsave(&copy)?;
+                bridge::remove(&plan.name, &plan.alias).map_err(|error| internal(&error))
+            })
+            .await;
+        if let Err(error) = removed {
+            tracing::warn!(network = %record.name, %error, "cannot remove what is left of a network");
+        }
+    }
+
+    fn emit_network(
+        &self,
+        record: &NetworkRecord,
+        action: &str,
+        id: &str,
+        more: BTreeMap<String, String>,
+    ) {
+        let mut actor = events::actor(
+            id,
+            &more,
+            [("name", record.name.clone()), ("type", "bridge".to_owned())],
+        );
+        if action == "create" || action == "destroy" {
+            actor.attributes.extend(record.labels.clone());
+        }
+        self.events.publish("network", action, actor);
+    }
+
+    /// Lists networks.
+    pub(crate) fn networks(&self, filters: &Filters) -> Result<Vec<NetworkInspect>> {
+        filters.allow_only(FILTERS)?;
+        let mut found: Vec<NetworkInspect> = self
+            .networks
+            .records()
+            .iter()
+            .map(|record| self.wire_network(record))
+            .collect();
+        found.extend(BUILTIN.iter().map(|name| builtin(name)));
+        found.retain(|network| accepts(filters, network));
+        Ok(found)
+    }
+
+    /// Everything about a network.
+    pub(crate) fn network_inspect(&self, key: &str) -> Result<NetworkInspect> {
+        if let Some(name) = BUILTIN
+            .iter()
+            .find(|name| **name == key || builtin_id(name) == key)
+        {
+            return Ok(builtin(name));
+        }
+        let record = self.networks.find(key)?;
+        let mut network = self.wire_network(&record);
+        for container in self.containers.all() {
+            let state = container.record();
+            if !state.run.status.is_alive() {
+                continue;
+            }
+            if let Some(given) = state
+                .endpoints
+                .get(&record.name)
+                .and_then(|endpoint| endpoint.given.as_ref())
+            {
+                network
+                    .containers
+                    .insert(state.id.to_string(), wire_member(&state, given));
+            }
+        }
+        Ok(network)
+    }
+
+    fn wire_network(&self, record: &NetworkRecord) -> NetworkInspect {
+        let pool = |subnet: &SubnetRecord| IpamPool {
+            subnet: subnet.subnet.to_string(),
+            ip_range: subnet
+                .range
+                .map(|range| range.to_string())
+                .unwrap_or_default(),
+            gateway: subnet.gateway.to_string(),
+            auxiliary_addresses: subnet.auxiliary.clone(),
+        };
+        NetworkInspect {
+            name: record.name.clone(),
+            id: record.id.to_string(),
+            created: record.created.to_string(),
+            scope: "local".to_owned(),
+            driver: "bridge".to_owned(),
+            enable_ipv4: record.subnets.iter().any(|subnet| subnet.subnet.is_ipv4()),
+            enable_ipv6: record.ipv6,
+            ipam: Ipam {
+                driver: "default".to_owned(),
+                options: Some(record.ipam_options.clone()),
+                config: record.subnets.iter().map(pool).collect(),
+            },
+            internal: record.internal,
+            attachable: record.attachable,
+            options: record.options.clone(),
+            labels: record.labels.clone(),
+            ..NetworkInspect::default()
+        }
+    }
+
+    /// Connects a container.
+    pub(crate) async fn network_connect(
+        self: &Arc<Self>,
+        key: &str,
+        body: NetworkConnect,
+    ) -> Result<()> {
+        let network = self.networks.find(key)?;
+        let container = self.containers.find(&body.container)?;
+        let _operation = container.operation.lock().await;
+        {
+            let mut record = container.record();
+            let mode = record.host_config.network_mode.as_str();
+            if matches!(mode, "host" | "none") || mode.starts_with("container:") {
+                return Err(ApiError::bad_request(format!(
+                    "container sharing network namespace with another container or host cannot be connected to any other network: its network mode is {mode}"
+                )));
+            }
+            if record.endpoints.contains_key(&network.name) {
+                return Err(ApiError::forbidden(format!(
+                    "endpoint with name {} already exists in network {}",
+                    record.name, network.name
+                )));
+            }
+            let asked = body.endpoint_config.unwrap_or_default();
+            record
+                .endpoints
+                .insert(network.name.clone(), EndpointRecord { asked, given: None });
+        }
+        if container.is_running()
+            && let Err(error) = self.plug(&container, &network).await
+        {
+            container.record().endpoints.remove(&network.name);
+            return Err(error);
+        }
+        self.save_now(&container);
+        let more = BTreeMap::from([("container".to_owned(), container.id().to_owned())]);
+        self.emit_network(&network, "connect", network.id.as_str(), more);
+        Ok(())
+    }
+
+    async fn plug(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        network: &Arc<NetworkRecord>,
+    ) -> Result<()> {
+        self.networks.ensure_bridge(network).await?;
+        let record = container.snapshot();
+        let index = free_link(&record);
+        let planned = self.networks.plan_endpoint(&record, &network.name, index)?;
+        let (plan, pid) = (planned.plan.clone(), record.run.pid);
+        let gateways = self.gateways_of(&record);
+        let plugged = self
+            .blocking(move |_| {
+                let netns = open_network_namespace(pid)?;
+                endpoint::connect(netns.as_fd(), &plan, gateways).map_err(|error| internal(&error))
+            })
+            .await;
+        if let Err(error) = plugged {
+            self.networks
+                .release_planned(std::slice::from_ref(&planned));
+            return Err(error);
+        }
+        if let Some(endpoint) = container.record().endpoints.get_mut(&network.name) {
+            endpoint.given = Some(planned.given);
+        }
+        self.networks_changed(container).await
+    }
+
+    /// Disconnects a container.
+    pub(crate) async fn network_disconnect(
+        self: &Arc<Self>,
+        key: &str,
+        body: NetworkDisconnect,
+    ) -> Result<()> {
+        let network = self.networks.find(key)?;
+        let container = match self.containers.find(&body.container) {
+            Ok(container) => container,
+            Err(_) if body.force => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let _operation = container.operation.lock().await;
+        let removed = container.record().endpoints.remove(&network.name);
+        let Some(endpoint_record) = removed else {
+            return Err(ApiError::forbidden(format!(
+                "container {} is not connected to network {}",
+                container.id(),
+                network.name
+            )));
+        };
+        if let Some(given) = endpoint_record.given {
+            self.unplug(&container, &network, given).await?;
+        }
+        self.save_now(&container);
+        let more = BTreeMap::from([("container".to_owned(), container.id().to_owned())]);
+        self.emit_network(&network, "disconnect", network.id.as_str(), more);
+        Ok(())
+    }
+
+    async fn unplug(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        network: &NetworkRecord,
+        given: EndpointGiven,
+    ) -> Result<()> {
+        let record = container.snapshot();
+        let alias = self.networks.config.alias(record.id.as_str());
+        let host_link = given.host_link.clone();
+        self.networks
+            .withdraw(&record, &BTreeMap::from([(network.name.clone(), given)]));
+        self.blocking(move |_| {
+            endpoint::remove(&host_link, &alias).map_err(|error| internal(&error))
+        })
+        .await?;
+        self.networks_changed(container).await
+    }
+
+    /// A running container's names, view and files follow its networks.
+    async fn networks_changed(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        let record = container.snapshot();
+        let endpoints: BTreeMap<String, EndpointGiven> = record
+            .endpoints
+            .iter()
+            .filter_map(|(name, endpoint)| Some((name.clone(), endpoint.given.clone()?)))
+            .collect();
+        self.networks.announce(&record, &endpoints);
+        self.networks.dns.set_view(
+            record.id.as_str(),
+            self.networks.view(&record, &self.config.dns),
+        );
+        let hostname = if record.config.hostname.is_empty() {
+            record.id.short()
+        } else {
+            record.config.hostname.as_str()
+        };
+        self.write_network_files(&record, &endpoints, hostname)
+            .await
+            .map(drop)
+    }
+
+    fn gateways_of(&self, record: &ContainerRecord) -> endpoint::Gateways {
+        let mut open: Vec<(i64, Arc<NetworkRecord>)> = record
+            .endpoints
+            .iter()
+            .filter_map(|(name, endpoint)| {
+                Some((endpoint.asked.gw_priority, self.networks.find(name).ok()?))
+            })
+            .filter(|(_, network)| !network.internal)
+            .collect();
+        open.sort_by(|one, other| {
+            other
+                .0
+                .cmp(&one.0)
+                .then_with(|| one.1.name.cmp(&other.1.name))
+        });
+        let all = || {
+            open.iter()
+                .map(|(_, network)| super::networking::Networks::gateways(network))
+        };
+        endpoint::Gateways {
+            ipv4: all().find_map(|(ipv4, _)| ipv4),
+            ipv6: all().find_map(|(_, ipv6)| ipv6),
+        }
+    }
+}
+
+fn own(subnet: IpNetwork, name: &str) -> Occupied {
+    Occupied {
+        prefix: subnet,
+        holder: format!("network {name}"),
+    }
+}
+
+fn subnet_request(pool: &IpamPool) -> Result<SubnetRequest> {
+    fn parse<T: std::str::FromStr>(what: &str, text: &str) -> Result<Option<T>> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse()
+            .map(Some)
+            .map_err(|_| ApiError::bad_request(format!("invalid {what}: \"{text}\"")))
+    }
+    let mut aux_addresses = BTreeMap::new();
+    for (name, text) in &pool.auxiliary_addresses {
+        if let Some(address) = parse::<IpAddr>("auxiliary address", text)? {
+            aux_addresses.insert(name.clone(), address);
+        }
+    }
+    Ok(SubnetRequest {
+        subnet: parse("subnet", &pool.subnet)?,
+        gateway: parse("gateway", &pool.gateway)?,
+        ip_range: parse("ip range", &pool.ip_range)?,
+        aux_addresses,
+    })
+}
+
+/// The lowest number that no link of the container has.
+fn free_link(record: &ContainerRecord) -> usize {
+    let used: Vec<&str> = record
+        .endpoints
+        .values()
+        .filter_map(|endpoint| endpoint.given.as_ref().map(|given| given.link.as_str()))
+        .collect();
+    (0..)
+        .find(|index| !used.contains(&format!("eth{index}").as_str()))
+        .unwrap_or_default()
+}
+
+fn wire_member(record: &ContainerRecord, given: &EndpointGiven) -> NetworkContainer {
+    NetworkContainer {
+        name: record.name.clone(),
+        endpoint_id: given.id.clone(),
+        mac_address: given.mac.clone(),
+        ipv4_address: given
+            .ipv4
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
+        ipv6_address: given
+            .ipv6
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
+    }
+}
+
+fn builtin(name: &str) -> NetworkInspect {
+    NetworkInspect {
+        name: name.to_owned(),
+        id: builtin_id(name),
+        created: ZERO_TIME.to_owned(),
+        scope: "local".to_owned(),
+        driver: if name == "none" {
+            "null".to_owned()
+        } else {
+            name.to_owned()
+        },
+        enable_ipv4: true,
+        ipam: Ipam {
+            driver: "default".to_owned(),
+            options: None,
+            config: Vec::new(),
+        },
+        ..NetworkInspect::default()
+    }
+}
+
+fn accepts(filters: &Filters, network: &NetworkInspect) -> bool {
+    let builtin = BUILTIN.contains(&network.name.as_str()) || network.name == "bridge";
+    filters.accepts_labels(&network.labels)
+        && filters.accepts("name", |wanted| {
+            super::list::name_matches(wanted, &network.name)
+        })
+        && filters.accepts("id", |wanted| network.id.starts_with(wanted.as_str()))
+        && filters.accepts("driver", |wanted| *wanted == network.driver)
+        && filters.accepts("scope", |wanted| *wanted == network.scope)
+        && filters.accepts("type", |wanted| {
+            wanted == if builtin { "builtin" } else { "custom" }
+        })
+}

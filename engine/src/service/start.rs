@@ -1,0 +1,555 @@
+//! Starting containers. Everything is found and made in an order that can be undone; a failure undoes it and leaves the
+//! reason in the record.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hoist_api::error::{ApiError, ErrorKind, Result};
+use hoist_shim::client::Connection;
+use hoist_shim::protocol::{
+    EngineCommand, Event, LogConfig, Reply, RequestBody, ShimConfig, Started, State,
+};
+use hoist_volumes::{BindRequest, MountSource as VolumeSource};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::networking::Joined;
+use super::spec::{self, Found};
+use super::{Service, convert, image_error, internal, volume_error};
+use crate::containers::Container;
+use crate::image::Image;
+use crate::runtime::spec::{Device, DeviceKind, Mount, MountSource, NamespaceMode, RootFilesystem};
+use crate::runtime::{self, Lowered};
+use crate::shim::{Shim, ShimError, ShimProcess};
+use crate::store;
+use crate::store::container::{ContainerRecord, MountRecord, MountSource as Recorded, Status};
+use crate::supervise::restart::Backoff;
+use crate::times;
+
+/// Who wants the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A client.
+    User,
+    /// The restart policy.
+    Policy,
+}
+
+impl Service {
+    /// Starts a container for a client.
+    pub(crate) async fn start(self: &Arc<Self>, key: &str) -> Result<()> {
+        let container = self.containers.find(key)?;
+        let _operation = container.operation.lock().await;
+        self.start_locked(&container, Cause::User).await
+    }
+
+    /// Starts it; the caller holds its operation lock.
+    pub(super) async fn start_locked(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        cause: Cause,
+    ) -> Result<()> {
+        let record = self.begin(container, cause)?;
+        let result = self.run(container, record).await;
+        if let Err(failure) = &result {
+            self.start_failed(container, failure).await;
+        }
+        result.map_err(|failure| failure.error)
+    }
+
+    /// Checks that it may be started, and forgets the last run.
+    fn begin(&self, container: &Container, cause: Cause) -> Result<ContainerRecord> {
+        let mut record = container.record();
+        match record.run.status {
+            Status::Running => return Err(ApiError::not_modified()),
+            Status::Paused => {
+                return Err(ApiError::conflict(
+                    "cannot start a paused container, try unpause instead",
+                ));
+            }
+            Status::Removing | Status::Dead => {
+                return Err(ApiError::conflict(
+                    "container is marked for removal and cannot be started",
+                ));
+            }
+            Status::Created | Status::Exited | Status::Restarting => {}
+        }
+        record.run.error.clear();
+        record.run.stopped_by_user = false;
+        record.run.oom_killed = false;
+        record.run.health = None;
+        let mut live = container.live();
+        live.stopping = false;
+        if let Some(restart) = live.restart.take() {
+            restart.abort();
+        }
+        match cause {
+            Cause::User => {
+                live.backoff = Backoff::default();
+                record.run.restart_count = 0;
+            }
+            Cause::Policy => record.run.restart_count += 1,
+        }
+        Ok(record.clone())
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        record: ContainerRecord,
+    ) -> Result<(), StartFailure> {
+        let joined = self.join(container, &record).await?;
+        let (endpoints, ports) = (joined.endpoints.clone(), joined.ports.clone());
+        let (shim, events, started) = self.launch(container, &record, joined).await?;
+        {
+            let mut record = container.record();
+            record.run.status = Status::Running;
+            record.run.pid = started.pid;
+            record.run.exit_code = 0;
+            record.run.started_at = Some(times::from_nanoseconds(started.at.0));
+            record.ports = ports;
+            for (network, given) in endpoints {
+                record.endpoints.entry(network).or_default().given = Some(given);
+            }
+        }
+        for warning in started.warnings {
+            tracing::warn!(container = container.id(), %warning, "a container was started with less than asked for");
+        }
+        self.supervise(container, shim, events);
+        self.save_now(container);
+        self.emit(container, "start", []);
+        Ok(())
+    }
+
+    /// Takes a running container under supervision: after a start, and after a restart of the engine.
+    pub(super) fn supervise(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        shim: Shim,
+        events: UnboundedReceiver<Event>,
+    ) {
+        container.live().shim = Some(shim.clone());
+        container.set_log_ended(false);
+        container.announce(|phase| {
+            phase.running = true;
+            phase.restarting = false;
+        });
+        self.start_health(container);
+        tokio::spawn(self.clone().follow_shim(container.clone(), shim, events));
+    }
+
+    async fn launch(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        record: &ContainerRecord,
+        mut joined: Joined,
+    ) -> Result<(Shim, UnboundedReceiver<Event>, Started), StartFailure> {
+        let config = record.clone();
+        let network_descriptor = joined.descriptor.take();
+        let stored = std::mem::take(&mut joined.stored);
+        let (shim_config, (connection, process)) = self
+            .blocking(move |service| {
+                let lowered = service.lower(&config, &joined)?;
+                let shim_config = service.shim_config(&config, lowered)?;
+                let connection = service.spawn_shim(&config)?;
+                Ok((shim_config, connection))
+            })
+            .await?;
+        let (shim, events) = Shim::drive(connection).map_err(|error| internal(&error))?;
+        container.live().process = Some(process);
+        let descriptors: Vec<OwnedFd> = network_descriptor.into_iter().collect();
+        shim.call(RequestBody::Configure(Box::new(shim_config)), descriptors)
+            .await?;
+        for (name, descriptors) in stored {
+            shim.call(RequestBody::StoreFds { name }, descriptors)
+                .await?;
+        }
+        let waiting = std::mem::take(&mut container.live().attach);
+        for attach in waiting {
+            shim.call(attach.request, attach.descriptors).await?;
+        }
+        match shim.call(RequestBody::Start, Vec::new()).await? {
+            (Reply::Started(started), _) => Ok((shim, events, started)),
+            // The command ended before the reply was written: its status tells.
+            _ => match shim.call(RequestBody::Status, Vec::new()).await? {
+                (Reply::Status(status), _) => match status.state {
+                    State::Running(started) => Ok((shim, events, started)),
+                    _ => Err(ShimError::Gone.into()),
+                },
+                _ => Err(ShimError::Gone.into()),
+            },
+        }
+    }
+
+    /// Undoes what a failed start made, and keeps the reason.
+    async fn start_failed(self: &Arc<Self>, container: &Arc<Container>, failure: &StartFailure) {
+        self.leave(container).await;
+        let directory = self.config.container_state(container.id());
+        let removed = self
+            .blocking(move |_| {
+                store::remove_directory(&directory).map_err(|error| internal(&error))
+            })
+            .await;
+        if let Err(error) = removed {
+            tracing::warn!(container = container.id(), %error, "cannot clean up after a failed start");
+        }
+        {
+            let mut record = container.record();
+            record.run.error.clone_from(&failure.error.message);
+            record.run.exit_code = i64::from(failure.exit_code);
+            if record.run.status == Status::Restarting {
+                record.run.status = Status::Exited;
+            }
+            record.ports.clear();
+        }
+        {
+            let mut live = container.live();
+            live.attach.clear();
+            live.process = None;
+        }
+        container.announce(|phase| {
+            phase.running = false;
+            phase.restarting = false;
+            phase.exits += 1;
+            phase.exit_code = i64::from(failure.exit_code);
+        });
+        self.save_now(container);
+    }
+
+    /// Finds what the record names and makes the programs that the shim carries out.
+    fn lower(&self, record: &ContainerRecord, joined: &Joined) -> Result<Lowered> {
+        let image = self.images.resolve(&record.image_id).map_err(image_error)?;
+        let found = Found {
+            root: self.root_filesystem(record, &image)?,
+            mounts: self.runtime_mounts(record, joined)?,
+            devices: devices(record)?,
+            network: joined.network,
+            pid: self.shared_namespace(&record.host_config.pid_mode, "PID")?,
+            ipc: self.shared_namespace(&record.host_config.ipc_mode, "IPC")?,
+            hostname: joined.hostname.clone(),
+            seccomp: spec::seccomp_file(&record.host_config)
+                .map(|path| {
+                    fs::read_to_string(&path)
+                        .map_err(|error| unreadable("seccomp profile", &path, &error))
+                })
+                .transpose()?,
+            cgroup_parent: self.config.cgroup_parent.clone(),
+        };
+        let spec = spec::runtime_spec(record, found)?;
+        let lowered = runtime::lower(&spec, &self.machine).map_err(|error| {
+            ApiError::new(ErrorKind::BadRequest, hoist_api::error::chain(&error))
+        })?;
+        for warning in &lowered.warnings {
+            tracing::warn!(container = record.id.as_str(), %warning, "not everything asked for can be had here");
+        }
+        Ok(lowered)
+    }
+
+    fn root_filesystem(&self, record: &ContainerRecord, image: &Image) -> Result<RootFilesystem> {
+        let own = self.config.container_root(record.id.as_str());
+        let state = self.config.container_state(record.id.as_str());
+        let root = RootFilesystem {
+            layers: image.layers.clone(),
+            upper: own.join("upper"),
+            work: own.join("work"),
+            mount_point: state.join("root"),
+            read_only: record.host_config.readonly_rootfs,
+            volatile: false,
+        };
+        for directory in [&root.upper, &root.work, &root.mount_point] {
+            store::make_directory(directory).map_err(|error| internal(&error))?;
+        }
+        // The upper directory's mode is the root's as processes see it.
+        fs::set_permissions(
+            &root.upper,
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .map_err(|error| unreadable("writable layer", &root.upper, &error))?;
+        Ok(root)
+    }
+
+    fn runtime_mounts(&self, record: &ContainerRecord, joined: &Joined) -> Result<Vec<Mount>> {
+        let mut mounts = Vec::new();
+        for mount in &record.mounts {
+            mounts.push(Mount {
+                target: mount.target.clone(),
+                source: self.mount_source(mount)?,
+                read_only: mount.read_only,
+            });
+        }
+        for (target, path) in &joined.files {
+            if record.mounts.iter().any(|mount| mount.target == *target) {
+                continue;
+            }
+            mounts.push(Mount {
+                target: (*target).to_owned(),
+                source: MountSource::Bind {
+                    path: path.clone(),
+                    subpath: None,
+                    recursive: false,
+                    propagation: spec::propagation(""),
+                },
+                read_only: false,
+            });
+        }
+        Ok(mounts)
+    }
+
+    fn mount_source(&self, mount: &MountRecord) -> Result<MountSource> {
+        let bind = |path: PathBuf, subpath: Option<PathBuf>| MountSource::Bind {
+            path,
+            subpath,
+            recursive: !mount.non_recursive,
+            propagation: spec::propagation(&mount.propagation),
+        };
+        match &mount.source {
+            Recorded::Bind { path, create } => {
+                let request = BindRequest {
+                    path: PathBuf::from(path),
+                    create: *create,
+                };
+                Ok(bind(request.resolve().map_err(volume_error)?.path, None))
+            }
+            Recorded::Volume { name, subpath, .. } => {
+                let subpath = (!subpath.is_empty()).then(|| PathBuf::from(subpath));
+                match self
+                    .volumes
+                    .mount_source(name, subpath.as_deref())
+                    .map_err(volume_error)?
+                {
+                    VolumeSource::Bind { path, .. } => Ok(bind(path, None)),
+                    VolumeSource::FileSystem { kind, options, .. } if kind == "tmpfs" => {
+                        Ok(MountSource::Tmpfs {
+                            size: None,
+                            mode: None,
+                            options,
+                        })
+                    }
+                    VolumeSource::FileSystem { kind, .. } => Err(ApiError::new(
+                        ErrorKind::NotImplemented,
+                        format!("volume {name}: file systems of type {kind} cannot be mounted yet"),
+                    )),
+                }
+            }
+            Recorded::Tmpfs {
+                size,
+                mode,
+                options,
+            } => Ok(MountSource::Tmpfs {
+                size: Some(*size).filter(|size| *size > 0),
+                mode: Some(*mode).filter(|mode| *mode > 0),
+                options: options.clone(),
+            }),
+        }
+    }
+
+    /// `host`, `container:<id>` or the container's own.
+    fn shared_namespace(&self, mode: &str, what: &str) -> Result<NamespaceMode> {
+        if mode == "host" {
+            return Ok(NamespaceMode::Host);
+        }
+        let Some(id) = mode.strip_prefix("container:") else {
+            return Ok(NamespaceMode::Private);
+        };
+        let other = self.containers.find(id)?;
+        let run = other.record().run.clone();
+        if !run.status.is_alive() {
+            return Err(ApiError::conflict(format!(
+                "cannot join {what} of a non running container: {id}"
+            )));
+        }
+        Ok(NamespaceMode::Join(run.pid))
+    }
+
+    fn shim_config(&self, record: &ContainerRecord, lowered: Lowered) -> Result<ShimConfig> {
+        let host = &record.host_config;
+        let mut streams = lowered.streams;
+        streams.terminal = record.config.tty;
+        streams.stdin_open = record.config.open_stdin;
+        streams.stdin_once = record.config.stdin_once;
+        Ok(ShimConfig {
+            id: record.id.to_string(),
+            directory: self.config.container_state(record.id.as_str()),
+            program: lowered.program,
+            cgroup: lowered.cgroup,
+            oom_score_adj: i32::try_from(host.oom_score_adj)
+                .ok()
+                .filter(|adjustment| *adjustment != 0),
+            streams,
+            log: log_config(&self.log_path(record.id.as_str()), &host.log_config)?,
+            engine: self.engine_command(),
+        })
+    }
+
+    /// Where a container's log is.
+    pub(super) fn log_path(&self, id: &str) -> PathBuf {
+        self.config
+            .container_root(id)
+            .join("log")
+            .join(format!("{id}-json.log"))
+    }
+
+    fn engine_command(&self) -> Option<EngineCommand> {
+        if self.config.command.is_empty() {
+            return None;
+        }
+        let keep = ["PATH", "HOME", "LANG", "RUST_LOG", "XDG_RUNTIME_DIR"];
+        let environment = keep
+            .iter()
+            .filter_map(|name| {
+                std::env::var(name)
+                    .ok()
+                    .map(|value| format!("{name}={value}"))
+            })
+            .collect();
+        Some(EngineCommand {
+            argv: self.config.command.clone(),
+            environment,
+            socket: self.config.socket.clone(),
+        })
+    }
+
+    fn spawn_shim(&self, record: &ContainerRecord) -> Result<(Connection, ShimProcess)> {
+        let id = record.id.as_str();
+        if let Some(directory) = self.log_path(id).parent() {
+            store::make_directory(directory).map_err(|error| internal(&error))?;
+        }
+        let path = self.config.container_state(id).join("shim.log");
+        let messages = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|error| unreadable("shim's messages", &path, &error))?;
+        let (connection, child) = self
+            .shim_program
+            .spawn(record.id.short(), messages)
+            .map_err(|error| internal(&error))?;
+        Ok((connection, ShimProcess::new(child)))
+    }
+}
+
+/// A failed start: the error for the caller and the exit code for the record.
+pub(super) struct StartFailure {
+    pub(super) error: ApiError,
+    exit_code: i32,
+}
+
+impl From<ApiError> for StartFailure {
+    fn from(error: ApiError) -> Self {
+        Self {
+            error,
+            exit_code: 128,
+        }
+    }
+}
+
+impl From<ShimError> for StartFailure {
+    fn from(error: ShimError) -> Self {
+        let exit_code = match &error {
+            ShimError::Refused(failure) => failure.exit_code,
+            _ => 128,
+        };
+        Self {
+            error: convert::shim_error(&error),
+            exit_code,
+        }
+    }
+}
+
+fn unreadable(what: &str, path: &Path, error: &std::io::Error) -> ApiError {
+    ApiError::new(
+        ErrorKind::Internal,
+        format!("cannot use the {what} {}: {error}", path.display()),
+    )
+}
+
+/// `max-size` and `max-file` as Docker's json-file driver takes them.
+fn log_config(path: &Path, wire: &hoist_api::host_config::LogConfig) -> Result<LogConfig> {
+    if wire.driver == "none" {
+        return Ok(LogConfig {
+            path: None,
+            max_size: None,
+            max_file: 1,
+        });
+    }
+    let option = |name: &str| {
+        wire.config
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    };
+    let invalid = |name: &str, value: &str| {
+        ApiError::bad_request(format!("invalid log option {name}={value}"))
+    };
+    let max_size = match option("max-size") {
+        None | Some("-1") => None,
+        Some(value) => Some(super::mounts::bytes(value).ok_or_else(|| invalid("max-size", value))?),
+    };
+    let max_file = match option("max-file") {
+        None => 1,
+        Some(value) => value
+            .parse()
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or_else(|| invalid("max-file", value))?,
+    };
+    Ok(LogConfig {
+        path: Some(path.to_owned()),
+        max_size,
+        max_file,
+    })
+}
+
+/// The devices asked for, as they are on this machine.
+fn devices(record: &ContainerRecord) -> Result<Vec<Device>> {
+    let mut devices = Vec::new();
+    for mapping in &record.host_config.devices {
+        let path = Path::new(&mapping.path_on_host);
+        let metadata = fs::metadata(path).map_err(|error| {
+            ApiError::bad_request(format!(
+                "error gathering device information while adding custom device \"{}\": {error}",
+                path.display()
+            ))
+        })?;
+        let kind = if metadata.file_type().is_block_device() {
+            DeviceKind::Block
+        } else if metadata.file_type().is_char_device() {
+            DeviceKind::Character
+        } else {
+            return Err(ApiError::bad_request(format!(
+                "\"{}\" is not a device",
+                path.display()
+            )));
+        };
+        let number = metadata.rdev();
+        devices.push(Device {
+            path: if mapping.path_in_container.is_empty() {
+                mapping.path_on_host.clone()
+            } else {
+                mapping.path_in_container.clone()
+            },
+            kind,
+            major: rustix::fs::major(number),
+            minor: rustix::fs::minor(number),
+            mode: metadata.mode() & 0o7777,
+            user: metadata.uid(),
+            group: metadata.gid(),
+            access: if mapping.cgroup_permissions.is_empty() {
+                "rwm".to_owned()
+            } else {
+                mapping.cgroup_permissions.clone()
+            },
+        });
+    }
+    Ok(devices)
+}
+
+/// Opens the network namespace of a process.
+pub(super) fn open_network_namespace(pid: i32) -> Result<OwnedFd> {
+    let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+    File::open(&path)
+        .map(OwnedFd::from)
+        .map_err(|error| unreadable("network namespace", &path, &error))
+}
