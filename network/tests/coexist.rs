@@ -4,7 +4,10 @@
 
 mod common;
 
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use common::*;
 use hoist_network::firewall::watch::Watch;
@@ -163,10 +166,13 @@ fn what_blocks_without_a_hook_is_told() {
         run(
             "nft add chain inet firewalld filter_FORWARD { type filter hook forward priority 10 ; }",
         );
+        stage.firewall = stage.firewall.with_system_bus("/nonexistent/bus".into());
+        stage.firewall.apply(&stage.ruleset).unwrap();
         let findings = stage.firewall.findings().unwrap();
         assert_eq!(findings.len(), 2, "{findings:?}");
-        assert!(findings.contains(&Obstacle::Firewalld));
-        let text = findings[1].to_string();
+        let reason = "talk to the system bus".to_owned();
+        assert_eq!(findings[1], Obstacle::Firewalld { reason });
+        let text = findings[0].to_string();
         assert!(
             text.starts_with("the policy of chain passing in nftables table inet corp is drop"),
             "{text}"
@@ -250,5 +256,135 @@ fn what_others_flush_comes_back() {
         );
         assert!(run("iptables-nft -S DOCKER-USER").contains(&stage.net.name));
         keeper.abort();
+    });
+}
+
+/// A system bus and firewalld of this test alone, in its namespace; ended and gone with the value.
+struct RealFirewalld {
+    directory: tempfile::TempDir,
+    children: Vec<Child>,
+}
+
+impl RealFirewalld {
+    fn start() -> Option<Self> {
+        let mut this = Self {
+            directory: tempfile::tempdir().unwrap(),
+            children: Vec::new(),
+        };
+        let listen = format!("unix:path={}", this.bus().display());
+        let config = format!(
+            "<busconfig><type>system</type><listen>{listen}</listen><auth>EXTERNAL</auth><policy context=\"default\">\
+             <allow user=\"*\"/><allow own=\"*\"/><allow send_type=\"method_call\"/><allow send_type=\"signal\"/>\
+             <allow send_requested_reply=\"true\" send_type=\"method_return\"/>\
+             <allow send_requested_reply=\"true\" send_type=\"error\"/><allow receive_type=\"method_call\"/>\
+             <allow receive_type=\"method_return\"/><allow receive_type=\"error\"/><allow receive_type=\"signal\"/>\
+             </policy></busconfig>"
+        );
+        let config_file = this.directory.path().join("bus.conf");
+        std::fs::write(&config_file, config).unwrap();
+        let mut bus = Command::new("dbus-daemon");
+        bus.arg("--config-file")
+            .arg(&config_file)
+            .args(["--nofork", "--nopidfile"]);
+        this.spawn(bus)?;
+        wait_until(|| std::os::unix::net::UnixStream::connect(this.bus()).is_ok());
+        let mut firewalld = Command::new("firewalld");
+        firewalld
+            .args(["--nofork", "--nopid", "--log-target", "file", "--log-file"])
+            .arg(this.directory.path().join("log"))
+            .arg("--system-config")
+            .arg(this.directory.path())
+            .env("DBUS_SYSTEM_BUS_ADDRESS", listen);
+        this.spawn(firewalld)?;
+        wait_until(|| this.command("--state"));
+        Some(this)
+    }
+
+    fn bus(&self) -> PathBuf {
+        self.directory.path().join("bus")
+    }
+
+    fn spawn(&mut self, mut command: Command) -> Option<()> {
+        let spawned = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        self.children.push(spawned.ok()?);
+        Some(())
+    }
+
+    fn command(&self, argument: &str) -> bool {
+        Command::new("firewall-cmd")
+            .arg(argument)
+            .env(
+                "DBUS_SYSTEM_BUS_ADDRESS",
+                format!("unix:path={}", self.bus().display()),
+            )
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for RealFirewalld {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Looks every few milliseconds until it is so; the deadline is generous because firewalld is Python.
+fn wait_until(mut ready: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !ready() {
+        assert!(Instant::now() < deadline, "waited too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn firewalld_is_told_of_our_bridges_by_its_own_interface() {
+    on_private_host_async(|| async {
+        let mut stage = stage();
+        let Some(real) = RealFirewalld::start() else {
+            eprintln!("skipped: firewalld and dbus-daemon are not installed");
+            return;
+        };
+        assert!(
+            stage.web.is_cut_off_from("192.0.2.2:80"),
+            "firewalld rejects"
+        );
+        stage.firewall = stage.firewall.with_system_bus(real.bus());
+        assert_eq!(
+            stage.firewall.apply(&stage.ruleset).unwrap(),
+            Outcome::Changed
+        );
+        stage.assert_traffic_passes();
+        assert_eq!(stage.firewall.findings().unwrap(), []);
+
+        // A reload forgets what was told at run time; the watch tells it again.
+        let watch = Watch::open().unwrap();
+        let mut ruleset = stage.ruleset.clone();
+        let firewall = Arc::new(Mutex::new(stage.firewall));
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let kept = Arc::clone(&firewall);
+        let keeper = tokio::spawn(async move {
+            watch
+                .keep(kept, |outcome| {
+                    let _ = tell.send(outcome.unwrap());
+                })
+                .await
+        });
+        assert!(real.command("--complete-reload"));
+        let repaired = tokio::time::timeout(Duration::from_secs(30), told.recv()).await;
+        assert_eq!(repaired.unwrap(), Some(Outcome::Changed));
+        assert_eq!(stage.web.fetch("192.0.2.2:80").unwrap(), "192.0.2.1");
+        keeper.abort();
+        let _ = keeper.await;
+
+        ruleset.networks.clear();
+        firewall.lock().unwrap().apply(&ruleset).unwrap();
+        let rules = run("nft list table inet firewalld");
+        assert!(!rules.contains("br-net"), "{rules}");
     });
 }

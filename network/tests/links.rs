@@ -280,3 +280,26 @@ fn fifty_sandboxes_are_quick() {
         drop(made);
     });
 }
+
+#[test]
+fn an_address_that_moves_to_a_new_container_is_reached_at_once() {
+    on_private_host(|| {
+        let net = network("one", "10.9.1.1/24", OPEN);
+        let peer = container(&net, "peer", "10.9.1.9/24");
+        let first = container(&net, "a", "10.9.1.2/24");
+        first.serve("10.9.1.2:80");
+        assert_eq!(fetch("10.9.1.2:80", PATIENCE).unwrap(), "10.9.1.1");
+        assert_eq!(peer.fetch("10.9.1.2:80").unwrap(), "10.9.1.9");
+        // The first one's namespace is still there when the second one starts: it refuses connections now.
+        let second = container(&net, "b", "10.9.1.2/24");
+        let address = second.serve("10.9.1.2:81").address.to_string();
+        assert_eq!(fetch(&address, PATIENCE).unwrap(), "10.9.1.1");
+        assert_eq!(peer.fetch(&address).unwrap(), "10.9.1.9");
+        drop(first);
+        endpoint::remove("vetha", &config().alias("a")).unwrap();
+        let third = container(&net, "c", "10.9.1.2/24");
+        let address = third.serve("10.9.1.2:82").address.to_string();
+        assert_eq!(peer.fetch(&address).unwrap(), "10.9.1.9");
+        assert_eq!(fetch(&address, PATIENCE).unwrap(), "10.9.1.1");
+    });
+}

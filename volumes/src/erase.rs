@@ -3,9 +3,9 @@
 //! A container can nest directories without end, so neither the stack nor the number of open descriptors may grow with the depth: what lies
 //! deeper than [`DEPTH`] is first moved up to the top. Links are never followed, and nothing that is mounted inside is entered.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -20,28 +20,38 @@ const DEPTH: usize = 32;
 /// # Errors
 /// Something in the tree cannot be removed, for example because something is mounted on it.
 pub fn erase_tree(path: &Path) -> io::Result<()> {
-    match rustix::fs::unlink(path) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let top = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-    let mut eraser = Eraser { top, moved: 0 };
-    // Each round takes DEPTH levels off what the one before moved up.
-    while !names(eraser.top.as_fd())?.is_empty() {
-        let top = eraser.top.try_clone()?;
-        eraser.empty(top.as_fd(), 0)?;
-    }
-    Ok(rustix::fs::rmdir(path)?)
+    Ok(erase_at(CWD, path.as_os_str())?)
 }
 
-struct Eraser {
-    top: OwnedFd,
+/// Removes the file or tree `name` of an open directory. One that is not there is no error.
+///
+/// # Errors
+/// As [`erase_tree`].
+pub fn erase_at(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let mut eraser = Eraser {
+        top: top.as_fd(),
+        moved: 0,
+    };
+    // Each round takes DEPTH levels off what the one before moved up.
+    while !names(top.as_fd())?.is_empty() {
+        eraser.empty(top.as_fd(), 0)?;
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+struct Eraser<'a> {
+    top: BorrowedFd<'a>,
     moved: u64,
 }
 
-impl Eraser {
+impl Eraser<'_> {
     fn empty(&mut self, directory: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
         for name in names(directory)? {
             match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
@@ -66,13 +76,8 @@ impl Eraser {
         loop {
             self.moved += 1;
             let free = format!(".erase-{}", self.moved);
-            match rustix::fs::renameat_with(
-                directory,
-                name,
-                &self.top,
-                free,
-                RenameFlags::NOREPLACE,
-            ) {
+            match rustix::fs::renameat_with(directory, name, self.top, free, RenameFlags::NOREPLACE)
+            {
                 Err(Errno::EXIST) => {}
                 result => return result,
             }

@@ -25,7 +25,7 @@ mod testing;
 mod usage;
 
 pub use bind::{BindKind, BindRequest, BindSource};
-pub use erase::erase_tree;
+pub use erase::{erase_at, erase_tree};
 pub use error::{VolumeError, VolumeErrorKind};
 pub use name::VolumeName;
 pub use store::{CreateVolume, MountSource, Populate, Populated, Volume, VolumeStore, VolumeUsers};

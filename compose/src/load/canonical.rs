@@ -29,7 +29,7 @@ pub fn project_value(project: &Project) -> Value {
         .into_iter()
         .flat_map(Map::values_mut)
     {
-        sort_hosts(service);
+        list_keys(service);
     }
     prune(&mut value, &ROOT);
     value
@@ -45,7 +45,7 @@ pub fn file_value(project: &Project) -> Value {
 /// The canonical service as data.
 pub fn service_value(service: &Service) -> Value {
     let mut value = serde_json::to_value(service).unwrap_or_default();
-    sort_hosts(&mut value);
+    list_keys(&mut value);
     prune(&mut value, &SERVICE);
     value
 }
@@ -104,12 +104,16 @@ fn node_value(node: &Node) -> Value {
     }
 }
 
-/// Hosts in the reference's order.
-fn sort_hosts(service: &mut Value) {
-    for place in ["/extra_hosts", "/build/extra_hosts"] {
-        if let Some(Value::Array(hosts)) = service.pointer_mut(place) {
-            hosts.sort_by(|left, right| left.as_str().cmp(&right.as_str()));
-        }
+/// SSH keys of builds as the list that the reference prints: `id`, or `id=path`.
+fn list_keys(service: &mut Value) {
+    if let Some(keys) = service.pointer_mut("/build/ssh")
+        && let Value::Object(map) = keys
+    {
+        let item = |(id, path): (&String, &Value)| match path.as_str() {
+            None | Some("") => Value::String(id.clone()),
+            Some(path) => Value::String(format!("{id}={path}")),
+        };
+        *keys = Value::Array(map.iter().map(item).collect());
     }
 }
 
@@ -119,13 +123,13 @@ fn prune(value: &mut Value, ty: &'static Type) {
         Value::Object(map) => {
             let extensions = map.shift_remove(EXTENSIONS_KEY);
             for (name, entry) in map.iter_mut() {
-                if let Some(entry_type) = ty.entry(name) {
+                if let Some(entry_type) = ty.entry_or_open(name) {
                     prune(entry, entry_type);
                 }
             }
             if ty.fields.is_some_and(|fields| fields.open.is_none()) {
                 map.retain(|name, entry| {
-                    ty.entry(name)
+                    ty.entry_or_open(name)
                         .is_none_or(|entry_type| !is_left_out(entry, entry_type))
                 });
             }

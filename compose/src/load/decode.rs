@@ -65,10 +65,12 @@ pub(crate) fn gather_extensions(node: &mut Node, ty: &'static Type) {
             }
             let named = ty.fields.is_some_and(|fields| fields.open.is_none());
             map.retain(|name, entry| {
-                !(named && entry.as_str() == Some("") && ty.entry(name).is_some_and(omits_empty))
+                !(named
+                    && entry.as_str() == Some("")
+                    && ty.entry_or_open(name).is_some_and(omits_empty))
             });
             for (name, entry) in map.iter_mut() {
-                if let Some(entry_type) = ty.entry(name) {
+                if let Some(entry_type) = ty.entry_or_open(name) {
                     gather_extensions(entry, entry_type);
                 }
             }

@@ -1,10 +1,10 @@
 //! Variables of services: values taken from the environment, and from env files.
 
-use std::path::Path as FilePath;
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Location};
 use super::dotenv::{self, Parsed};
 use super::interpolate::{Environment, missing_variable};
 use super::loader::Loader;
@@ -29,6 +29,40 @@ pub(crate) fn resolve_nulls(root: &mut Node, environment: &Environment) {
     }
 }
 
+/// A file that a service uses.
+struct FileUse<'a> {
+    path: PathBuf,
+    /// Where the service names it.
+    place: Option<Location>,
+    service: &'a str,
+}
+
+impl<'a> FileUse<'a> {
+    fn new(project: &Project, file: &str, place: Option<Location>, service: &'a str) -> Self {
+        Self {
+            path: project.working_dir.join(file),
+            place,
+            service,
+        }
+    }
+
+    fn missing(&self, kind: &str) -> Diagnostic {
+        let message = format!(
+            "{kind} {} not found, for service `{}`",
+            self.path.display(),
+            self.service
+        );
+        Diagnostic::error("missing-file", message).at(self.place.clone(), "there is no such file")
+    }
+
+    fn explain(&self, problem: Diagnostic) -> Diagnostic {
+        problem.and(
+            self.place.clone(),
+            format!("used by service `{}`", self.service),
+        )
+    }
+}
+
 impl Loader<'_> {
     /// Reads the env and label files of all enabled services into their variables and labels.
     pub(crate) fn resolve_files(&mut self, project: &mut Project, root: &Node) {
@@ -37,29 +71,38 @@ impl Loader<'_> {
             if !self.options.skip.environment_resolution {
                 self.resolve_env_files(service, project, root.at(&["services", name, "env_file"]));
             }
-            self.resolve_label_files(service, root.at(&["services", name, "label_file"]));
+            self.resolve_label_files(service, project, root.at(&["services", name, "label_file"]));
         }
         project.services = services;
     }
 
+    fn item_place(&self, list: Option<&Node>, index: usize) -> Option<Location> {
+        self.sources.locate(list?.as_list()?.get(index)?.span)
+    }
+
     fn resolve_env_files(&mut self, service: &mut Service, project: &Project, node: Option<&Node>) {
-        let mut from_files: IndexMap<String, String> = IndexMap::new();
+        // Later files see the variables of earlier ones, and their own first.
+        let mut parsed = Parsed::default();
         for (index, file) in std::mem::take(&mut service.env_file).iter().enumerate() {
             let outer = |name: &str| {
                 let own = || service.environment.get(name).cloned().flatten();
                 project.environment.get(name).cloned().or_else(own)
             };
-            let place = node
-                .and_then(Node::as_list)
-                .and_then(|items| items.get(index));
-            if let Some(variables) = self.read_env_file(file, &outer, place, &service.name) {
-                from_files.extend(variables);
-            }
+            let using = FileUse::new(
+                project,
+                &file.path,
+                self.item_place(node, index),
+                &service.name,
+            );
+            self.read_env_file(file, &outer, &using, &mut parsed);
         }
-        if from_files.is_empty() {
+        self.findings
+            .extend(parsed.missing.iter().map(|name| missing_variable(name)));
+        if parsed.variables.is_empty() {
             return;
         }
-        let mut merged: IndexMap<String, Option<String>> = from_files
+        let mut merged: IndexMap<String, Option<String>> = parsed
+            .variables
             .into_iter()
             .map(|(name, value)| (name, Some(value)))
             .collect();
@@ -71,103 +114,79 @@ impl Loader<'_> {
         &mut self,
         file: &EnvFile,
         outer: dotenv::Lookup<'_>,
-        node: Option<&Node>,
-        service: &str,
-    ) -> Option<IndexMap<String, String>> {
-        let path = FilePath::new(&file.path);
-        let place = node.and_then(|node| self.sources.locate(node.span));
+        using: &FileUse<'_>,
+        parsed: &mut Parsed,
+    ) {
         let parser = match file.format.as_deref() {
             None | Some("") => dotenv::parse,
             Some("raw") => dotenv::parse_raw,
             Some(other) => {
-                let message =
-                    format!("`{other}` is not a format of env files, in service `{service}`");
-                self.findings.push(
-                    Diagnostic::error("wrong-word", message)
-                        .at(place, "")
-                        .help("write `raw`, or leave `format` out"),
+                let message = format!(
+                    "`{other}` is not a format of env files, in service `{}`",
+                    using.service
                 );
-                return None;
+                let problem = Diagnostic::error("wrong-word", message).at(using.place.clone(), "");
+                self.findings
+                    .push(problem.help("write `raw`, or leave `format` out"));
+                return;
             }
         };
-        if self.files.kind(path).is_none() {
+        if self.files.kind(&using.path).is_none() {
             if file.required {
-                let message = format!(
-                    "env file {} not found, for service `{service}`",
-                    path.display()
+                self.findings.push(
+                    using
+                        .missing("env file")
+                        .help("create it, or write `required: false`"),
                 );
-                let problem =
-                    Diagnostic::error("missing-file", message).at(place, "there is no such file");
-                self.findings
-                    .push(problem.help("create it, or write `required: false`"));
             }
-            return None;
+            return;
         }
-        let mut parsed = Parsed::default();
-        let result = match self.files.read(path) {
+        let result = match self.files.read(&using.path) {
             Ok(content) => read_with(
                 parser,
-                path,
+                &using.path,
                 content,
                 outer,
-                (&mut self.sources, &mut parsed),
+                (&mut self.sources, parsed),
             ),
-            Err(error) => Err(Diagnostic::error(
-                "unreadable-file",
-                format!("env file {} cannot be read: {error}", path.display()),
-            )),
+            Err(error) => {
+                let message = format!("env file {} cannot be read: {error}", using.path.display());
+                Err(Diagnostic::error("unreadable-file", message))
+            }
         };
         if let Err(problem) = result {
-            self.findings
-                .push(problem.and(place, format!("used by service `{service}`")));
-            return None;
+            self.findings.push(using.explain(problem));
         }
-        self.findings
-            .extend(parsed.missing.iter().map(|name| missing_variable(name)));
-        Some(parsed.variables)
     }
 
-    fn resolve_label_files(&mut self, service: &mut Service, node: Option<&Node>) {
+    fn resolve_label_files(
+        &mut self,
+        service: &mut Service,
+        project: &Project,
+        node: Option<&Node>,
+    ) {
         let mut parsed = Parsed::default();
-        for (index, file) in service.label_file.iter().enumerate() {
-            let path = FilePath::new(file);
-            let place = node
-                .and_then(Node::as_list)
-                .and_then(|items| items.get(index));
-            let place = place.and_then(|node| self.sources.locate(node.span));
-            if self.files.kind(path) != Some(FileKind::File) {
-                let message = format!(
-                    "label file {} not found, for service `{}`",
-                    path.display(),
-                    service.name
-                );
-                self.findings.push(
-                    Diagnostic::error("missing-file", message).at(place, "there is no such file"),
-                );
+        let files = std::mem::take(&mut service.label_file);
+        for (index, file) in files.iter().enumerate() {
+            let using = FileUse::new(project, file, self.item_place(node, index), &service.name);
+            if self.files.kind(&using.path) != Some(FileKind::File) {
+                self.findings.push(using.missing("label file"));
                 continue;
             }
-            let Ok(content) = self.files.read(path) else {
+            let Ok(content) = self.files.read(&using.path) else {
                 continue;
             };
             let known = parsed.variables.clone();
             let outer = |name: &str| known.get(name).cloned();
-            if let Err(problem) = read_with(
-                dotenv::parse,
-                path,
-                content,
-                &outer,
-                (&mut self.sources, &mut parsed),
-            ) {
-                self.findings
-                    .push(problem.and(place, format!("used by service `{}`", service.name)));
+            let into = (&mut self.sources, &mut parsed);
+            if let Err(problem) = read_with(dotenv::parse, &using.path, content, &outer, into) {
+                self.findings.push(using.explain(problem));
             }
         }
-        if service.label_file.is_empty() {
-            return;
+        if !files.is_empty() {
+            let mut labels = parsed.variables;
+            labels.extend(std::mem::take(&mut service.labels));
+            service.labels = labels;
         }
-        service.label_file.clear();
-        let mut labels = parsed.variables;
-        labels.extend(std::mem::take(&mut service.labels));
-        service.labels = labels;
     }
 }

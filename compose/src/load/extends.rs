@@ -191,6 +191,7 @@ impl Loader<'_> {
     }
 
     /// The services of another file: interpolated, expanded, paths led to the project directory. Each file is read once.
+    /// Marks of `!reset` and `!override` stay: they work on what its services extend.
     fn file_services(
         &mut self,
         path: &FilePath,
@@ -213,14 +214,13 @@ impl Loader<'_> {
                     Some(&ROOT),
                     &Path::ROOT,
                     report,
-                    Marks::Settle,
+                    Marks::Keep,
                 );
                 unify(&mut root, &ROOT, &Path::ROOT, report);
                 expand(&mut root, lenient, report);
                 unify(&mut root, &ROOT, &Path::ROOT, report);
             });
         }
-        settle(&mut root);
         let directory = path.parent().unwrap_or(FilePath::new("/")).to_path_buf();
         let way = relative(&scope.directory, &directory);
         let home = self.options.environment.get("HOME").cloned();

@@ -234,7 +234,7 @@ fn extra_hosts(base: &mut Node, over: Node) {
     base.value = Value::List(below);
 }
 
-fn host_list(node: &Node) -> Option<Vec<Node>> {
+pub(crate) fn host_list(node: &Node) -> Option<Vec<Node>> {
     let Value::Map(map) = &node.value else {
         return to_sequence(node);
     };

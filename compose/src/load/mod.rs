@@ -197,6 +197,7 @@ fn finish(
     broken: bool,
 ) -> Fatal<(Project, Option<serde_json::Value>)> {
     let options = loader.options;
+    loader.report(|report| expand::expand_hosts(&mut root, report));
     decode::gather_extensions(&mut root, &schema::ROOT);
     loader.decode_into(&mut project, &root);
     let broken = broken || has_errors(&loader.findings);

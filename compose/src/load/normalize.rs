@@ -127,11 +127,11 @@ fn implied_dependencies(service: &Map) -> Vec<(String, bool, Span)> {
     };
     for link in texts("links") {
         let Some(text) = link.as_str() else { continue };
-        implied.push((
-            text.split(':').next().unwrap_or(text).to_owned(),
-            true,
-            link.span,
-        ));
+        let name = match text.split(':').collect::<Vec<_>>().as_slice() {
+            [name, _] => (*name).to_owned(),
+            _ => text.to_owned(),
+        };
+        implied.push((name, true, link.span));
     }
     for key in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
         let Some(node) = service.get(key) else {

@@ -92,7 +92,7 @@ fn resolve_mount(mount: &mut Node, base: Base<'_>, path: &Path<'_>, report: &mut
         return;
     }
     match mount.get_mut("source") {
-        Some(source) if source.as_str() != Some("") => text(source, |path| base.join(path)),
+        Some(source) => text(source, |path| base.join(path)),
         _ => {
             let problem = Diagnostic::error(
                 "missing-attribute",

@@ -6,19 +6,22 @@ use super::diagnostic::Diagnostic;
 use super::suggest;
 use crate::model::{MountType, Project, Service};
 
-/// Moves services whose profiles are not active, and which were not named, to the disabled ones.
+/// Moves services whose profiles are not active to the disabled ones. Naming a service activates its profiles.
 pub(crate) fn apply_profiles(project: &mut Project, named: &[String]) {
-    let active = &project.profiles;
-    let enabled = |name: &str, service: &Service| {
-        service.profiles.is_empty()
-            || active
-                .iter()
-                .any(|profile| profile == "*" || service.profiles.contains(profile))
-            || named.iter().any(|wanted| wanted == name)
+    let active = |profiles: &[String], service: &Service| {
+        let is_active = |profile: &String| profile == "*" || service.profiles.contains(profile);
+        service.profiles.is_empty() || profiles.iter().any(is_active)
     };
+    for service in named.iter().filter_map(|name| project.services.get(name)) {
+        if !active(&project.profiles, service) {
+            project.profiles.extend(service.profiles.iter().cloned());
+        }
+    }
+    let profiles = std::mem::take(&mut project.profiles);
     let (enabled, disabled) = std::mem::take(&mut project.services)
         .into_iter()
-        .partition(|(name, service)| enabled(name, service));
+        .partition(|(_, service)| active(&profiles, service));
+    project.profiles = profiles;
     project.services = enabled;
     project.disabled_services = disabled;
 }
@@ -36,21 +39,17 @@ pub(crate) fn select_services(project: &mut Project, named: &[String]) -> Vec<Di
             });
         }
     }
-    let kept = if named.is_empty() {
-        None
-    } else {
-        Some(with_dependencies(project, named))
-    };
-    if let Some(kept) = kept {
-        let (enabled, disabled): (Vec<_>, Vec<_>) = std::mem::take(&mut project.services)
-            .into_iter()
-            .partition(|(name, _)| kept.contains(name));
-        project.services = enabled.into_iter().collect();
-        project.disabled_services.extend(disabled);
+    if named.is_empty() {
+        return problems;
     }
-    let enabled: BTreeSet<String> = project.services.keys().cloned().collect();
+    let kept = with_dependencies(project, named);
+    let (enabled, disabled): (Vec<_>, Vec<_>) = std::mem::take(&mut project.services)
+        .into_iter()
+        .partition(|(name, _)| kept.contains(name));
+    project.services = enabled.into_iter().collect();
+    project.disabled_services.extend(disabled);
     for service in project.services.values_mut() {
-        service.depends_on.retain(|name, _| enabled.contains(name));
+        service.depends_on.retain(|name, _| kept.contains(name));
     }
     problems
 }

@@ -52,7 +52,7 @@ pub struct Secret {
     pub extensions: Extensions,
 }
 
-/// A config. Exactly one of `file`, `environment`, `content`, `external`, `driver` gives its content.
+/// A config. Exactly one of `file`, `environment`, `content`, `external` gives its content.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
@@ -68,10 +68,6 @@ pub struct Config {
     pub external: bool,
     /// Labels.
     pub labels: IndexMap<String, String>,
-    /// Config driver.
-    pub driver: Option<String>,
-    /// Driver options.
-    pub driver_opts: IndexMap<String, String>,
     /// Driver of the template language.
     pub template_driver: Option<String>,
     /// `x-` attributes.

@@ -14,13 +14,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use hoist_volumes::erase_tree;
 use serde::{Deserialize, Serialize};
 
 use super::digest::{Digest, is_full_hex};
 use super::error::{ImageError, is_full};
 use super::staging::{StagedDirectory, Staging};
 use super::stream::{ChunkReader, Digests, StreamLimits, decompressed};
-use super::unpack::{UnpackError, UnpackLimits, Unpacked, remove_tree, unpack};
+use super::unpack::{UnpackError, UnpackLimits, Unpacked, unpack};
 
 const RECORD: &str = "layer.json";
 const CONTENT: &str = "fs";
@@ -378,7 +379,7 @@ impl Shared {
 
 impl Drop for Swept {
     fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.aside) {
+        if let Err(error) = erase_tree(&self.aside) {
             tracing::warn!(path = %self.aside.display(), %error, "a removed layer's files are left until the engine starts again");
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::ImageError;
-use super::unpack::remove_tree;
+use hoist_volumes::erase_tree;
 
 /// Hands out names that nothing else has.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(crate) struct StagedDirectory {
 impl Staging {
     /// Empties and opens the staging directory.
     pub(crate) fn open(directory: PathBuf) -> Result<Self, ImageError> {
-        remove_tree(&directory).map_err(|error| ImageError::at("empty", &directory, error))?;
+        erase_tree(&directory).map_err(|error| ImageError::at("empty", &directory, error))?;
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -72,7 +72,7 @@ impl StagedDirectory {
 impl Drop for StagedDirectory {
     fn drop(&mut self) {
         if !self.is_kept.get()
-            && let Err(error) = remove_tree(&self.path)
+            && let Err(error) = erase_tree(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove a half-made layer now; the next start of the engine does");
         }

@@ -61,8 +61,11 @@ pub enum Obstacle {
         /// Its name.
         chain: String,
     },
-    /// firewalld runs: it rejects forwarded packets of links it has not been told of.
-    Firewalld,
+    /// firewalld runs, rejects forwarded packets of links it has not been told of, and could not be told of ours.
+    Firewalld {
+        /// Why not.
+        reason: String,
+    },
     /// Rules of the legacy `iptables` exist, which nf_tables cannot show or change.
     LegacyTables {
         /// The tables in use, for instance `filter`.
@@ -82,10 +85,11 @@ impl fmt::Display for Obstacle {
                 "the policy of chain {chain} in nftables table {family} {table} is drop: packets from and to \
                  containers are lost unless a rule there accepts them; add rules that accept iifname and oifname \"br-*\""
             ),
-            Self::Firewalld => write!(
+            Self::Firewalld { reason } => write!(
                 f,
-                "firewalld rejects forwarded packets of links it does not know: add the containers' bridges to its \
-                 trusted zone (firewall-cmd --zone=trusted --add-interface=BRIDGE)"
+                "firewalld rejects forwarded packets of links it does not know, and could not be told of the \
+                 containers' bridges ({reason}): add them to its trusted zone \
+                 (firewall-cmd --zone=trusted --add-interface=BRIDGE)"
             ),
             Self::LegacyTables { tables } => write!(
                 f,
@@ -98,8 +102,12 @@ impl fmt::Display for Obstacle {
 }
 
 /// Makes our rules in others' hook chains exactly those for `bridges`. True when something was changed.
-pub(super) fn ensure(nft: &mut Nft, tag: &str, bridges: &[String]) -> Result<bool, FirewallError> {
-    let chains = nft.chains()?;
+pub(super) fn ensure(
+    nft: &mut Nft,
+    chains: &[ListedChain],
+    tag: &str,
+    bridges: &[String],
+) -> Result<bool, FirewallError> {
     let mut changed = false;
     for hook in &HOOK_CHAINS {
         let family = encode::family_number(hook.family);
@@ -113,16 +121,17 @@ pub(super) fn ensure(nft: &mut Nft, tag: &str, bridges: &[String]) -> Result<boo
     Ok(changed)
 }
 
-/// What blocks our packets here.
+/// Whether firewalld's rules are loaded.
+pub(super) fn has_firewalld(chains: &[ListedChain]) -> bool {
+    chains
+        .iter()
+        .any(|chain| chain.table == "firewalld" && chain.name == "filter_FORWARD")
+}
+
+/// What blocks our packets here, but for firewalld.
 pub(super) fn inspect(nft: &mut Nft, own_table: &str) -> Result<Findings, FirewallError> {
     let chains = nft.chains()?;
     let mut findings = Findings::new();
-    if chains
-        .iter()
-        .any(|chain| chain.table == "firewalld" && chain.name.starts_with("filter_FORWARD"))
-    {
-        findings.push(Obstacle::Firewalld);
-    }
     findings.extend(chains.iter().filter_map(|chain| {
         let family = family_of(chain.family)?;
         let blocks = forwards(chain) && chain.drops && chain.table != own_table;

@@ -4,7 +4,9 @@
 //! packets pass others' filters by their own hooks; [`watch`] puts things back when others flush them. Tables,
 //! chains and rules that are not ours are never changed beyond those hooks.
 
+mod dbus;
 mod encode;
+mod firewalld;
 pub mod hooks;
 pub mod nft;
 pub mod ruleset;
@@ -13,10 +15,12 @@ pub mod watch;
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 pub use hooks::{Findings, Obstacle};
 pub use ruleset::{NetworkRules, PublishedPort, Ruleset};
 
+use firewalld::Firewalld;
 use nft::Nft;
 use table::Table;
 
@@ -76,7 +80,11 @@ pub struct Firewall {
     nft: Nft,
     table: String,
     applied: Option<Applied>,
+    firewalld: Firewalld,
 }
+
+/// Where D-Bus's system bus listens, by its specification.
+const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 
 #[derive(Debug)]
 struct Applied {
@@ -106,7 +114,15 @@ impl Firewall {
             nft: Nft::open()?,
             table: table.to_owned(),
             applied: None,
+            firewalld: Firewalld::new(PathBuf::from(SYSTEM_BUS)),
         })
+    }
+
+    /// Looks for firewalld on another bus than the machine's system bus.
+    #[must_use]
+    pub fn with_system_bus(mut self, socket: PathBuf) -> Self {
+        self.firewalld = Firewalld::new(socket);
+        self
     }
 
     /// Makes the kernel's rules what `ruleset` says, in one transaction, and our hooks in others' chains with it.
@@ -119,7 +135,7 @@ impl Firewall {
         let table = ruleset.table(&self.table);
         let outcome = self.apply_table(&table)?;
         let bridges = ruleset.bridges();
-        let hooks = hooks::ensure(&mut self.nft, &self.table, &bridges)?;
+        let hooks = self.ensure_hooks(&bridges)?;
         self.applied = Some(Applied { table, bridges });
         Ok(match (outcome, hooks) {
             (Outcome::Unchanged, true) => Outcome::Changed,
@@ -136,11 +152,13 @@ impl Firewall {
         let Some(applied) = &self.applied else {
             return Ok(Outcome::Unchanged);
         };
+        self.firewalld.forget();
         let intact = self.nft.holds(&applied.table)?;
         if !intact {
             self.nft.replace(&applied.table)?;
         }
-        let hooks = hooks::ensure(&mut self.nft, &self.table, &applied.bridges)?;
+        let bridges = applied.bridges.clone();
+        let hooks = self.ensure_hooks(&bridges)?;
         Ok(match (intact, hooks) {
             (false, _) => Outcome::Replaced,
             (true, true) => Outcome::Changed,
@@ -154,7 +172,7 @@ impl Firewall {
     /// The refused part.
     pub fn remove(&mut self) -> Result<(), FirewallError> {
         self.applied = None;
-        hooks::ensure(&mut self.nft, &self.table, &[])?;
+        self.ensure_hooks(&[])?;
         self.nft.delete(table::Family::Inet, &self.table)
     }
 
@@ -163,7 +181,22 @@ impl Firewall {
     /// # Errors
     /// A dump that failed.
     pub fn findings(&mut self) -> Result<Findings, FirewallError> {
-        hooks::inspect(&mut self.nft, &self.table)
+        let mut findings = hooks::inspect(&mut self.nft, &self.table)?;
+        findings.extend(self.firewalld.failure().map(|reason| Obstacle::Firewalld {
+            reason: reason.to_owned(),
+        }));
+        Ok(findings)
+    }
+
+    /// Our rules in others' hook chains, and our bridges in firewalld's trusted zone. True when something was changed.
+    fn ensure_hooks(&mut self, bridges: &[String]) -> Result<bool, FirewallError> {
+        let chains = self.nft.chains()?;
+        let rules = hooks::ensure(&mut self.nft, &chains, &self.table, bridges)?;
+        if !hooks::has_firewalld(&chains) {
+            self.firewalld.forget();
+            return Ok(rules);
+        }
+        Ok(self.firewalld.ensure(bridges) || rules)
     }
 
     fn apply_table(&mut self, table: &Table) -> Result<Outcome, FirewallError> {

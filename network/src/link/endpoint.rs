@@ -5,11 +5,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use hoist_kernel::netns;
 use ipnetwork::IpNetwork;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoPortData, InfoPortKind, InfoVeth, LinkMessage,
 };
+use netlink_packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::bridge::{add_address, delete_by_name, set_alias};
@@ -31,7 +34,7 @@ pub struct EndpointPlan {
     pub bridge: String,
     /// Name inside the namespace: `eth0`, ...
     pub name: String,
-    /// Hardware address inside.
+    /// Hardware address inside: [`MacAddress::derived_from`] unless the user names one.
     pub mac: MacAddress,
     /// Addresses inside, each with the subnet's prefix length; at most one of each family is usual.
     pub addresses: Vec<IpNetwork>,
@@ -133,7 +136,10 @@ pub(crate) fn plug(
         ),
     }])?;
     let index = host.index(&plan.host_name)?;
-    let mut requests = vec![set_alias(index, &plan.host_name, &plan.alias)];
+    let mut requests = vec![
+        set_alias(index, &plan.host_name, &plan.alias),
+        set_forwarding(index, plan),
+    ];
     if sysctl::read("bridge/bridge-nf-call-iptables").as_deref() == Some("1") {
         requests.push(set_hairpin(index, &plan.host_name));
     }
@@ -246,6 +252,25 @@ fn set_up(index: u32, link: &str) -> Request {
         message: RouteNetlinkMessage::SetLink(message),
         flags: 0,
         what: format!("set link {link} up"),
+    }
+}
+
+/// Tells the bridge that the endpoint's hardware address is behind this port. Without, it would go on sending to the
+/// port of an earlier endpoint with this address until that is gone: namespaces end a little after their processes.
+fn set_forwarding(index: u32, plan: &EndpointPlan) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = index;
+    // A static entry: the only kind that a port takes before its link is up. It goes with the port.
+    message.header.state = NeighbourState::Noarp;
+    message.header.flags = NeighbourFlags::Controller;
+    message
+        .attributes
+        .push(NeighbourAttribute::LinkLayerAddress(plan.mac.0.to_vec()));
+    Request {
+        message: RouteNetlinkMessage::NewNeighbour(message),
+        flags: NLM_F_CREATE | NLM_F_REPLACE,
+        what: format!("tell bridge {} where {} is", plan.bridge, plan.mac),
     }
 }
 

@@ -15,6 +15,7 @@ use std::str::FromStr;
 pub(crate) use route_socket::{Request, RouteSocket};
 
 use hoist_kernel::error::KernelError;
+use ipnetwork::IpNetwork;
 
 use crate::sysctl::SysctlError;
 
@@ -67,8 +68,38 @@ impl LinkError {
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
+    /// The address that belongs to an endpoint's addresses: `02:42` and the four bytes of the IPv4 address (as Docker
+    /// until 27), else `02:42` and the last four bytes of the IPv6 address.
+    ///
+    /// Take this one for endpoints. Addresses are given out again as soon as they are free, and whoever talked to
+    /// the last holder keeps sending to its hardware address for half a minute: with a random one the
+    /// new holder would not be reached for so long.
+    pub fn derived_from(addresses: &[IpNetwork]) -> Self {
+        let ipv4 = addresses.iter().find_map(|address| match address {
+            IpNetwork::V4(address) => Some(address.ip().octets()),
+            IpNetwork::V6(_) => None,
+        });
+        let last_of_ipv6 = addresses.iter().find_map(|address| match address {
+            IpNetwork::V6(address) => address.ip().octets().last_chunk::<4>().copied(),
+            IpNetwork::V4(_) => None,
+        });
+        match ipv4.or(last_of_ipv6) {
+            Some([a, b, c, d]) => Self([0x02, 0x42, a, b, c, d]),
+            None => Self::any(),
+        }
+    }
+
     /// A random, locally administered, unicast address (as Docker 28 and later).
+    #[deprecated(
+        note = "an endpoint takes MacAddress::derived_from(&addresses): with a random one its peers do not reach it for up \
+                to half a minute after a restart, until they forget the last holder of its IP address"
+    )]
     pub fn random() -> Self {
+        Self::any()
+    }
+
+    /// A random one: for bridges.
+    pub(crate) fn any() -> Self {
         let mut bytes: [u8; 6] = rand::random();
         bytes[0] = (bytes[0] & 0b1111_1100) | 0b10;
         Self(bytes)
@@ -143,9 +174,22 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoints_address_follows_from_its_addresses() {
+        let check = |addresses: &[&str], expected: &str| {
+            let addresses: Vec<IpNetwork> =
+                addresses.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(MacAddress::derived_from(&addresses).to_string(), expected);
+        };
+        check(&["172.18.0.2/16"], "02:42:ac:12:00:02");
+        check(&["fd00::5/64", "172.18.0.2/16"], "02:42:ac:12:00:02");
+        check(&["fd00::1:5/64"], "02:42:00:01:00:05");
+        assert_eq!(MacAddress::derived_from(&[]).0[0] & 0b11, 0b10);
+    }
+
+    #[test]
     fn random_addresses_are_local_unicast() {
         for _ in 0..64 {
-            assert_eq!(MacAddress::random().0[0] & 0b11, 0b10);
+            assert_eq!(MacAddress::any().0[0] & 0b11, 0b10);
         }
     }
 }

@@ -102,14 +102,15 @@ pub struct Container {
 
 /// The endpoint `name` on a bridge.
 pub fn endpoint(bridge: &BridgePlan, name: &str, addresses: &str) -> EndpointPlan {
+    let addresses: Vec<IpNetwork> = addresses.split(',').map(ip).collect();
     EndpointPlan {
         host_name: format!("veth{name}"),
         alias: config().alias(name),
         group: bridge.group,
         bridge: bridge.name.clone(),
         name: "eth0".to_owned(),
-        mac: MacAddress::random(),
-        addresses: addresses.split(',').map(ip).collect(),
+        mac: MacAddress::derived_from(&addresses),
+        addresses,
         mtu: None,
     }
 }

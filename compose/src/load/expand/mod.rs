@@ -2,6 +2,7 @@
 
 mod attributes;
 mod command;
+mod hosts;
 mod ports;
 mod volumes;
 
@@ -10,6 +11,7 @@ use super::merge::{names_to_map, no_options, started, wrap};
 use super::node::{Map, Node, Value};
 use super::report::{Path, Report};
 
+pub(crate) use hosts::expand_hosts;
 pub(crate) use volumes::short_volume_target;
 
 /// What a step works with.
@@ -56,6 +58,7 @@ const SERVICE_STEPS: &[(&[&str], Step)] = &[
     (&["entrypoint"], command::command),
     (&["env_file"], attributes::env_files),
     (&["environment"], attributes::environment),
+    (&["expose"], ports::expose),
     (&["extends"], |node, _, _| wrap(node, "service")),
     (&["gpus"], attributes::gpus),
     (&["healthcheck", "test"], attributes::health_test),

@@ -49,6 +49,19 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
     *items = expanded;
 }
 
+/// Exposed ports are not read further, but a fraction is none.
+pub(super) fn expose(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    let Value::List(items) = &mut node.value else {
+        return;
+    };
+    for (index, item) in items.iter_mut().enumerate() {
+        if let Value::Float(value) = item.value {
+            let message = format!("`{}` must be a port, but this is {value}", path.item(index));
+            expansion.wrong(item, Diagnostic::error("wrong-type", message));
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct ShortPort {
     host_ip: String,

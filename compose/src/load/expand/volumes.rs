@@ -34,8 +34,23 @@ pub(super) fn volumes(node: &mut Node, path: &Path<'_>, expansion: &mut Expansio
             }
             continue;
         }
+        if let Some(mode) = item
+            .get_mut("tmpfs")
+            .and_then(|tmpfs| tmpfs.get_mut("mode"))
+            && let Some(text) = mode.as_str().map(str::to_owned)
+        {
+            let message = format!("`{}.tmpfs.mode` must be a number", path.item(index));
+            let problem = Diagnostic::error("wrong-type", message);
+            expansion.wrong(
+                mode,
+                problem.help(format!(
+                    "write 0{} without quotes",
+                    text.trim_start_matches('0')
+                )),
+            );
+        }
         if let Some(target) = item.get_mut("target")
-            && let Some(text) = target.as_str().filter(|text| !text.is_empty())
+            && let Some(text) = target.as_str()
         {
             target.value = Value::String(clean_path(text));
         }

@@ -262,6 +262,14 @@ fn check_rule(node: &mut Node, rule: Rule, path: &Path<'_>, report: &mut Report<
             };
             Diagnostic::error("out-of-range", message)
         }
+        (Rule::Between(low, high), Value::Float(value))
+            if *value < low as f64 || *value > high as f64 =>
+        {
+            Diagnostic::error(
+                "out-of-range",
+                format!("`{path}` must be between {low} and {high}, but this is {value}"),
+            )
+        }
         _ => return,
     };
     let problem = problem.at(report.locate(node.span), "");

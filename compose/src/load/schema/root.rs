@@ -126,7 +126,7 @@ static ROOT_FIELDS: Fields = Fields::closed(&[
     ("version", TEXT),
     ("name", TEXT),
     ("include", Type::list(&INCLUDE)),
-    ("services", Type::map(&SERVICES)),
+    ("services", Type::map(&SERVICES).presence(Presence::Keep)),
     ("models", Type::map(&MODELS)),
     ("networks", Type::map(&NETWORKS)),
     ("volumes", Type::map(&VOLUMES)),

@@ -290,7 +290,7 @@ const CPU_NUMBER: Type = Type::scalar(NUMBER | STRING).cast(Cast::Int);
 
 pub(super) static SERVICE_FIELDS: Fields = Fields::closed(&[
     ("annotations", KEY_VALUES),
-    ("attach", FLAG.presence(Presence::Keep)),
+    ("attach", CAST_FLAG.presence(Presence::Keep)),
     ("blkio_config", Type::map(&BLKIO)),
     ("build", BUILD),
     ("cap_add", TEXTS.unify(Unify::KeyValue)),

@@ -236,6 +236,12 @@ impl Type {
             .filter(|open| (open.name)(name))
             .map(|open| open.value)
     }
+
+    /// The same, also for an entry whose name is not a good one.
+    pub(crate) fn entry_or_open(&self, name: &str) -> Option<&'static Type> {
+        let open = || Some(self.fields?.open.as_ref()?.value);
+        self.entry(name).or_else(open)
+    }
 }
 
 impl Fields {

@@ -185,18 +185,14 @@ impl<R: BufRead> TarReader<R> {
         if let Some(link) = preamble.long_link {
             entry.link = link;
         }
-        let trailing_slash = entry.path.ends_with(b"/");
-        if entry.kind == EntryKind::File && trailing_slash && header.is_plain_file() {
-            entry.kind = EntryKind::Directory;
-        }
-        if matches!(entry.kind, EntryKind::File) {
+        if entry.kind == EntryKind::File {
             self.expect_data(entry.size)?;
-            self.read_sparse_map(
-                header,
-                &records,
-                &mut entry,
-                METADATA_LIMIT.saturating_sub(bytes),
-            )?;
+            let limit = METADATA_LIMIT.saturating_sub(bytes);
+            self.read_sparse_map(header, &records, &mut entry, limit)?;
+        }
+        // V7 had no type for directories. Data that such an entry has is skipped.
+        if header.is_plain_file() && entry.path.ends_with(b"/") {
+            entry.kind = EntryKind::Directory;
         }
         Ok(entry)
     }

@@ -22,7 +22,6 @@ use rustix::io::Errno;
 use super::tarball::{Entry, EntryKind, TarError, TarReader, Timestamp};
 use entry::Maker;
 use name::LayerPath;
-pub(crate) use tree::remove_tree;
 use tree::{Existing, Tree};
 
 const WHITEOUT: &[u8] = b".wh.";

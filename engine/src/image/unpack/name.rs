@@ -46,6 +46,24 @@ impl LayerPath {
         &self.0
     }
 
+    /// Where each component ends, for [`LayerPath::prefix`].
+    pub(super) fn ends(&self) -> Vec<usize> {
+        let slashes = self
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'/')
+            .map(|(index, _)| index);
+        slashes
+            .chain(Some(self.0.len()).filter(|length| *length > 0))
+            .collect()
+    }
+
+    /// The path up to the end of one of its components.
+    pub(super) fn prefix(&self, end: usize) -> Self {
+        Self(self.0[..end].to_vec())
+    }
+
     /// The directory and the last component; none for the root.
     pub(super) fn split(&self) -> Option<(Self, &[u8])> {
         if self.0.is_empty() {

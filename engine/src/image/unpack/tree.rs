@@ -5,11 +5,13 @@
 //! component is never followed. Recently used parents are kept open, since archives name the files of a directory one after the other.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::name::LayerPath;
@@ -18,9 +20,7 @@ use super::{Budget, UnpackError};
 /// overlayfs reads this on a directory of an upper layer as "nothing of the layers below".
 const OPAQUE: &str = "trusted.overlay.opaque";
 /// Open parents that are kept; a guess that costs little.
-const CACHE_SIZE: usize = 128;
-/// Directories within directories that are removed; deeper ones cannot have been made by one name of 4095 bytes.
-const DEPTH_LIMIT: usize = 4096;
+const CACHE_SIZE: usize = 64;
 
 /// The tree.
 #[derive(Debug)]
@@ -94,7 +94,8 @@ impl Tree {
     pub(super) fn clear(&mut self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), UnpackError> {
         // A directory or a link to one may be behind a remembered path.
         self.cache.clear();
-        remove(parent, name, 0).map_err(|errno| UnpackError::system("remove", name, errno))
+        hoist_volumes::erase_at(parent, OsStr::from_bytes(name))
+            .map_err(|errno| UnpackError::system("remove", name, errno))
     }
 
     fn open(&self, path: &LayerPath) -> Result<OwnedFd, Errno> {
@@ -109,23 +110,46 @@ impl Tree {
         }
     }
 
-    /// Makes `path` and what is missing above it. The recursion is bounded by the path's length.
+    /// Makes `path` and what is missing above it. Without recursion: a name may have two thousand components.
     fn make(&mut self, path: &LayerPath, budget: &mut Budget) -> Result<OwnedFd, UnpackError> {
-        let Some((above, name)) = path.split() else {
+        let ends = path.ends();
+        // A directory's ancestors are directories, so the first missing one can be searched for by halves.
+        let missing = ends.partition_point(|end| self.open(&path.prefix(*end)).is_ok());
+        let above = missing
+            .checked_sub(1)
+            .map_or_else(LayerPath::default, |index| path.prefix(ends[index]));
+        let mut directory = self
+            .existing_directory(&above)
+            .map_err(|errno| cannot_enter(&above, errno))?;
+        for end in &ends[missing..] {
+            let step = path.prefix(*end);
+            budget.entry()?;
+            directory = self.make_one(directory.as_fd(), &step)?;
+        }
+        Ok(directory)
+    }
+
+    fn make_one(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        path: &LayerPath,
+    ) -> Result<OwnedFd, UnpackError> {
+        let Some((_, name)) = path.split() else {
             return Err(cannot_enter(path, Errno::NOENT));
         };
-        let parent = self.directory(&above, budget)?;
-        budget.entry()?;
-        let hides_lower = existing(parent.as_fd(), name)
-            .map_err(|errno| cannot_enter(path, errno))?
-            == Existing::Whiteout;
-        if hides_lower {
-            self.clear(parent.as_fd(), name)?;
+        let found = existing(parent, name).map_err(|errno| cannot_enter(path, errno))?;
+        if found == Existing::Whiteout {
+            self.clear(parent, name)?;
         }
-        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+        match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
             Ok(()) => {}
-            // A file, or a link that leads nowhere.
-            Err(Errno::EXIST) => return Err(cannot_enter(path, Errno::NOTDIR)),
+            // A file, or a link that leads nowhere or to itself.
+            Err(Errno::EXIST) => {
+                return Err(cannot_enter(
+                    path,
+                    self.open(path).err().unwrap_or(Errno::NOTDIR),
+                ));
+            }
             Err(errno) => {
                 return Err(UnpackError::system(
                     "make directory",
@@ -134,12 +158,11 @@ impl Tree {
                 ));
             }
         }
-        let made =
-            open_directory(parent.as_fd(), name).map_err(|errno| cannot_enter(path, errno))?;
+        let made = open_directory(parent, name).map_err(|errno| cannot_enter(path, errno))?;
         // The process's umask must not matter.
         rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))
             .map_err(|errno| UnpackError::system("chmod", path.as_bytes(), errno))?;
-        if hides_lower {
+        if found == Existing::Whiteout {
             mark_opaque(made.as_fd())
                 .map_err(|errno| UnpackError::system("mark opaque", path.as_bytes(), errno))?;
         }
@@ -177,35 +200,6 @@ pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Owne
 /// Marks a directory as hiding what the layers below have in it.
 pub(super) fn mark_opaque(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::fs::fsetxattr(directory, OPAQUE, b"y", rustix::fs::XattrFlags::empty())
-}
-
-/// Removes a file, or a directory with all that is in it, without ever following a link.
-fn remove(parent: BorrowedFd<'_>, name: &[u8], depth: usize) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR) if depth < DEPTH_LIMIT => {}
-        Err(errno) => return Err(errno),
-    }
-    let directory = open_directory(parent, name)?;
-    // Names first: removing while reading may skip some.
-    let mut names = Vec::new();
-    for entry in Dir::read_from(&directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
-        }
-    }
-    for inner in names {
-        remove(directory.as_fd(), &inner, depth + 1)?;
-    }
-    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
-}
-
-/// Removes the tree at a path of the store itself. A tree that is not there is no error.
-pub(crate) fn remove_tree(path: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    remove(CWD, path.as_os_str().as_bytes(), 0).map_err(io::Error::from)
 }
 
 fn cannot_enter(path: &LayerPath, errno: Errno) -> UnpackError {
