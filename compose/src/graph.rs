@@ -234,6 +234,24 @@ pub fn of_project(project: &Project) -> Result<ServiceGraph, GraphError> {
     )
 }
 
+/// The graph of all services of the files, enabled or not, for commands on containers that exist. A dependency on
+/// a service that is in no file is left out.
+///
+/// # Errors
+/// [`GraphError::Cycle`].
+pub fn of_all_services(project: &Project) -> Result<ServiceGraph, GraphError> {
+    let all = || project.services.iter().chain(&project.disabled_services);
+    let known = |name: &String| {
+        project.services.contains_key(name) || project.disabled_services.contains_key(name)
+    };
+    ServiceGraph::new(all().map(|(name, service)| {
+        let dependencies = dependencies_of(service)
+            .into_iter()
+            .filter(|dependency| known(&dependency.service));
+        (name.clone(), dependencies.collect())
+    }))
+}
+
 /// Everything a service needs: `depends_on`, and what other attributes imply. An implied dependency that
 /// `depends_on` names too has the condition written there.
 fn dependencies_of(service: &Service) -> Vec<Dependency> {

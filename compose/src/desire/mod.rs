@@ -22,6 +22,7 @@ use crate::graph::Reason;
 use crate::model::{Project, Service};
 
 pub use files::InjectedFile;
+pub(crate) use networks::endpoint_of;
 
 /// Everything that should exist for a project.
 #[derive(Debug, Clone, PartialEq)]

@@ -129,6 +129,30 @@ pub(crate) fn attachments(
     Ok(config)
 }
 
+/// The endpoint of a container of any service of the files, enabled or not, on the network with this engine name.
+pub(crate) fn endpoint_of(
+    project: &Project,
+    service: &str,
+    network: &str,
+    container: &str,
+) -> EndpointSettings {
+    let key = project
+        .networks
+        .iter()
+        .find(|(_, known)| known.name == network)
+        .map(|(key, _)| key);
+    let known = project
+        .services
+        .get(service)
+        .or_else(|| project.disabled_services.get(service));
+    let attachment = known
+        .zip(key)
+        .and_then(|(known, key)| known.networks.get(key)?.as_ref());
+    let mut endpoint = endpoint(service, attachment);
+    add_container_alias(&mut endpoint, container);
+    endpoint
+}
+
 fn endpoint(service: &str, attachment: Option<&NetworkAttachment>) -> EndpointSettings {
     let nothing = NetworkAttachment::default();
     let attachment = attachment.unwrap_or(&nothing);

@@ -130,7 +130,8 @@ impl PlanBuilder {
             ));
         }
         numbered.sort_by_key(|(position, _)| *position);
-        let steps = numbered.into_iter().map(|(_, step)| step).collect();
+        let mut steps: Vec<Step> = numbered.into_iter().map(|(_, step)| step).collect();
+        drop_implied_needs(&mut steps);
         Plan {
             project: project.to_owned(),
             steps,
@@ -182,4 +183,24 @@ fn merge_needs(after: impl Iterator<Item = (StepId, Need)>) -> Vec<After> {
     }
     merged.sort();
     merged
+}
+
+/// Leaves out predecessors that another predecessor has needed the success of, directly or not: when that one has
+/// succeeded, they have too.
+fn drop_implied_needs(steps: &mut [Step]) {
+    let mut implied: Vec<BTreeSet<StepId>> = Vec::with_capacity(steps.len());
+    for step in steps {
+        let strong = step
+            .after
+            .iter()
+            .filter(|after| after.need == Need::Success)
+            .map(|after| after.step);
+        let strong: Vec<StepId> = strong.collect();
+        // A step on a cycle names later ones; the linter tells.
+        let behind = |id: &StepId| implied.get(id.index()).cloned().unwrap_or_default();
+        let mut all: BTreeSet<StepId> = strong.iter().flat_map(behind).collect();
+        step.after.retain(|after| !all.contains(&after.step));
+        all.extend(strong);
+        implied.push(all);
+    }
 }

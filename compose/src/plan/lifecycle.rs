@@ -143,7 +143,7 @@ pub fn plan_restart(
         }
         let cause = follows
             .filter(|_| !is_selected)
-            .map(|other| Cause::Follows(format!("service {}", other.service)));
+            .map(|other| Cause::Restarts(format!("service {}", other.service)));
         let mut drafts = Vec::new();
         for container in observed.of_service(service) {
             let action = Action::RestartContainer {

@@ -20,7 +20,7 @@ pub struct Live {
     pub project: String,
     /// Its services by name.
     pub services: IndexMap<String, LiveService>,
-    /// Names of services that the file has but that are not enabled; their containers are left alone.
+    /// Names of services that the file has but that are not enabled, or not selected: left alone unless named.
     pub disabled: BTreeSet<String>,
     /// Engine names of its networks that are its own to remove.
     pub networks: Vec<String>,
@@ -72,7 +72,7 @@ impl Live {
             networks,
             volumes: volumes.map(|volume| volume.name.clone()).collect(),
             from_labels: false,
-            graph: graph::of_project(project)?,
+            graph: graph::of_all_services(project)?,
         })
     }
 
@@ -135,20 +135,16 @@ impl Live {
         if let Some(unknown) = named.iter().find(|name| !self.from_labels && !known(name)) {
             return Err(PlanError::NoSuchService(unknown.clone()));
         }
-        let wanted = |name: &&str| named.is_empty() || named.iter().any(|wanted| wanted == name);
-        let mut selected: Vec<String> = self
+        let wanted = |name: &&str| match named {
+            [] => !self.disabled.contains(*name),
+            named => named.iter().any(|wanted| wanted == name),
+        };
+        Ok(self
             .graph
             .order()
             .filter(wanted)
             .map(str::to_owned)
-            .collect();
-        selected.extend(
-            named
-                .iter()
-                .filter(|name| self.disabled.contains(*name))
-                .cloned(),
-        );
-        Ok(selected)
+            .collect())
     }
 
     /// Whether a container belongs to no service of the file.

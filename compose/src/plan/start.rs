@@ -33,7 +33,7 @@ pub(crate) enum InstanceState {
     /// Made by this plan.
     New,
     /// Runs now, but an earlier step of this plan stops it because of something else.
-    Interrupted(String),
+    Interrupted(Cause),
     /// Does not run; with its state for people, and whether it ended with exit code 0.
     Stopped { text: String, completed: bool },
     /// Frozen.
@@ -298,9 +298,7 @@ impl<'a> StartPhase<'a> {
 fn start_step(instance: &Instance) -> NewStep {
     let (action, cause) = match &instance.state {
         InstanceState::New | InstanceState::Running(_) => (Action::StartContainer, None),
-        InstanceState::Interrupted(other) => {
-            (Action::StartContainer, Some(Cause::Follows(other.clone())))
-        }
+        InstanceState::Interrupted(cause) => (Action::StartContainer, Some(cause.clone())),
         InstanceState::Stopped { text, .. } => (
             Action::StartContainer,
             Some(Cause::NotRunning(text.clone())),

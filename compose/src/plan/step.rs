@@ -226,6 +226,8 @@ pub enum Cause {
     Forced,
     /// Another object it refers to is made again.
     Follows(String),
+    /// Another object is restarted, and it wants to be restarted too.
+    Restarts(String),
     /// It is not attached to this network.
     NetworkMissing(String),
     /// It does not have this volume.
@@ -250,6 +252,7 @@ impl std::fmt::Display for Cause {
             Cause::ImageChanged => formatter.write_str("image changed"),
             Cause::Forced => formatter.write_str("forced"),
             Cause::Follows(other) => write!(formatter, "{other} is replaced"),
+            Cause::Restarts(other) => write!(formatter, "{other} restarts"),
             Cause::NetworkMissing(network) => write!(formatter, "not on network {network}"),
             Cause::VolumeMissing(volume) => write!(formatter, "without volume {volume}"),
             Cause::ScaledDown => formatter.write_str("scaled down"),

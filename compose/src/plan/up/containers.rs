@@ -96,11 +96,18 @@ impl Planner<'_> {
             ready.extend(self.write_files(service, &container.name, &container.id, None));
         }
         if let Some(&stop) = self.stops.get(&container.id) {
-            let reason = match interrupted_by {
-                Some(other) => format!("service {other}"),
-                None => "its network".to_owned(),
+            let recreated = || {
+                container
+                    .networks
+                    .keys()
+                    .find(|name| self.context.resources.is_recreated_network(name))
             };
-            instance.state = InstanceState::Interrupted(reason);
+            let cause = match (interrupted_by, recreated()) {
+                (Some(other), _) => Cause::Follows(format!("service {other}")),
+                (None, Some(network)) => Cause::Reconnected(format!("network {network}")),
+                (None, None) => Cause::NotRunning("stopped".to_owned()),
+            };
+            instance.state = InstanceState::Interrupted(cause);
             instance.ready.push(stop);
         }
         instance.ready.extend(ready);

@@ -154,10 +154,7 @@ pub fn plan_up(
     planner.add_early_stops(&fates);
     planner.add_resources(&fates);
     planner.add_containers(&fates)?;
-    if resources.recreates_networks() {
-        let others = project.services.keys().map(String::as_str);
-        planner.restore_bystanders(&desire(project, others)?);
-    }
+    planner.restore_bystanders(project);
     Ok(planner.finish(&fates))
 }
 

@@ -2,7 +2,10 @@
 
 use indexmap::IndexMap;
 
-use crate::desire::{Desired, DesiredNetwork, DesiredService, DesiredVolume, labels};
+use hoist_api::network::EndpointSettings;
+
+use crate::desire::{Desired, DesiredNetwork, DesiredService, DesiredVolume, endpoint_of, labels};
+use crate::model::Project;
 use crate::observe::{Observed, ObservedContainer, ObservedNetwork, ObservedVolume};
 use crate::plan::PlanError;
 use crate::plan::builder::{Draft, NewStep};
@@ -40,12 +43,6 @@ impl Resources {
             .iter()
             .filter(|(_, fate)| **fate == ResourceFate::Recreate)
             .map(|(name, _)| name)
-    }
-
-    pub(super) fn recreates_networks(&self) -> bool {
-        self.networks
-            .values()
-            .any(|fate| *fate == ResourceFate::Recreate)
     }
 }
 
@@ -258,49 +255,56 @@ impl Planner<'_> {
                 || (!container.state.is_alive() && !container.networks.contains_key(*name))
         };
         let names: Vec<&String> = names.filter(lacks).collect();
-        names
-            .into_iter()
-            .filter_map(|name| self.connect(service, container, name))
-            .collect()
+        let mut steps = Vec::new();
+        for name in names {
+            if let Some(endpoint) = service.endpoint(name, &container.name) {
+                steps.push(self.connect(container, name, endpoint));
+            }
+        }
+        steps
     }
 
     fn connect(
         &mut self,
-        service: &DesiredService,
         container: &ObservedContainer,
         network: &str,
-    ) -> Option<Draft> {
-        let endpoint = Box::new(service.endpoint(network, &container.name)?);
+        endpoint: EndpointSettings,
+    ) -> Draft {
+        let recreated = self.context.resources.is_recreated_network(network);
+        let cause = if recreated {
+            Cause::Reconnected(format!("network {network}"))
+        } else {
+            Cause::Missing
+        };
         let action = Action::Connect {
             network: network.to_owned(),
-            endpoint,
+            endpoint: Box::new(endpoint),
         };
         let step = NewStep::new(Kind::Container, &container.name, action)
             .target(&container.id)
-            .cause(Cause::NetworkMissing(network.to_owned()));
+            .cause(cause);
         let ready = self.ready_networks.get(network).copied();
         let stop = self.stops.get(&container.id).copied();
-        Some(self.builder.add(step, ready.into_iter().chain(stop)))
+        self.builder.add(step, ready.into_iter().chain(stop))
     }
 
     /// Puts containers of services that are not worked on back on the networks that are made again, and starts them.
-    pub(super) fn restore_bystanders(&mut self, bystanders: &Desired) {
+    pub(super) fn restore_bystanders(&mut self, project: &Project) {
         let context = self.context;
         for container in &context.observed.containers {
             let selected = context.desired.services.contains_key(container.service());
             if selected || self.removals.contains_key(&container.id) {
                 continue;
             }
-            let Some(service) = bystanders.services.get(container.service()) else {
-                continue;
-            };
-            let recreated = container
+            let mut connects = Vec::new();
+            for name in container
                 .networks
                 .keys()
-                .filter(|name| context.resources.is_recreated_network(name));
-            let connects: Vec<Draft> = recreated
-                .filter_map(|name| self.connect(service, container, name))
-                .collect();
+                .filter(|name| context.resources.is_recreated_network(name))
+            {
+                let endpoint = endpoint_of(project, container.service(), name, &container.name);
+                connects.push(self.connect(container, name, endpoint));
+            }
             if container.state.is_alive() && !connects.is_empty() {
                 let step = NewStep::new(Kind::Container, &container.name, Action::StartContainer);
                 self.builder.add(step.target(&container.id), connects);
