@@ -12,6 +12,13 @@ use crate::link::endpoint::{self, EndpointPlan, Gateways};
 use crate::link::{LinkError, RouteSocket};
 use crate::sysctl::{self, SysctlError};
 
+/// As in Docker's namespaces, unless the plan says otherwise: without any privilege, ports below 1024 may be opened and
+/// echo requests (ping) sent. Both are harmless in a namespace of one's own.
+const UNPRIVILEGED: [(&str, &str); 2] = [
+    ("ipv4/ip_unprivileged_port_start", "0"),
+    ("ipv4/ping_group_range", "0 2147483647"),
+];
+
 /// What a namespace should hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SandboxPlan {
@@ -79,6 +86,9 @@ fn build(host: &mut RouteSocket, plan: &SandboxPlan) -> Result<Option<DnsSockets
     let netns = netns::open(Path::new("/proc/thread-self/ns/net"))?;
     let mut socket = RouteSocket::open()?;
     let mut last = vec![endpoint::loopback_up()];
+    for (name, value) in UNPRIVILEGED {
+        sysctl::set_if_present(name, value)?;
+    }
     for (name, value) in &plan.sysctls {
         // Those of one link wait until it exists.
         if !is_of_link(name) {

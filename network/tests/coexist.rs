@@ -127,6 +127,81 @@ fn dockers_default_drop_is_passed_by_its_own_hook() {
 }
 
 #[test]
+fn dockers_networks_stay_closed_to_our_containers() {
+    on_private_host(|| {
+        docker_rules();
+        // One of Docker's containers, and how Docker publishes its port 80 as 7000.
+        run("ip link add br-0123456789ab type bridge");
+        run("ip addr add 10.8.0.1/24 dev br-0123456789ab");
+        run("ip link set br-0123456789ab up");
+        run("iptables-nft -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT");
+        run("iptables-nft -A FORWARD -d 10.8.0.2 -p tcp --dport 80 -j ACCEPT");
+        run(
+            "iptables-nft -t nat -A PREROUTING -p tcp --dport 7000 -j DNAT --to-destination 10.8.0.2:80",
+        );
+        let docker = BridgePlan {
+            name: "br-0123456789ab".to_owned(),
+            alias: String::new(),
+            group: 0,
+            addresses: vec![ip("10.8.0.1/24")],
+            mtu: None,
+            reach: OPEN,
+        };
+        let theirs = container(&docker, "doc", "10.8.0.2/24");
+        theirs.serve("10.8.0.2:80");
+        theirs.serve("10.8.0.2:81");
+        let stage = stage();
+        stage.assert_traffic_passes();
+        assert!(stage.web.is_cut_off_from("10.8.0.2:81"), "not published");
+        assert_eq!(
+            stage.web.fetch("192.0.2.1:7000").unwrap(),
+            "10.8.0.1",
+            "published"
+        );
+    });
+}
+
+#[test]
+fn two_engines_side_by_side_are_strangers() {
+    on_private_host(|| {
+        let stage = stage();
+        let net = network("oth", "10.9.7.1/24", OPEN);
+        let neighbour = container(&net, "nei", "10.9.7.2/24");
+        neighbour.serve("10.9.7.2:80");
+        let ruleset = Ruleset {
+            networks: vec![NetworkRules {
+                bridge: net.name,
+                subnets: vec![ip("10.9.7.0/24")],
+                reach: OPEN,
+            }],
+            published: vec![PublishedPort {
+                host_ip: None,
+                host_port: 8081,
+                protocol: Protocol::Tcp,
+                target: socket("10.9.7.2:80"),
+            }],
+        };
+        let mut other = Firewall::open("hoist_other").unwrap();
+        other.apply(&ruleset).unwrap();
+        stage.assert_traffic_passes();
+        assert_eq!(fetch("127.0.0.1:8081", PATIENCE).unwrap(), "10.9.7.1");
+        assert_eq!(stage.web.fetch("192.0.2.1:8081").unwrap(), "10.9.7.1");
+        assert!(stage.web.is_cut_off_from("10.9.7.2:80"));
+        assert!(neighbour.is_cut_off_from("10.9.1.2:80"));
+        other.remove().unwrap();
+        stage.assert_traffic_passes();
+    });
+}
+
+#[test]
+fn strict_reverse_path_checks_do_no_harm() {
+    on_private_host(|| {
+        sysctl::write("ipv4/conf/all/rp_filter", "1").unwrap();
+        stage().assert_traffic_passes();
+    });
+}
+
+#[test]
 fn the_administrators_rules_in_the_hook_go_before_ours() {
     on_private_host(|| {
         docker_rules();

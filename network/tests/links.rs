@@ -79,6 +79,8 @@ fn a_sandbox_has_its_link_address_and_route() {
         let net = network("one", "10.9.1.1/24", OPEN);
         let made = container(&net, "web", "10.9.1.2/24");
         let inside = made.inside(|| {
+            let ports = sysctl::read("ipv4/ip_unprivileged_port_start");
+            assert_eq!(ports.as_deref(), Some("0"));
             let lo = run("ip -o link show lo");
             assert!(lo.contains("LOOPBACK,UP"), "{lo}");
             assert_eq!(
@@ -198,10 +200,10 @@ fn settings_are_written_and_refused() {
             ],
             ..SandboxPlan::default()
         };
-        let made = sandbox::create(&with("net.ipv4.ip_unprivileged_port_start", "0")).unwrap();
+        let made = sandbox::create(&with("net.ipv4.ip_unprivileged_port_start", "80")).unwrap();
         hoist_kernel::netns::run_in(made.netns.as_fd(), || {
             let read = |name| sysctl::read(name).unwrap();
-            assert_eq!(read("ipv4/ip_unprivileged_port_start"), "0");
+            assert_eq!(read("ipv4/ip_unprivileged_port_start"), "80");
             assert_eq!(read("ipv4/conf/eth0/rp_filter"), "2");
         })
         .unwrap();

@@ -121,6 +121,13 @@ pub(super) fn ensure(
     Ok(changed)
 }
 
+/// Whether Docker's rules for iptables-nft are loaded.
+pub(super) fn has_docker(chains: &[ListedChain]) -> bool {
+    chains
+        .iter()
+        .any(|chain| chain.table == "filter" && chain.name == "DOCKER-USER")
+}
+
 /// Whether firewalld's rules are loaded.
 pub(super) fn has_firewalld(chains: &[ListedChain]) -> bool {
     chains

@@ -21,8 +21,10 @@ pub use hooks::{Findings, Obstacle};
 pub use ruleset::{NetworkRules, PublishedPort, Ruleset};
 
 use firewalld::Firewalld;
-use nft::Nft;
+use nft::{ListedChain, Nft};
 use table::Table;
+
+use crate::link::{LinkError, host};
 
 /// A transport protocol that ports can be published for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +72,9 @@ pub enum FirewallError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The machine's links could not be listed.
+    #[error("look for the bridges of other container engines")]
+    Links(#[source] LinkError),
 }
 
 /// One engine's packet filter in the namespace where it was opened.
@@ -88,8 +93,8 @@ const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 
 #[derive(Debug)]
 struct Applied {
+    ruleset: Ruleset,
     table: Table,
-    bridges: Vec<String>,
 }
 
 /// What [`Firewall::apply`] or [`Firewall::ensure`] did.
@@ -132,11 +137,14 @@ impl Firewall {
     /// # Errors
     /// The refused part; then nothing was changed.
     pub fn apply(&mut self, ruleset: &Ruleset) -> Result<Outcome, FirewallError> {
-        let table = ruleset.table(&self.table);
+        let chains = self.nft.chains()?;
+        let table = self.table_for(ruleset, &chains)?;
         let outcome = self.apply_table(&table)?;
-        let bridges = ruleset.bridges();
-        let hooks = self.ensure_hooks(&bridges)?;
-        self.applied = Some(Applied { table, bridges });
+        let hooks = self.ensure_hooks(&chains, &ruleset.bridges())?;
+        self.applied = Some(Applied {
+            ruleset: ruleset.clone(),
+            table,
+        });
         Ok(match (outcome, hooks) {
             (Outcome::Unchanged, true) => Outcome::Changed,
             (outcome, _) => outcome,
@@ -153,17 +161,13 @@ impl Firewall {
             return Ok(Outcome::Unchanged);
         };
         self.firewalld.forget();
-        let intact = self.nft.holds(&applied.table)?;
-        if !intact {
-            self.nft.replace(&applied.table)?;
+        if self.nft.holds(&applied.table)? {
+            let ruleset = applied.ruleset.clone();
+            return self.apply(&ruleset);
         }
-        let bridges = applied.bridges.clone();
-        let hooks = self.ensure_hooks(&bridges)?;
-        Ok(match (intact, hooks) {
-            (false, _) => Outcome::Replaced,
-            (true, true) => Outcome::Changed,
-            (true, false) => Outcome::Unchanged,
-        })
+        let applied = self.applied.take();
+        let ruleset = applied.map(|applied| applied.ruleset).unwrap_or_default();
+        self.apply(&ruleset)
     }
 
     /// Removes our table and our hook rules. Fine when there are none.
@@ -172,7 +176,8 @@ impl Firewall {
     /// The refused part.
     pub fn remove(&mut self) -> Result<(), FirewallError> {
         self.applied = None;
-        self.ensure_hooks(&[])?;
+        let chains = self.nft.chains()?;
+        self.ensure_hooks(&chains, &[])?;
         self.nft.delete(table::Family::Inet, &self.table)
     }
 
@@ -189,14 +194,27 @@ impl Firewall {
     }
 
     /// Our rules in others' hook chains, and our bridges in firewalld's trusted zone. True when something was changed.
-    fn ensure_hooks(&mut self, bridges: &[String]) -> Result<bool, FirewallError> {
-        let chains = self.nft.chains()?;
-        let rules = hooks::ensure(&mut self.nft, &chains, &self.table, bridges)?;
-        if !hooks::has_firewalld(&chains) {
+    fn ensure_hooks(
+        &mut self,
+        chains: &[ListedChain],
+        bridges: &[String],
+    ) -> Result<bool, FirewallError> {
+        let rules = hooks::ensure(&mut self.nft, chains, &self.table, bridges)?;
+        if !hooks::has_firewalld(chains) {
             self.firewalld.forget();
             return Ok(rules);
         }
         Ok(self.firewalld.ensure(bridges) || rules)
+    }
+
+    /// The table beside the bridges of a Docker that runs here.
+    fn table_for(&self, ruleset: &Ruleset, chains: &[ListedChain]) -> Result<Table, FirewallError> {
+        let foreign = if hooks::has_docker(chains) {
+            host::dockers_bridges(&ruleset.bridges()).map_err(FirewallError::Links)?
+        } else {
+            Vec::new()
+        };
+        Ok(ruleset.table_beside(&self.table, &foreign))
     }
 
     fn apply_table(&mut self, table: &Table) -> Result<Outcome, FirewallError> {

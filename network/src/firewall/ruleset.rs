@@ -57,6 +57,7 @@ pub struct PublishedPort {
 
 const BRIDGES: &str = "bridges";
 const INTERNAL: &str = "internal";
+const FOREIGN: &str = "foreign";
 const SAME: &str = "same";
 const PUBLISHED_4: &str = "published4";
 const PUBLISHED_4_ANY: &str = "published4_any";
@@ -65,12 +66,18 @@ const PUBLISHED_6_ANY: &str = "published6_any";
 const PUBLISHED: &str = "published";
 
 impl Ruleset {
-    /// The table of this name.
+    /// The table of this name, on a machine without other container engines.
     pub fn table(&self, name: &str) -> Table {
+        self.table_beside(name, &[])
+    }
+
+    /// The table of this name beside others' bridges, which our containers reach by their published ports only. Their
+    /// owners' rules would see to that, but our accept rules in their hook chains come first.
+    pub fn table_beside(&self, name: &str, foreign: &[String]) -> Table {
         Table {
             family: Family::Inet,
             name: name.to_owned(),
-            sets: self.sets(),
+            sets: self.sets(foreign),
             chains: vec![
                 published_chain(),
                 loopback_guard(),
@@ -92,7 +99,7 @@ impl Ruleset {
         names.into_iter().cloned().collect()
     }
 
-    fn sets(&self) -> Vec<Set> {
+    fn sets(&self, foreign: &[String]) -> Vec<Set> {
         let bridges = |wanted: fn(Reach) -> bool| {
             self.networks
                 .iter()
@@ -113,6 +120,7 @@ impl Ruleset {
                 &link,
                 bridges(|reach| reach == Reach::Internal).map(one).collect(),
             ),
+            set(FOREIGN, &link, foreign.iter().map(one).collect()),
             set(
                 SAME,
                 &[DataType::LinkName, DataType::LinkName],
@@ -277,7 +285,12 @@ fn translation(hook: Hook) -> Chain {
 }
 
 fn forward_chain() -> Chain {
-    let to_bridge = Statement::LinkIn(Link::Out, Test::Is, BRIDGES);
+    let to = |links| {
+        vec![
+            Statement::LinkIn(Link::Out, Test::Is, links),
+            Statement::Drop,
+        ]
+    };
     let rules = vec![
         rule(
             "nothing of ours",
@@ -318,13 +331,10 @@ fn forward_chain() -> Chain {
         ),
         rule(
             "published ports",
-            vec![
-                to_bridge.clone(),
-                Statement::DestinationTranslated,
-                Statement::Accept,
-            ],
+            vec![Statement::DestinationTranslated, Statement::Accept],
         ),
-        rule("isolation", vec![to_bridge, Statement::Drop]),
+        rule("isolation", to(BRIDGES)),
+        rule("isolation of others' networks", to(FOREIGN)),
     ];
     base_chain("forward", ChainKind::Filter, Hook::Forward, 0, rules)
 }

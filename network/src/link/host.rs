@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -40,6 +40,35 @@ pub fn routes(ignore: &[String]) -> Result<Vec<Occupied>, LinkError> {
         }
     }
     Ok(found)
+}
+
+/// The bridges that bear Docker's names (`docker0`, `br-` and twelve hexadecimal digits) and are not in `own`, sorted.
+///
+/// # Errors
+/// The failed dump.
+pub(crate) fn dockers_bridges(own: &[String]) -> Result<Vec<String>, LinkError> {
+    let mut socket = RouteSocket::open()?;
+    let mut found: Vec<String> = dump_links(&mut socket)?
+        .iter()
+        .filter(|link| is_bridge(link))
+        .filter_map(|link| name(link))
+        .filter(|name| is_dockers_name(name) && !own.iter().any(|own| own == name))
+        .map(str::to_owned)
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+fn is_dockers_name(name: &str) -> bool {
+    let is_id = |id: &str| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name == "docker0" || name.strip_prefix("br-").is_some_and(is_id)
+}
+
+fn is_bridge(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Bridge)),
+        _ => false,
+    })
 }
 
 /// The name servers of a resolv.conf file, each as an occupied single address. A missing file has none.
