@@ -56,8 +56,15 @@ pub(crate) struct Ended {
     pub(crate) code: i64,
 }
 
+/// What a reading task says, and of which generation of readers it is.
 #[derive(Debug)]
-enum Message {
+struct Message {
+    generation: u64,
+    said: Said,
+}
+
+#[derive(Debug)]
+enum Said {
     Output(usize, Frame),
     /// The log of one run is read to its end.
     Drained(usize),
@@ -73,6 +80,10 @@ struct Followed {
     ended: Option<i64>,
     /// Where the next reading begins.
     since: Option<String>,
+    /// When output came last: where reading goes on after an engine was lost.
+    heard: Option<Timestamp>,
+    /// The last so many lines are wanted only of what there is at first.
+    tail: Option<u64>,
     /// It was started again while its log was still being read.
     restarted: bool,
 }
@@ -88,6 +99,8 @@ pub(crate) struct Follower<'a, E> {
     by_id: HashMap<String, usize>,
     sender: Sender<Message>,
     receiver: Receiver<Message>,
+    /// Counts the engines that were read from: what readers of an engine that was lost still say is ignored.
+    generation: u64,
 }
 
 impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
@@ -104,6 +117,7 @@ impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
             by_id: HashMap::new(),
             sender,
             receiver,
+            generation: 0,
         }
     }
 
@@ -159,6 +173,8 @@ impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
             reading: false,
             ended: None,
             since,
+            heard: None,
+            tail: self.options.logs.tail,
             restarted: false,
         };
         if index == self.followed.len() {
@@ -181,45 +197,78 @@ impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
         let options = LogsOptions {
             follow,
             since: followed.since.clone(),
+            tail: followed.tail.take(),
             ..self.options.logs.clone()
         };
-        let (engine, id, sender) = (
-            self.engine.clone(),
-            followed.id.clone(),
-            self.sender.clone(),
-        );
-        tokio::spawn(async move {
-            // When nobody receives any more, nothing is left to be done.
-            let _ = match forward(&engine, &id, (&options, container), &sender).await {
-                // Removed in between: its end is told by an event.
-                Ok(()) => sender.send(Message::Drained(container)).await,
-                Err(error) if error.is(ErrorKind::NotFound) => {
-                    sender.send(Message::Drained(container)).await
-                }
-                Err(error) => sender.send(Message::Failed(error)).await,
-            };
-        });
+        let reader = Reader {
+            engine: self.engine.clone(),
+            id: followed.id.clone(),
+            container,
+            generation: self.generation,
+            sender: self.sender.clone(),
+        };
+        tokio::spawn(reader.read(options));
     }
 
-    /// Prints what comes next.
+    /// Prints what comes next. Gives what went wrong when a log could not be read.
     ///
     /// # Errors
-    /// A log cannot be read, or the output cannot be written.
-    pub(crate) async fn print_next(&mut self) -> Result<(), Failure> {
+    /// The output cannot be written.
+    pub(crate) async fn print_next(&mut self) -> Result<Option<ApiError>, Failure> {
         // A sender of our own is alive: the channel never closes.
-        match self.receiver.recv().await {
-            Some(Message::Output(container, frame)) => {
+        let Some(message) = self.receiver.recv().await else {
+            return Ok(None);
+        };
+        match message.said {
+            _ if message.generation != self.generation => {}
+            Said::Output(container, frame) => {
+                self.followed[container].heard = Some(Timestamp::now());
                 let split = self.options.split_streams && frame.stream == Stream::Stderr;
                 let shown = if split { Shown::Stderr } else { Shown::Stdout };
                 let lines = self.lines.feed(container, shown, &frame.data);
-                self.ui.log(shown, &lines)
+                self.ui.log(shown, &lines)?;
             }
-            Some(Message::Drained(container)) => self.drained(container),
-            Some(Message::Failed(error)) => {
-                Err(Failure::from(error).context("cannot read the containers' output"))
-            }
-            None => Ok(()),
+            Said::Drained(container) => self.drained(container)?,
+            Said::Failed(error) => return Ok(Some(error)),
         }
+        Ok(None)
+    }
+
+    /// Goes on with another engine than the one that was lost, given the containers as they are now.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub(crate) fn resume(&mut self, members: &[Member]) -> Result<(), Failure> {
+        self.generation += 1;
+        for container in 0..self.followed.len() {
+            let followed = &mut self.followed[container];
+            if !std::mem::take(&mut followed.reading) {
+                continue;
+            }
+            if let Some(heard) = followed.heard.take() {
+                followed.since = Some(when::unix(heard));
+                followed.tail = None;
+            }
+            match members
+                .iter()
+                .find(|member| member.summary.id == followed.id)
+            {
+                Some(member) if member.is_active() => self.read(container, true),
+                Some(member) => {
+                    followed.ended = followed.ended.or(Some(member.exit_code()));
+                    self.read(container, false);
+                }
+                None => self.drained(container)?,
+            }
+        }
+        for member in members.iter().filter(|member| member.is_active()) {
+            let known = self.by_id.contains_key(&member.summary.id);
+            if !known && self.options.shows(&member.service) {
+                let container = self.index_of(&member.summary.id, member.log_name());
+                self.read(container, true);
+            }
+        }
+        Ok(())
     }
 
     fn drained(&mut self, container: usize) -> Result<(), Failure> {
@@ -290,23 +339,49 @@ impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
     }
 }
 
-async fn forward<E: Engine>(
-    engine: &E,
-    id: &str,
-    (options, container): (&LogsOptions, usize),
-    sender: &Sender<Message>,
-) -> hoist_api::Result<()> {
-    let mut frames = engine.container_logs(id, options).await?;
-    while let Some(frame) = frames.next().await {
-        if sender
-            .send(Message::Output(container, frame?))
-            .await
-            .is_err()
-        {
-            break;
-        }
+/// A task that reads one container's log.
+#[derive(Debug)]
+struct Reader<E> {
+    engine: E,
+    id: String,
+    container: usize,
+    generation: u64,
+    sender: Sender<Message>,
+}
+
+impl<E: Engine> Reader<E> {
+    async fn read(self, options: LogsOptions) {
+        let end = match self.forward(&options).await {
+            Ok(()) => Said::Drained(self.container),
+            // Removed in between: its end is told by an event.
+            Err(error) if error.is(ErrorKind::NotFound) => Said::Drained(self.container),
+            Err(error) => Said::Failed(error),
+        };
+        // When nobody receives any more, nothing is left to be done.
+        let _ = self.say(end).await;
     }
-    Ok(())
+
+    async fn forward(&self, options: &LogsOptions) -> hoist_api::Result<()> {
+        let mut frames = self.engine.container_logs(&self.id, options).await?;
+        while let Some(frame) = frames.next().await {
+            if self
+                .say(Said::Output(self.container, frame?))
+                .await
+                .is_err()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(&self, said: Said) -> Result<(), mpsc::error::SendError<Message>> {
+        let message = Message {
+            generation: self.generation,
+            said,
+        };
+        self.sender.send(message).await
+    }
 }
 
 /// The container's name without the project's, from an event's attributes.

@@ -14,6 +14,7 @@ mod members;
 mod places;
 mod planned;
 mod ports;
+mod session;
 mod signals;
 mod ui;
 mod when;

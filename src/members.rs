@@ -66,6 +66,19 @@ impl Member {
         }
     }
 
+    /// Whether it runs, or is about to be started again.
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(
+            self.summary.state.as_str(),
+            "running" | "restarting" | "paused"
+        )
+    }
+
+    /// The exit code that its status tells, 0 without one.
+    pub(crate) fn exit_code(&self) -> i64 {
+        exit_code(&self.summary.status)
+    }
+
     /// Whether its state is `running`.
     pub(crate) fn is_running(&self) -> bool {
         self.summary.state == "running"
@@ -78,11 +91,19 @@ pub(crate) fn container_name(summary: &ContainerSummary) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
 
+/// The code in "Exited (137) 2 minutes ago", else 0.
+pub(crate) fn exit_code(status: &str) -> i64 {
+    let code = status
+        .strip_prefix("Exited (")
+        .and_then(|rest| rest.split_once(')'));
+    code.and_then(|(code, _)| code.parse().ok()).unwrap_or(0)
+}
+
 /// All containers of a project, by service, then by number; those of `run` are included.
 ///
 /// # Errors
 /// The engine cannot list them.
-pub(crate) async fn all<E: Engine>(engine: &E, project: &str) -> Result<Vec<Member>, Failure> {
+pub(crate) async fn all<E: Engine>(engine: &E, project: &str) -> hoist_api::Result<Vec<Member>> {
     let filters = Filters::new()
         .label(format!("{PROJECT}={project}"))
         .label(CONFIG_HASH);
@@ -194,6 +215,12 @@ mod tests {
     #[test]
     fn names_in_logs_are_without_the_project() {
         assert_eq!(member("web", 1, "running").log_name(), "web-1");
+    }
+
+    #[test]
+    fn the_status_tells_the_code() {
+        assert_eq!(exit_code("Exited (137) 2 minutes ago"), 137);
+        assert_eq!(exit_code("Up 2 minutes"), 0);
     }
 
     #[test]

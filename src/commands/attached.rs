@@ -4,15 +4,12 @@
 //! Then output is followed until nothing runs, a container's end is to end everything, or Ctrl-C. At last
 //! the containers are stopped, still showing what they say; another Ctrl-C kills them.
 
-use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use hoist_api::Engine;
 use hoist_api::client::Client;
 use hoist_api::container::LogsOptions;
-use hoist_api::engine::EventStream;
-use hoist_api::{ApiError, Engine, ErrorKind};
 use hoist_compose::execute::{ProgressEvent, Status};
 use hoist_compose::graph::of_project;
 use hoist_compose::model::Project;
@@ -24,9 +21,10 @@ use tokio::sync::mpsc;
 use super::up::UpArgs;
 use crate::context::Context;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
-use crate::follow::{Ended, FollowOptions, Follower};
-use crate::members::{self, Member};
+use crate::follow::{Ended, FollowOptions};
+use crate::members::Member;
 use crate::planned::{self, plan_failure};
+use crate::session::Session;
 use crate::signals::Interrupts;
 use crate::ui::logs::LogStyle;
 use crate::ui::progress::Progress;
@@ -55,39 +53,12 @@ enum End {
 /// How long output may still come after all containers have been stopped.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The state of following.
-struct Session<'a> {
-    follower: Follower<'a, Client>,
-    events: EventStream,
-    /// The stream of events has not ended.
-    listening: bool,
-}
-
-impl Session<'_> {
-    /// Prints what comes next; gives the end of a container.
-    async fn next(&mut self) -> Result<Option<Ended>, Failure> {
-        tokio::select! {
-            outcome = self.follower.print_next() => outcome.map(|()| None),
-            event = self.events.next(), if self.listening => match event {
-                Some(Ok(event)) => self.follower.event(&event),
-                Some(Err(error)) => Err(lost(error)),
-                None => {
-                    self.listening = false;
-                    Ok(None)
-                }
-            },
-        }
-    }
-}
-
-fn lost(error: ApiError) -> Failure {
-    let gone = error.is(ErrorKind::Unreachable);
-    let failure = Failure::from(error).context("cannot follow the containers");
-    if gone {
-        failure.hint("the containers go on running: hoist logs -f follows them again")
-    } else {
-        failure
-    }
+/// Whether a change needs no line of its own while output is shown.
+fn is_told_by_output(status: Status) -> bool {
+    matches!(
+        status,
+        Status::Starting | Status::Started | Status::Waiting | Status::Healthy | Status::Exited
+    )
 }
 
 impl Attached<'_> {
@@ -97,20 +68,9 @@ impl Attached<'_> {
     /// A step failed, the engine was lost, or the code that a container or Ctrl-C leaves.
     pub(crate) async fn run(self, plan: &Plan, progress: Progress) -> Result<(), Failure> {
         let since = Timestamp::now();
-        let events = self
-            .engine
-            .events(&Follower::<Client>::events(&self.project.name, since))
-            .await?;
-        let follower = Follower::new(
-            self.engine.clone(),
-            &self.context.ui,
-            self.follow_options(since)?,
-        );
-        let mut session = Session {
-            follower,
-            events,
-            listening: true,
-        };
+        let options = self.follow_options(since)?;
+        let printer = (self.engine, &self.context.ui);
+        let mut session = Session::open(printer, &self.project.name, options, since).await?;
         let mut interrupts = Interrupts::catch();
         let mut ended = Vec::new();
         let end = match self
@@ -121,7 +81,7 @@ impl Attached<'_> {
             None => self.follow(&mut session, &mut interrupts, ended).await?,
         };
         match &end {
-            End::Idle => return self.code_of_selected(0).await,
+            End::Idle => return self.code_of_selected(&mut session, 0).await,
             End::Aborted(_) => self.context.ui.note("Aborting on container exit..."),
             End::Interrupted => self
                 .context
@@ -130,7 +90,7 @@ impl Attached<'_> {
         }
         self.stop(&mut session, &mut interrupts).await?;
         match end {
-            End::Aborted(ended) => self.code_of_selected(ended.code).await,
+            End::Aborted(ended) => self.code_of_selected(&mut session, ended.code).await,
             End::Idle | End::Interrupted => Err(Failure::exit(INTERRUPTED)),
         }
     }
@@ -193,32 +153,33 @@ impl Attached<'_> {
             plan,
             (async { cancel.next().await }, show)
         ));
-        let mut progress = Some(progress);
+        let mut shown = progress;
+        let mut attached = false;
         let outcome = loop {
             tokio::select! {
                 biased;
                 Some(event) = received.recv() => {
-                    if event.status == Status::Starting && progress.is_some() {
-                        drop(progress.take());
+                    if event.status == Status::Starting && !attached {
+                        // What was live stays as it is: output comes below it.
+                        shown = Progress::lines(&self.context.ui);
+                        attached = true;
                         self.attach(session).await?;
                     }
-                    match &progress {
-                        Some(progress) => planned::show(progress, event),
-                        None => tracing::debug!(?event, "while output is shown"),
+                    if !(attached && is_told_by_output(event.status)) {
+                        planned::show(&shown, event);
                     }
                 }
                 outcome = &mut run => break outcome?,
                 end = session.next() => ended.extend(end?),
             }
         };
-        let nothing_started = progress.is_some();
-        drop(progress);
+        drop(shown);
         let interrupted = outcome.cancelled;
         if interrupted && outcome.failed.is_empty() {
             return Ok(Some(End::Interrupted));
         }
         planned::conclude(self.context, outcome)?;
-        if nothing_started {
+        if !attached {
             self.attach(session).await?;
         }
         Ok(None)
@@ -226,22 +187,20 @@ impl Attached<'_> {
 
     /// Begins to read the output of what runs; what starts later is told by events.
     async fn attach(self, session: &mut Session<'_>) -> Result<(), Failure> {
-        let found = self.members().await?;
-        session.follower.register(&found);
-        let names = session.follower.names();
+        let found = self.members(session).await?;
+        session.read(&found, false);
+        let names = session.names();
         if !names.is_empty() {
             self.context
                 .ui
                 .note(&format!("Attaching to {}", names.join(", ")));
         }
-        for member in found.iter().filter(|member| member.is_running()) {
-            session.follower.read_log(&member.summary.id, true);
-        }
         Ok(())
     }
 
-    async fn members(self) -> Result<Vec<Member>, Failure> {
-        let mut found = members::all(self.engine, &self.project.name).await?;
+    /// The containers of the project's services.
+    async fn members(self, session: &mut Session<'_>) -> Result<Vec<Member>, Failure> {
+        let mut found = session.members().await?;
         found.retain(|member| {
             !member.one_off && self.project.services.contains_key(&member.service)
         });
@@ -249,17 +208,13 @@ impl Attached<'_> {
     }
 
     /// Whether anything that this `up` is about runs, or is about to be started again.
-    async fn any_active(self) -> Result<bool, Failure> {
-        let found = self.members().await?;
-        let chosen: BTreeSet<&str> = self.args.services.iter().map(String::as_str).collect();
-        Ok(found.iter().any(|member| {
-            let wanted = chosen.is_empty() || chosen.contains(member.service.as_str());
-            wanted
-                && matches!(
-                    member.summary.state.as_str(),
-                    "running" | "restarting" | "paused"
-                )
-        }))
+    async fn any_active(self, session: &mut Session<'_>) -> Result<bool, Failure> {
+        let found = self.members(session).await?;
+        let chosen = &self.args.services;
+        let wanted = |member: &Member| chosen.is_empty() || chosen.contains(&member.service);
+        Ok(found
+            .iter()
+            .any(|member| wanted(member) && member.is_active()))
     }
 
     async fn follow(
@@ -274,8 +229,8 @@ impl Attached<'_> {
         let mut look = true;
         loop {
             if std::mem::take(&mut look)
-                && !session.follower.is_reading()
-                && !self.any_active().await?
+                && !session.is_reading()
+                && !self.any_active(session).await?
             {
                 return Ok(End::Idle);
             }
@@ -283,7 +238,7 @@ impl Attached<'_> {
                 end = session.next() => match end? {
                     Some(end) if self.ends_all(&end) => return Ok(End::Aborted(end)),
                     // An end, or the last of its output: perhaps it was the last one.
-                    _ => look = !session.follower.is_reading(),
+                    _ => look = !session.is_reading(),
                 },
                 () = interrupts.next() => return Ok(End::Interrupted),
             }
@@ -331,7 +286,7 @@ impl Attached<'_> {
         };
         // The last words of what was stopped.
         let _ = tokio::time::timeout(DRAIN, async {
-            while session.follower.is_reading() {
+            while session.is_reading() {
                 session.next().await?;
             }
             Ok::<(), Failure>(())
@@ -358,10 +313,14 @@ impl Attached<'_> {
     }
 
     /// The code to leave with: that of `--exit-code-from`, else the given one.
-    async fn code_of_selected(self, otherwise: i64) -> Result<(), Failure> {
+    async fn code_of_selected(
+        self,
+        session: &mut Session<'_>,
+        otherwise: i64,
+    ) -> Result<(), Failure> {
         let mut code = otherwise;
         if let Some(service) = &self.args.exit_code_from {
-            let found = self.members().await?;
+            let found = self.members(session).await?;
             let member = found.into_iter().find(|member| &member.service == service);
             let member = member
                 .ok_or_else(|| Failure::new(format!("service \"{service}\" has no container")))?;

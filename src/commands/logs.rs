@@ -1,11 +1,8 @@
 //! `hoist logs`: what the containers have written.
 
 use clap::Args;
-use futures_util::StreamExt;
 use hoist_api::Engine;
-use hoist_api::client::Client;
 use hoist_api::container::LogsOptions;
-use hoist_api::engine::EventStream;
 use jiff::Timestamp;
 
 use crate::connect;
@@ -13,6 +10,7 @@ use crate::context::Context;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::follow::{FollowOptions, Follower};
 use crate::members::{self, Member};
+use crate::session::Session;
 use crate::signals;
 use crate::ui::logs::LogStyle;
 use crate::when;
@@ -85,19 +83,15 @@ pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<(), Failure
             )));
         }
     }
-    let mut follower = Follower::new(engine.clone(), &context.ui, options);
-    follower.register(&members);
     if !args.follow {
+        let mut follower = Follower::new(engine.clone(), &context.ui, options);
+        follower.register(&members);
         return print_all(&mut follower, &members).await;
     }
-    let events = engine
-        .events(&Follower::<Client>::events(&target.name, since))
-        .await?;
-    for member in &members {
-        follower.read_log(&member.summary.id, true);
-    }
+    let mut session = Session::open((&engine, &context.ui), &target.name, options, since).await?;
+    session.read(&members, true);
     tokio::select! {
-        outcome = follow(&mut follower, events, async || any_active(&engine, &target.name).await) => outcome,
+        outcome = follow(&mut session) => outcome,
         () = signals::interrupted() => Err(Failure::exit(INTERRUPTED)),
     }
 }
@@ -131,44 +125,21 @@ async fn print_all<E: Engine + Clone + 'static>(
     for member in members {
         follower.read_log(&member.summary.id, false);
         while follower.is_reading() {
-            follower.print_next().await?;
+            if let Some(error) = follower.print_next().await? {
+                return Err(Failure::from(error)
+                    .context(format!("cannot read the output of {}", member.name())));
+            }
         }
     }
     Ok(())
 }
 
-/// Prints until nothing is active any more.
-async fn follow<E, F>(
-    follower: &mut Follower<'_, E>,
-    mut events: EventStream,
-    active: F,
-) -> Result<(), Failure>
-where
-    E: Engine + Clone + 'static,
-    F: AsyncFn() -> Result<bool, Failure>,
-{
-    let mut listening = true;
+/// Prints until nothing of the project is active any more.
+async fn follow(session: &mut Session<'_>) -> Result<(), Failure> {
     loop {
-        if !follower.is_reading() && (!listening || !active().await?) {
+        if !session.is_reading() && !session.members().await?.iter().any(Member::is_active) {
             return Ok(());
         }
-        tokio::select! {
-            outcome = follower.print_next() => outcome?,
-            event = events.next(), if listening => match event {
-                Some(event) => drop(follower.event(&event?)?),
-                None => listening = false,
-            },
-        }
+        session.next().await?;
     }
-}
-
-/// Whether a container of the project runs, or is about to be started again.
-async fn any_active(engine: &Client, project: &str) -> Result<bool, Failure> {
-    let members = members::all(engine, project).await?;
-    Ok(members.iter().any(|member| {
-        matches!(
-            member.summary.state.as_str(),
-            "running" | "restarting" | "paused"
-        )
-    }))
 }

@@ -223,7 +223,7 @@ impl Row {
         json!({
             "Command": self.command,
             "CreatedAt": created_at(s.created),
-            "ExitCode": exit_code(&s.status),
+            "ExitCode": members::exit_code(&s.status),
             "Health": health(&s.status),
             "ID": self.id,
             "Image": s.image,
@@ -251,14 +251,6 @@ fn created_at(seconds: i64) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 
-/// The code in "Exited (137) 2 minutes ago", else 0.
-pub(crate) fn exit_code(status: &str) -> i64 {
-    let code = status
-        .strip_prefix("Exited (")
-        .and_then(|rest| rest.split_once(')'));
-    code.and_then(|(code, _)| code.parse().ok()).unwrap_or(0)
-}
-
 /// The word in "Up 3 seconds (healthy)", else nothing.
 fn health(status: &str) -> &'static str {
     match status {
@@ -274,9 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_tells_code_and_health() {
-        assert_eq!(exit_code("Exited (137) 2 minutes ago"), 137);
-        assert_eq!(exit_code("Up 2 minutes"), 0);
+    fn the_status_tells_health() {
         assert_eq!(health("Up 3 seconds (healthy)"), "healthy");
         assert_eq!(health("Up 3 seconds (health: starting)"), "starting");
         assert_eq!(health("Up 3 seconds (Paused)"), "");
