@@ -121,13 +121,13 @@ impl Context {
     ///
     /// # Errors
     /// What is wrong with the files, with snippets.
-    pub(crate) fn load_with(&self, options: &LoadOptions) -> Result<Project, Failure> {
-        let Loaded { project, warnings, .. } = load::load(options, &LocalFiles)
+    pub(crate) fn load_with(&self, options: &LoadOptions) -> Result<Loaded, Failure> {
+        let loaded = load::load(options, &LocalFiles)
             .map_err(|error| load_failure(&error, self.ui.color_err))?;
-        for warning in &warnings {
+        for warning in &loaded.warnings {
             self.ui.note(&warning.render(self.ui.color_err));
         }
-        Ok(project)
+        Ok(loaded)
     }
 
     /// Loads the project with these services enabled, whatever their profiles.
@@ -135,7 +135,7 @@ impl Context {
     /// # Errors
     /// As [`Context::load_with`].
     pub(crate) fn load(&self, services: &[String]) -> Result<Project, Failure> {
-        self.load_with(&self.load_options(services))
+        Ok(self.load_with(&self.load_options(services))?.project)
     }
 
     /// The project that a command on existing containers is about. With a name given, files are not needed.
@@ -223,7 +223,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 }
 
 fn load_failure(error: &load::LoadError, color: bool) -> Failure {
-    Failure::rendered(error.render(color))
+    Failure::rendered(error, error.render(color))
 }
 
 fn is_missing_file(error: &load::LoadError) -> bool {

@@ -30,7 +30,7 @@ pub(crate) struct Report {
     pub(crate) headline: String,
     /// Why, from near to far.
     pub(crate) causes: Vec<String>,
-    /// Lines to print as they are instead of the headline (the loader's rendered snippet).
+    /// Lines for people, printed as they are instead of all this (the loader's snippets).
     pub(crate) rendered: Option<String>,
     /// What the user can do.
     pub(crate) hint: Option<String>,
@@ -50,9 +50,10 @@ impl Failure {
     }
 
     /// An error whose text, with snippets, is laid out already.
-    pub(crate) fn rendered(text: impl Into<String>) -> Failure {
+    pub(crate) fn rendered(error: &dyn Error, text: String) -> Failure {
         let report = Report {
-            rendered: Some(text.into()),
+            headline: error.to_string(),
+            rendered: Some(text),
             ..Report::default()
         };
         Failure {
@@ -120,9 +121,6 @@ impl<E: Error + 'static> From<E> for Failure {
 impl fmt::Display for Report {
     /// The message in one line: headline and those causes that say something new.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(rendered) = &self.rendered {
-            return f.write_str(rendered);
-        }
         f.write_str(&self.headline)?;
         let mut said = self.headline.clone();
         for cause in self.causes.iter().filter(|cause| !cause.is_empty()) {

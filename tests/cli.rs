@@ -4,6 +4,10 @@
 
 mod common;
 
+#[path = "cli/config.rs"]
+mod config;
+#[path = "cli/errors.rs"]
+mod errors;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/place.rs"]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
 use hoist_compose::load::canonical;
-use hoist_compose::load::{LoadOptions, SkippedPhases};
+use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases};
 use hoist_compose::model::Project;
 use serde_json::Value;
 
@@ -122,9 +122,11 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
         // Every profile that the files name, whether its services are enabled or not.
         options.profiles = vec!["*".to_owned()];
     }
-    let project = context.load_with(&options)?;
-    check_services(&project, &args.services)?;
-    let text = text_of(&project, args)?;
+    let loaded = context.load_with(&options)?;
+    if loaded.model.is_none() {
+        check_services(&loaded.project, &args.services)?;
+    }
+    let text = text_of(&loaded, args)?;
     if args.quiet {
         return Ok(());
     }
@@ -145,14 +147,17 @@ fn skipped(args: &ConfigArgs) -> SkippedPhases {
     }
 }
 
-fn text_of(project: &Project, args: &ConfigArgs) -> Result<String, Failure> {
+fn text_of(loaded: &Loaded, args: &ConfigArgs) -> Result<String, Failure> {
     if let Some(services) = &args.hash {
-        return hashes(project, services);
+        return hashes(&loaded.project, services);
     }
-    if let Some(names) = names(project, args) {
+    if let Some(names) = names(loaded, args) {
         return Ok(names.iter().map(|name| format!("{name}\n")).collect());
     }
-    let value = canonical::project_value(project);
+    let value = match &loaded.model {
+        Some(model) => model.clone(),
+        None => canonical::project_value(&loaded.project),
+    };
     match args.format {
         Some(ConfigFormat::Json) => Ok(format!("{value:#}\n")),
         Some(ConfigFormat::Yaml) | None => yaml(&value),
@@ -165,7 +170,8 @@ fn yaml(value: &Value) -> Result<String, Failure> {
 }
 
 /// The list that one of the options asks for.
-fn names(project: &Project, args: &ConfigArgs) -> Option<Vec<String>> {
+fn names(loaded: &Loaded, args: &ConfigArgs) -> Option<Vec<String>> {
+    let project = &loaded.project;
     let keys = |map: Vec<&String>| Some(map.into_iter().cloned().collect());
     let services = || project.services.values();
     if args.only_services {

@@ -1,0 +1,93 @@
+//! `config`: the parts of the project it prints.
+
+use super::place::{Place, check_snapshot};
+
+const SHOP: &str = "\
+services:
+  web:
+    image: nginx:${TAG:-1.27}
+    ports: ['8080:80']
+    depends_on: [db]
+  db:
+    image: postgres
+    volumes: [data:/var/lib/postgresql/data]
+  tools:
+    image: busybox
+    profiles: [debug]
+volumes:
+  data: {}
+";
+
+#[test]
+fn the_whole_project() {
+    let place = Place::with(SHOP);
+    let yaml = place.hoist("config").ok().stdout;
+    check_snapshot(
+        "config-yaml",
+        &yaml.replace(&place.path().display().to_string(), "[DIR]"),
+    );
+    let json = place.hoist("config --format json").ok().json();
+    assert_eq!(json["name"], "shop");
+    assert_eq!(json["services"]["web"]["image"], "nginx:1.27");
+    assert!(
+        json["services"]["tools"].is_null(),
+        "its profile is not active"
+    );
+    assert!(!place.has_engine());
+}
+
+#[test]
+fn parts_of_it() {
+    let place = Place::with(SHOP);
+    for (line, expected) in [
+        ("config --services", "db\nweb\n"),
+        ("config --volumes", "data\n"),
+        ("config --networks", "default\n"),
+        ("config --profiles", "debug\n"),
+        ("config --images", "nginx:1.27\npostgres\n"),
+        ("--profile debug config --services", "db\ntools\nweb\n"),
+        ("config --quiet", ""),
+    ] {
+        let run = place.hoist(line).ok();
+        let mut lines: Vec<&str> = run.stdout.lines().collect();
+        lines.sort_unstable();
+        let expected: Vec<&str> = expected.lines().collect();
+        assert_eq!(lines, expected, "{line}");
+    }
+}
+
+#[test]
+fn hashes_change_with_the_service_only() {
+    let place = Place::with(SHOP);
+    let before = place.hoist("config --hash *").ok().stdout;
+    let mut changed = place.command("config --hash *");
+    changed.env("TAG", "1.28");
+    let after = crate::common::run::to_end(changed, crate::common::LONG)
+        .ok()
+        .stdout;
+    let line = |text: &str, service: &str| {
+        let found = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{service} ")));
+        found
+            .map(str::to_owned)
+            .unwrap_or_else(|| panic!("no hash of {service} in {text}"))
+    };
+    assert_ne!(line(&before, "web"), line(&after, "web"));
+    assert_eq!(line(&before, "db"), line(&after, "db"));
+    assert_eq!(
+        line(&before, "db").split(' ').nth(1).map(str::len),
+        Some(64)
+    );
+}
+
+#[test]
+fn output_goes_to_a_file() {
+    let place = Place::with(SHOP);
+    assert_eq!(place.hoist("config -o out.yaml").ok().stdout, "");
+    let again = place.hoist("-f out.yaml config").ok().stdout;
+    assert_eq!(
+        std::fs::read_to_string(place.path().join("out.yaml")).unwrap(),
+        again
+    );
+}
