@@ -266,6 +266,8 @@ fn invalid() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[test]
@@ -284,6 +286,76 @@ mod tests {
             \x08\x01g\0\x01s\0\0\
             \x02\0\0\0hi\0";
         assert_eq!(encode(9, method, &["hi"]), expected);
+    }
+
+    /// A bus with one service: it says `trusted` for any argument `a`, nothing for `b`, and refuses the rest. A signal
+    /// comes before each answer.
+    fn fake_bus(listener: UnixListener) -> io::Result<()> {
+        let (stream, _) = listener.accept()?;
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        assert!(line.starts_with("\0AUTH EXTERNAL 30"), "{line}");
+        stream.get_mut().write_all(b"OK 0123456789abcdef\r\n")?;
+        line.clear();
+        stream.read_line(&mut line)?;
+        assert_eq!(line, "BEGIN\r\n");
+        for serial in 1_u32.. {
+            let mut fixed = [0; 16];
+            if stream.read_exact(&mut fixed).is_err() {
+                return Ok(());
+            }
+            let size = |at| Order::Little.number(&fixed, at).unwrap();
+            let mut rest = vec![0; size(12).next_multiple_of(8) + size(4)];
+            stream.read_exact(&mut rest)?;
+            let body = rest.split_off(size(12).next_multiple_of(8));
+            let (kind, text) = match body.get(4) {
+                None => (METHOD_RETURN, ":1.7"),
+                Some(b'a') => (METHOD_RETURN, "trusted"),
+                Some(b'b') => (METHOD_RETURN, ""),
+                Some(_) => (ERROR, "INVALID_INTERFACE"),
+            };
+            stream.get_mut().write_all(&answer(4, 0, "NameAcquired"))?;
+            stream.get_mut().write_all(&answer(kind, serial, text))?;
+        }
+        Ok(())
+    }
+
+    fn answer(kind: u8, reply_to: u32, text: &str) -> Vec<u8> {
+        let mut body = Vec::new();
+        push_text(&mut body, text);
+        let mut fields =
+            b"\x04\x01s\0\x03\0\0\0a.b\0\0\0\0\0\x08\x01g\0\x01s\0\0\x05\x01u\0".to_vec();
+        fields.extend(reply_to.to_le_bytes());
+        let mut message = vec![b'l', kind, 0, 1];
+        push_length(&mut message, body.len());
+        message.extend(1_u32.to_le_bytes());
+        push_length(&mut message, fields.len());
+        message.extend(fields);
+        pad(&mut message, 8);
+        message.extend(body);
+        message
+    }
+
+    #[test]
+    fn calls_are_answered_and_signals_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bus");
+        let listener = UnixListener::bind(&path).unwrap();
+        let bus = std::thread::spawn(move || fake_bus(listener));
+        let method = Method {
+            service: "a.b",
+            path: "/",
+            interface: "a.b",
+            member: "M",
+        };
+        let mut client = Bus::connect(&path).unwrap();
+        assert_eq!(client.call(method, &["a"]).unwrap(), "trusted");
+        assert_eq!(client.call(method, &["b", "x"]).unwrap(), "");
+        let refused = client.call(method, &["c"]).unwrap_err();
+        assert_eq!(refused.to_string(), "a.b: INVALID_INTERFACE");
+        drop(client);
+        bus.join().unwrap().unwrap();
     }
 
     #[test]
