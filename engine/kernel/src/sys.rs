@@ -36,7 +36,7 @@ pub(crate) fn signal(number: i32) -> Option<rustix::process::Signal> {
 }
 
 /// What clone3(2) is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CloneRequest<'fd> {
     /// `CLONE_*` bits without `CLONE_VM` and those that ask for descriptors, which the fields below set.
     pub(crate) flags: u64,
@@ -53,14 +53,32 @@ pub(crate) enum Forked {
     Parent(i32, OwnedFd),
 }
 
-/// clone3(2) without shared memory. The process must have one thread.
-pub(crate) fn fork(request: CloneRequest<'_>) -> Result<Forked> {
+/// Proof that the process has one thread. It holds in children made by [`fork`] as well.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Looks at `/proc/self/task`, which has a link for each thread besides its own two.
+    ///
+    /// A thread can only be started by this thread, and nothing that holds the proof starts one.
+    pub(crate) fn check() -> Result<Self> {
+        let links = rustix::fs::stat(c"/proc/self/task")?.st_nlink;
+        if links == 3 {
+            Ok(Self(()))
+        } else {
+            Err(Errno::INVAL)
+        }
+    }
+}
+
+/// clone3(2) without shared memory.
+pub(crate) fn fork(request: CloneRequest<'_>, _proof: SingleThreaded) -> Result<Forked> {
     const REFUSED: libc::c_int = libc::CLONE_VM
         | libc::CLONE_VFORK
         | libc::CLONE_THREAD
         | libc::CLONE_FILES
         | libc::CLONE_FS;
-    if request.flags & u64::from(REFUSED.cast_unsigned()) != 0 || !is_single_threaded()? {
+    if request.flags & u64::from(REFUSED.cast_unsigned()) != 0 {
         return Err(Errno::INVAL);
     }
     let mut pidfd: libc::c_int = -1;
@@ -88,7 +106,7 @@ pub(crate) fn fork(request: CloneRequest<'_>) -> Result<Forked> {
     };
     let size = size_of::<libc::clone_args>();
     // SAFETY: without CLONE_VM the child has a copy of the memory and its own stack pointer stays valid; this
-    // process has one thread (checked above), so no lock is held by a thread that the child lacks.
+    // process has one thread (`_proof`), so no lock is held by a thread that the child lacks.
     // `arguments` and `pidfd` outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) };
     match check(result)? {
@@ -106,11 +124,6 @@ pub(crate) fn fork(request: CloneRequest<'_>) -> Result<Forked> {
 
 /// `CLONE_INTO_CGROUP` of linux/sched.h, which libc declares as a type too small for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-/// `/proc/self/task` has a link for each thread besides its own two.
-fn is_single_threaded() -> Result<bool> {
-    Ok(rustix::fs::stat(c"/proc/self/task")?.st_nlink == 3)
-}
 
 /// mount_setattr(2) on an open mount.
 pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, change: MountAttributes) -> Result<()> {

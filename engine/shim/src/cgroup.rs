@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hoist_kernel::init::program::OnFailure;
 use rustix::fs::{Mode, OFlags};
 
-use crate::protocol::{CgroupPlan, CgroupWrite, Failure};
+use crate::protocol::{CgroupPlan, CgroupValue, CgroupWrite, Failure};
 
 /// How long the removal of groups waits for the last process to be gone.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
@@ -57,26 +57,36 @@ fn attach_device_filter(group: &Path, filter: &[u64]) -> Result<(), Failure> {
 
 fn write_all(writes: &[CgroupWrite], warnings: &mut Vec<String>) -> Result<(), Failure> {
     for write in writes {
-        if let Err(error) = write_value(&write.file, &write.value) {
-            let what = format!(
-                "cannot set {} to {:?}: {error}",
-                write.file.display(),
-                write.value
-            );
-            match write.on_failure {
-                OnFailure::Warn => warnings.push(what),
-                OnFailure::Fail => {
-                    let errno = error.raw_os_error().unwrap_or_default();
-                    return Err(Failure {
-                        message: what,
-                        errno,
-                        exit_code: 128,
-                    });
-                }
+        let (result, value) = match &write.value {
+            CgroupValue::Text(value) => (write_value(&write.file, value), value.as_str()),
+            CgroupValue::FromAbove => (copy_from_above(&write.file), "that of the group above"),
+        };
+        let Err(error) = result else { continue };
+        let message = format!("cannot set {} to {value}: {error}", write.file.display());
+        match write.on_failure {
+            OnFailure::Warn => warnings.push(message),
+            OnFailure::Fail => {
+                let errno = error.raw_os_error().unwrap_or_default();
+                return Err(Failure {
+                    message,
+                    errno,
+                    exit_code: 128,
+                });
             }
         }
     }
     Ok(())
+}
+
+fn copy_from_above(file: &Path) -> std::io::Result<()> {
+    if !std::fs::read_to_string(file)?.trim().is_empty() {
+        return Ok(());
+    }
+    let above = file.parent().and_then(Path::parent).zip(file.file_name());
+    let above = above
+        .map(|(directory, name)| directory.join(name))
+        .ok_or(ErrorKind::NotFound)?;
+    write_value(file, std::fs::read_to_string(above)?.trim())
 }
 
 /// Moves a process into the groups that are joined by a write; returns warnings.

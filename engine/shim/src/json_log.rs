@@ -167,7 +167,7 @@ mod tests {
         let expected: Vec<String> = expected
             .iter()
             .map(|log| {
-                format!("{{\"log\":\"{log}\",\"stream\":\"stdout\",\"time\":\"2026-10-20T16:00:00Z\"}}\n")
+                format!("{{\"log\":\"{log}\",\"stream\":\"stdout\",\"time\":\"2026-10-21T00:00:00Z\"}}\n")
             })
             .collect();
         assert_eq!(entries(parts), expected);

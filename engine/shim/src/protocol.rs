@@ -179,9 +179,19 @@ pub struct CgroupWrite {
     /// The file.
     pub file: PathBuf,
     /// What is written.
-    pub value: String,
+    pub value: CgroupValue,
     /// What a failure means.
     pub on_failure: OnFailure,
+}
+
+/// What is written to a control file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CgroupValue {
+    /// This text.
+    Text(String),
+    /// What the file of the same name in the group above has, when this one is empty: a new version 1 cpuset
+    /// has no processors and takes no process.
+    FromAbove,
 }
 
 /// A counter `oom_kill` in a control file.

@@ -9,7 +9,7 @@ mod devices;
 use std::path::{Path, PathBuf};
 
 use hoist_kernel::init::program::OnFailure;
-use hoist_shim::protocol::{CgroupGroup, CgroupPlan, CgroupWrite, OomCounter};
+use hoist_shim::protocol::{CgroupGroup, CgroupPlan, CgroupValue, CgroupWrite, OomCounter};
 
 use super::machine::{CgroupHierarchy, CgroupLayout, CgroupTree};
 use super::spec::{Resources, RuntimeSpec};
@@ -77,7 +77,7 @@ impl Group {
         let file = self.group.directory.join(file);
         self.group.writes.push(CgroupWrite {
             file,
-            value: value.to_string(),
+            value: CgroupValue::Text(value.to_string()),
             on_failure,
         });
     }
@@ -122,27 +122,31 @@ fn add_controllers(
     }
 }
 
-/// A new cpuset is empty and takes no process: parents and the group itself inherit through
-/// `cgroup.clone_children`, and get what is asked for afterwards.
+/// A new cpuset is empty and takes no process: each level takes over what the one above has.
 fn add_cpuset(group: &mut Group, spec: &RuntimeSpec, hierarchy: &CgroupHierarchy) {
+    const FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+    let from_above = |file: PathBuf| CgroupWrite {
+        file,
+        value: CgroupValue::FromAbove,
+        on_failure: OnFailure::Warn,
+    };
     let mut directory = hierarchy.mount_point.clone();
-    let mut above = vec![directory.clone()];
     for part in spec.cgroup.parent().unwrap_or(Path::new("")) {
         directory.push(part);
-        above.push(directory.clone());
+        group
+            .group
+            .parents
+            .extend(FILES.map(|file| from_above(directory.join(file))));
     }
-    for directory in above {
-        let file = directory.join("cgroup.clone_children");
-        let write = CgroupWrite {
-            file,
-            value: "1".to_owned(),
-            on_failure: OnFailure::Warn,
-        };
-        group.group.parents.push(write);
+    let asked = [&spec.resources.cpuset_cpus, &spec.resources.cpuset_mems];
+    for (file, asked) in FILES.into_iter().zip(asked) {
+        if asked.is_empty() {
+            let file = group.group.directory.join(file);
+            group.group.writes.push(from_above(file));
+        } else {
+            group.limit(file, Some(asked));
+        }
     }
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    group.limit("cpuset.cpus", some(&spec.resources.cpuset_cpus));
-    group.limit("cpuset.mems", some(&spec.resources.cpuset_mems));
 }
 
 /// Memory before memory and swap, which may not be less.
@@ -186,7 +190,7 @@ fn add_tree(
             let file = above.join("cgroup.subtree_control");
             let write = CgroupWrite {
                 file,
-                value: value.clone(),
+                value: CgroupValue::Text(value.clone()),
                 on_failure: OnFailure::Warn,
             };
             group.group.parents.push(write);

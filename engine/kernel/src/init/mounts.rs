@@ -178,6 +178,11 @@ fn attach(root: BorrowedFd<'_>, tree: BorrowedFd<'_>, target: &Target) -> Step {
     let status = rustix::fs::fstat(tree)?;
     let is_directory = FileType::from_raw_mode(status.st_mode).is_dir();
     let place = open_target(root, target, is_directory)?;
+    let status = rustix::fs::fstat(&place)?;
+    // The kernel says EINVAL, which says nothing.
+    if FileType::from_raw_mode(status.st_mode).is_dir() != is_directory {
+        return Err(Errno::NOTDIR.into());
+    }
     move_onto(tree, place.as_fd()).map_err(Reason::from)
 }
 

@@ -10,10 +10,7 @@ use crate::sys::{self, CloneRequest, Forked};
 /// Forks. The child goes on with the program; the parent never comes back.
 pub(crate) fn become_init(child: &mut Child<'_>) -> Step {
     sys::block_signals();
-    match sys::fork(CloneRequest {
-        flags: 0,
-        cgroup: None,
-    })? {
+    match sys::fork(CloneRequest::default(), child.proof)? {
         Forked::Child => {
             // A process group of its own, in the foreground: a ^C reaches it once, from the terminal.
             rustix::process::setpgid(None, None)?;

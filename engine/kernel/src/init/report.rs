@@ -177,7 +177,9 @@ impl Reason {
             5 => Self::NotInPath,
             6 => Self::IsDirectory,
             7 => Self::Forged,
-            _ => Self::Errno(Errno::from_raw_os_error(number)),
+            // Errno itself takes nothing but the kernel's range.
+            _ if (1..4096).contains(&number) => Self::Errno(Errno::from_raw_os_error(number)),
+            _ => Self::Errno(Errno::IO),
         }
     }
 

@@ -14,10 +14,21 @@ use rustix::thread::UnshareFlags;
 use super::program::{Command, InitProgram, Namespace, OnFailure, Op, Slot};
 use super::report::{self, Reason};
 use super::{console, identity, mounts, reaper};
-use crate::sys::{self, PointerTable};
+use crate::sys::{self, PointerTable, SingleThreaded};
 
 /// What stops a program.
 pub(crate) type Step<T = ()> = Result<T, Reason>;
+
+/// What the interpreter starts with.
+#[derive(Debug)]
+pub(crate) struct Descriptors {
+    /// For the first slots.
+    pub(crate) slots: Vec<OwnedFd>,
+    /// The channel to the shim.
+    pub(crate) channel: OwnedFd,
+    /// The standard streams to be.
+    pub(crate) streams: [Option<OwnedFd>; 3],
+}
 
 /// State of the interpreter.
 #[derive(Debug)]
@@ -32,6 +43,8 @@ pub(crate) struct Child<'program> {
     pub(crate) streams: [Option<OwnedFd>; 3],
     /// Who the process is going to be.
     pub(crate) identity: identity::Identity,
+    /// Held by the process that makes this one.
+    pub(crate) proof: SingleThreaded,
     argv: PointerTable<'program>,
     environment: PointerTable<'program>,
     operation: usize,
@@ -41,9 +54,8 @@ impl<'program> Child<'program> {
     /// Makes everything ready that the operations of `program` need. Runs in the parent.
     pub(crate) fn new(
         program: &'program InitProgram,
-        slots: Vec<Option<OwnedFd>>,
-        channel: OwnedFd,
-        streams: [Option<OwnedFd>; 3],
+        inputs: Descriptors,
+        proof: SingleThreaded,
     ) -> Self {
         let command = program.inside.iter().find_map(|op| match op {
             Op::Exec(command) => Some(command),
@@ -52,12 +64,15 @@ impl<'program> Child<'program> {
         let (argv, environment) = command.map_or((&[][..], &[][..]), |command| {
             (&command.argv[..], &command.environment[..])
         });
+        let mut slots: Vec<Option<OwnedFd>> = inputs.slots.into_iter().map(Some).collect();
+        slots.resize_with(slots.len().max(usize::from(program.slots)), || None);
         Self {
             slots,
             root: None,
-            channel,
-            streams,
+            channel: inputs.channel,
+            streams: inputs.streams,
             identity: identity::Identity::with_room(),
+            proof,
             argv: PointerTable::new(argv, 0),
             environment: PointerTable::new(environment, 1),
             operation: 0,

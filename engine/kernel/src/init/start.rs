@@ -6,9 +6,9 @@ use rustix::io::Errno;
 
 use super::program::InitProgram;
 use super::report::{self, Reason};
-use super::run::Child;
+use super::run::{Child, Descriptors};
 use crate::error::KernelError;
-use crate::sys::{self, CloneRequest, Forked};
+use crate::sys::{self, CloneRequest, Forked, SingleThreaded};
 
 /// What a new process gets from its shim.
 #[derive(Debug)]
@@ -47,10 +47,7 @@ pub enum StartError {
 /// # Errors
 /// `EINVAL` when this process has more than one thread.
 pub fn start(program: &InitProgram, inputs: Inputs<'_>) -> Result<Starting, StartError> {
-    let (ours, theirs) = report::channel().map_err(StartError::Kernel)?;
-    let mut slots: Vec<Option<OwnedFd>> = inputs.descriptors.into_iter().map(Some).collect();
-    slots.resize_with(slots.len().max(usize::from(program.slots)), || None);
-    let mut child = Child::new(program, slots, theirs, inputs.streams);
+    let (mut child, ours) = prepare(program, inputs.descriptors, inputs.streams)?;
     for (index, op) in program.before.iter().enumerate() {
         child
             .step(op)
@@ -60,7 +57,7 @@ pub fn start(program: &InitProgram, inputs: Inputs<'_>) -> Result<Starting, Star
         flags: program.namespaces,
         cgroup: inputs.cgroup,
     };
-    match clone(request) {
+    match clone(request, child.proof) {
         Err(errno) => Err(StartError::Kernel(KernelError::new(
             "clone3",
             "container",
@@ -78,15 +75,40 @@ pub fn start(program: &InitProgram, inputs: Inputs<'_>) -> Result<Starting, Star
     }
 }
 
+/// The interpreter, with everything it needs made ready, and our end of its channel.
+fn prepare(
+    program: &InitProgram,
+    slots: Vec<OwnedFd>,
+    streams: [Option<OwnedFd>; 3],
+) -> Result<(Child<'_>, OwnedFd), StartError> {
+    let proof = SingleThreaded::check().map_err(|errno| {
+        StartError::Kernel(KernelError::new("clone3", "a process with threads", errno))
+    })?;
+    let (ours, channel) = report::channel().map_err(StartError::Kernel)?;
+    Ok((
+        Child::new(
+            program,
+            Descriptors {
+                slots,
+                channel,
+                streams,
+            },
+            proof,
+        ),
+        ours,
+    ))
+}
+
 /// Starts in the cgroup where the kernel can (5.7); elsewhere the caller has to move the process.
-fn clone(request: CloneRequest<'_>) -> rustix::io::Result<Forked> {
-    match sys::fork(request) {
-        Err(Errno::INVAL | Errno::OPNOTSUPP) if request.cgroup.is_some() => {
-            sys::fork(CloneRequest {
+fn clone(request: CloneRequest<'_>, proof: SingleThreaded) -> rustix::io::Result<Forked> {
+    match sys::fork(request, proof) {
+        Err(Errno::INVAL | Errno::OPNOTSUPP) if request.cgroup.is_some() => sys::fork(
+            CloneRequest {
                 cgroup: None,
                 ..request
-            })
-        }
+            },
+            proof,
+        ),
         result => result,
     }
 }
@@ -99,14 +121,8 @@ fn clone(request: CloneRequest<'_>) -> rustix::io::Result<Forked> {
 /// # Errors
 /// As [`start`].
 pub fn start_joined(program: &InitProgram, inputs: Inputs<'_>) -> Result<Intermediate, StartError> {
-    let (ours, theirs) = report::channel().map_err(StartError::Kernel)?;
-    let mut slots: Vec<Option<OwnedFd>> = inputs.descriptors.into_iter().map(Some).collect();
-    slots.resize_with(slots.len().max(usize::from(program.slots)), || None);
-    let mut child = Child::new(program, slots, theirs, inputs.streams);
-    match sys::fork(CloneRequest {
-        flags: 0,
-        cgroup: None,
-    }) {
+    let (mut child, ours) = prepare(program, inputs.descriptors, inputs.streams)?;
+    match sys::fork(CloneRequest::default(), child.proof) {
         Err(errno) => Err(StartError::Kernel(KernelError::new(
             "clone3",
             "intermediate",
@@ -148,7 +164,7 @@ fn join_and_run<'program>(
         }
     }
     let flags = u64::from(libc::CLONE_PARENT.cast_unsigned());
-    match clone(CloneRequest { flags, cgroup }) {
+    match clone(CloneRequest { flags, cgroup }, child.proof) {
         Err(errno) => {
             report::send_failure(child.channel.as_fd(), program.inside.len(), errno.into())
         }
