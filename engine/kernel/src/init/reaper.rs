@@ -5,13 +5,13 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::report::Reason;
 use super::run::{Child, Step};
-use crate::sys::{self, CloneRequest, Forked};
+use crate::sys;
 
 /// Forks. The child goes on with the program; the parent never comes back.
 pub(crate) fn become_init(child: &mut Child<'_>) -> Step {
     sys::block_signals();
-    match sys::fork(CloneRequest::default(), child.proof)? {
-        Forked::Child => {
+    match sys::plain_fork(child.proof)? {
+        None => {
             // A process group of its own, in the foreground: a ^C reaches it once, from the terminal.
             rustix::process::setpgid(None, None)?;
             if child.streams[0]
@@ -24,8 +24,7 @@ pub(crate) fn become_init(child: &mut Child<'_>) -> Step {
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
                 .map_err(Reason::from)
         }
-        Forked::Parent(pid, pidfd) => {
-            drop(pidfd);
+        Some(pid) => {
             let main = Pid::from_raw(pid).ok_or(Errno::INVAL)?;
             let _ = rustix::thread::set_name(c"hoist-init");
             // Everything but the standard streams: above all the channel, whose end tells of the execve.
