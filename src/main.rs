@@ -9,6 +9,7 @@ mod connect;
 mod context;
 mod failure;
 mod follow;
+mod foreground;
 mod globals;
 mod members;
 mod places;
@@ -70,6 +71,9 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         // No engine and no runtime: these must be quick.
         Verb::Config(args) => commands::config::run(context, &args),
         Verb::Version(args) => commands::listing::version(context, &args),
+        Verb::Engine(commands::object::engine::EngineVerb::Run(args)) => {
+            foreground::run(context, &args)
+        }
         verb => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
