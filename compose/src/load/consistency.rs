@@ -8,22 +8,22 @@ use super::suggest;
 use crate::model::{MountType, Project, Service};
 
 /// Finds places of a project's parts in the tree it was made of.
-struct Places<'a> {
-    root: &'a Node,
-    sources: &'a SourceMap,
+pub(crate) struct Places<'a> {
+    pub(crate) root: &'a Node,
+    pub(crate) sources: &'a SourceMap,
 }
 
 impl Places<'_> {
-    fn key(&self, path: &[&str]) -> Option<Location> {
+    pub(crate) fn key(&self, path: &[&str]) -> Option<Location> {
         self.sources.locate(self.root.at(path)?.key_or_value())
     }
 
-    fn value(&self, path: &[&str]) -> Option<Location> {
+    pub(crate) fn value(&self, path: &[&str]) -> Option<Location> {
         self.sources.locate(self.root.at(path)?.span)
     }
 
     /// An item of a list of a service.
-    fn item(&self, service: &str, list: &str, index: usize) -> Option<Location> {
+    pub(crate) fn item(&self, service: &str, list: &str, index: usize) -> Option<Location> {
         let items = self.root.at(&["services", service, list])?.as_list()?;
         self.sources.locate(items.get(index)?.span)
     }

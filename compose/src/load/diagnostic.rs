@@ -170,39 +170,24 @@ impl Diagnostic {
         renderer.render(&[group])
     }
 
-    /// One snippet for each file, the primary's file first.
+    /// One snippet for each group of places that are near each other, the primary's first.
     fn snippets<'a>(
         &'a self,
         primary: &'a Label,
     ) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
-        let mut sources: Vec<&Arc<SourceText>> = vec![&primary.location.source];
-        for label in &self.related {
-            if !sources
-                .iter()
-                .any(|source| Arc::ptr_eq(source, &label.location.source))
-            {
-                sources.push(&label.location.source);
+        let related = self
+            .related
+            .iter()
+            .take(MOST_PLACES)
+            .map(|label| (AnnotationKind::Context, label));
+        let mut groups: Vec<Window<'a>> = Vec::new();
+        for (kind, label) in std::iter::once((AnnotationKind::Primary, primary)).chain(related) {
+            match groups.iter_mut().find(|group| group.takes(label)) {
+                Some(group) => group.add(kind, label),
+                None => groups.push(Window::new(kind, label)),
             }
         }
-        let labels = || {
-            std::iter::once((AnnotationKind::Primary, primary)).chain(
-                self.related
-                    .iter()
-                    .map(|label| (AnnotationKind::Context, label)),
-            )
-        };
-        let annotated = sources.into_iter().map(|source| {
-            let annotations = labels()
-                .filter(|(_, label)| Arc::ptr_eq(source, &label.location.source))
-                .map(|(kind, label)| {
-                    kind.span(label.location.start..label.location.end)
-                        .label(label.message.as_str())
-                });
-            Snippet::source(source.text.as_str())
-                .path(source.name.as_str())
-                .annotations(annotations)
-        });
-        annotated.collect()
+        groups.iter().map(Window::snippet).collect()
     }
 
     /// For editors: severity, code, message, file, line, column, length, related places, help.
@@ -234,6 +219,96 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// More findings than this are only counted on a terminal.
+const MOST_FINDINGS: usize = 50;
+
+/// More places than this are not shown.
+const MOST_PLACES: usize = 20;
+
+/// Places further apart than this many bytes are shown apart, so that a finding in a huge file is quick to show.
+const NEAR: usize = 2_000;
+
+/// Part of a source with places in it.
+struct Window<'a> {
+    source: &'a SourceText,
+    start: usize,
+    end: usize,
+    labels: Vec<(AnnotationKind, &'a Label)>,
+}
+
+impl<'a> Window<'a> {
+    fn new(kind: AnnotationKind, label: &'a Label) -> Self {
+        let source = label.location.source.as_ref();
+        let (start, end) = whole_lines(&source.text, label.location.start, label.location.end);
+        Self {
+            source,
+            start,
+            end,
+            labels: vec![(kind, label)],
+        }
+    }
+
+    fn takes(&self, label: &Label) -> bool {
+        let other = &label.location;
+        std::ptr::eq(self.source, other.source.as_ref())
+            && other.start + NEAR >= self.start
+            && other.start <= self.end + NEAR
+    }
+
+    fn add(&mut self, kind: AnnotationKind, label: &'a Label) {
+        let (start, end) = whole_lines(&self.source.text, label.location.start, label.location.end);
+        (self.start, self.end) = (self.start.min(start), self.end.max(end));
+        self.labels.push((kind, label));
+    }
+
+    fn snippet(&self) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+        let text = self
+            .source
+            .text
+            .get(self.start..self.end)
+            .unwrap_or_default();
+        let before = self.source.text.get(..self.start).unwrap_or_default();
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let annotations = self.labels.iter().map(|(kind, label)| {
+            let place = |offset: usize| offset.saturating_sub(self.start).min(text.len());
+            kind.span(place(label.location.start)..place(label.location.end))
+                .label(label.message.as_str())
+        });
+        Snippet::source(text)
+            .line_start(line)
+            .path(self.source.name.as_str())
+            .annotations(annotations.collect::<Vec<_>>())
+    }
+}
+
+/// The bytes of the lines that a stretch touches; of a stretch of many lines only the first ones.
+fn whole_lines(text: &str, start: usize, end: usize) -> (usize, usize) {
+    let start = start.min(text.len());
+    let end = end.clamp(start, (start + NEAR).min(text.len()));
+    let line_start = text.as_bytes()[..start]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let rest = &text.as_bytes()[end..];
+    let line_end = rest
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(text.len(), |at| end + at);
+    (line_start, line_end)
+}
+
+/// A text that is fit to be quoted in a message.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 120;
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    text.chars().take(LONGEST).chain(['…']).collect()
+}
+
+/// A result that ends the loading with one finding.
+pub(crate) type Fatal<T> = Result<T, Box<Diagnostic>>;
+
 /// The files cannot be loaded.
 #[derive(Debug, Clone, Default)]
 pub struct LoadError {
@@ -244,11 +319,19 @@ pub struct LoadError {
 impl LoadError {
     /// All findings with their snippets, for a terminal.
     pub fn render(&self, color: bool) -> String {
-        self.diagnostics
+        let mut texts: Vec<String> = self
+            .diagnostics
             .iter()
+            .take(MOST_FINDINGS)
             .map(|diagnostic| diagnostic.render(color))
-            .collect::<Vec<_>>()
-            .join("\n\n")
+            .collect();
+        if self.diagnostics.len() > MOST_FINDINGS {
+            texts.push(format!(
+                "… and {} more",
+                self.diagnostics.len() - MOST_FINDINGS
+            ));
+        }
+        texts.join("\n\n")
     }
 }
 

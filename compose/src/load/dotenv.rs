@@ -25,14 +25,19 @@ pub(crate) struct DotenvError {
 pub(crate) struct Parsed {
     /// Variables in order; a later one replaces an earlier one.
     pub(crate) variables: IndexMap<String, String>,
+    /// Where each was written, in bytes.
+    pub(crate) places: IndexMap<String, (usize, usize)>,
     /// Variables that were used without a value.
     pub(crate) missing: Vec<String>,
 }
 
 /// Parses a file in the dotenv grammar. `outer` wins over the file's own variables when values are expanded.
 pub(crate) fn parse(text: &str, outer: Lookup<'_>, parsed: &mut Parsed) -> Result<(), DotenvError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut at = 0;
+    let mut at = if text.starts_with('\u{feff}') {
+        '\u{feff}'.len_utf8()
+    } else {
+        0
+    };
     while let Some(start) = next_statement(text, at) {
         at = statement(text, start, outer, parsed)?;
     }
@@ -147,6 +152,7 @@ fn statement(
             )
         }
     };
+    parsed.places.insert(key.to_owned(), (key_start, key_end));
     parsed.variables.insert(key.to_owned(), value);
     Ok(next)
 }

@@ -151,11 +151,11 @@ impl Loader<'_> {
             ),
             Err(error) => {
                 let message = format!("env file {} cannot be read: {error}", using.path.display());
-                Err(Diagnostic::error("unreadable-file", message))
+                Err(Box::new(Diagnostic::error("unreadable-file", message)))
             }
         };
         if let Err(problem) = result {
-            self.findings.push(using.explain(problem));
+            self.findings.push(using.explain(*problem));
         }
     }
 
@@ -180,7 +180,7 @@ impl Loader<'_> {
             let outer = |name: &str| known.get(name).cloned();
             let into = (&mut self.sources, &mut parsed);
             if let Err(problem) = read_with(dotenv::parse, &using.path, content, &outer, into) {
-                self.findings.push(using.explain(problem));
+                self.findings.push(using.explain(*problem));
             }
         }
         if !files.is_empty() {

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use super::diagnostic::Diagnostic;
 use super::expand::expand;
 use super::loader::{Loader, Scope};
-use super::merge::{Marks, merge, settle};
+use super::merge::{Marks, Target, merge, settle};
 use super::node::{Map, Node, Origin, Span, Value};
 use super::paths::{self, Base};
-use super::report::{Path, has_errors};
+use super::report::Path;
 use super::schema::{ROOT, SERVICE};
 use super::sources::{absolute, relative};
 use super::suggest;
@@ -21,6 +21,9 @@ pub(crate) struct FileServices {
     pub(crate) path: PathBuf,
     pub(crate) directory: PathBuf,
 }
+
+/// More services than this in a row are taken for a mistake.
+const LONGEST_CHAIN: usize = 100;
 
 /// One link of a chain, to find circles.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,14 @@ impl Loader<'_> {
         scope: &Scope,
         chain: &mut Vec<(Link, Span)>,
     ) {
+        let link = Link {
+            path: file.path.clone(),
+            service: name.to_owned(),
+        };
+        if chain.iter().any(|(seen, _)| *seen == link) || chain.len() > LONGEST_CHAIN {
+            self.circle(&link, chain);
+            return;
+        }
         let Some(service) = file.services.get_mut(name) else {
             return;
         };
@@ -84,14 +95,6 @@ impl Loader<'_> {
         let Some(wanted) = self.wanted(&extends, name) else {
             return;
         };
-        let link = Link {
-            path: file.path.clone(),
-            service: name.to_owned(),
-        };
-        if chain.iter().any(|(seen, _)| *seen == link) {
-            self.circle(&link, wanted.span, chain);
-            return;
-        }
         chain.push((link, wanted.span));
         let base = self.base_service(&wanted, file, scope, chain);
         chain.pop();
@@ -103,13 +106,17 @@ impl Loader<'_> {
         let (key_span, span) = (child.key_span, child.span);
         take_over(&mut base, wanted.span);
         self.report(|report| {
+            let services = Path::ROOT.key("services");
+            let path = &services.key(name);
             merge(
                 &mut base,
                 child,
-                Some(&SERVICE),
-                &Path::ROOT.key("services").key(name),
+                Target {
+                    ty: &SERVICE,
+                    path,
+                    marks: Marks::Keep,
+                },
                 report,
-                Marks::Keep,
             );
         });
         (base.key_span, base.span) = (key_span, span);
@@ -211,10 +218,12 @@ impl Loader<'_> {
                 merge(
                     &mut root,
                     document,
-                    Some(&ROOT),
-                    &Path::ROOT,
+                    Target {
+                        ty: &ROOT,
+                        path: &Path::ROOT,
+                        marks: Marks::Keep,
+                    },
                     report,
-                    Marks::Keep,
                 );
                 unify(&mut root, &ROOT, &Path::ROOT, report);
                 expand(&mut root, lenient, report);
@@ -292,8 +301,19 @@ impl Loader<'_> {
         });
     }
 
-    fn circle(&mut self, link: &Link, span: Span, chain: &[(Link, Span)]) {
-        let start = chain.iter().position(|(seen, _)| seen == link).unwrap_or(0);
+    fn circle(&mut self, link: &Link, chain: &[(Link, Span)]) {
+        let Some((_, last)) = chain.last() else {
+            return;
+        };
+        let place = self.sources.locate(*last);
+        let Some(start) = chain.iter().position(|(seen, _)| seen == link) else {
+            let message = format!(
+                "this chain of `extends` is too long: it has more than {LONGEST_CHAIN} services"
+            );
+            self.findings
+                .push(Diagnostic::error("extends-circle", message).at(place, ""));
+            return;
+        };
         let names = chain[start..]
             .iter()
             .map(|(link, _)| link.service.as_str())
@@ -302,19 +322,18 @@ impl Loader<'_> {
             "services extend each other in a circle: {}",
             names.collect::<Vec<_>>().join(" → ")
         );
-        let mut problem = Diagnostic::error("extends-circle", message)
-            .at(self.sources.locate(span), "the circle closes here");
-        for (link, span) in &chain[start..] {
+        let mut problem =
+            Diagnostic::error("extends-circle", message).at(place, "the circle closes here");
+        for (link, span) in &chain[start..chain.len() - 1] {
             problem = problem.and(
                 self.sources.locate(*span),
                 format!("`{}` extends", link.service),
             );
         }
-        if !has_errors(&self.findings)
-            || !self
-                .findings
-                .iter()
-                .any(|finding| finding.code == "extends-circle")
+        if !self
+            .findings
+            .iter()
+            .any(|finding| finding.code == "extends-circle")
         {
             self.findings.push(problem);
         }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, quoted};
 use super::node::{Node, Origin, Value};
 use super::report::{Path, Report};
 use super::schema::{Cast, Type};
@@ -100,7 +100,7 @@ fn template_problem(
     };
     match error {
         TemplateError::Malformed { start, end } => {
-            let written = text.get(*start..*end).unwrap_or(text);
+            let written = quoted(text.get(*start..*end).unwrap_or(text));
             Diagnostic::error(
                 "invalid-variable",
                 format!("`{path}` holds `{written}`, which is not a variable"),
@@ -156,16 +156,13 @@ fn cast(
     result.unwrap_or_else(|| {
         let problem = Diagnostic::error(
             "wrong-type",
-            format!("`{path}` must be {expected}, but this is `{text}`"),
+            format!(
+                "`{path}` must be {expected}, but this is `{}`",
+                quoted(&text)
+            ),
         )
         .at(report.locate(node.span), format!("expected {expected}"));
-        let problem = match node.origin.as_deref() {
-            Some(Origin::Variables(names)) => {
-                problem.help(format!("the value comes from {}", names.join(", ")))
-            }
-            _ => problem,
-        };
-        report.push(problem);
+        report.push_about(node, problem);
         Value::Invalid
     })
 }

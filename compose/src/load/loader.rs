@@ -13,7 +13,7 @@ use super::diagnostic::Diagnostic;
 use super::expand::expand;
 use super::extends::FileServices;
 use super::interpolate::{Environment, interpolate};
-use super::merge::{Marks, merge, settle};
+use super::merge::{Marks, Target, merge, settle};
 use super::node::{Node, SourceMap, Span, Value};
 use super::paths::{self, Base};
 use super::report::{Path, Report};
@@ -50,6 +50,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) extends_files: HashMap<(PathBuf, usize), Rc<FileServices>>,
     /// Documents of the main files, read before their name is known.
     main: HashMap<PathBuf, Vec<Node>>,
+    /// Also tell what is doubtful.
+    pub(crate) lint: bool,
     /// The last scope's number.
     pub(crate) scopes: usize,
 }
@@ -63,6 +65,7 @@ impl<'a> Loader<'a> {
             findings: Vec::new(),
             extends_files: HashMap::new(),
             main: HashMap::new(),
+            lint: false,
             scopes: 0,
         }
     }
@@ -232,7 +235,16 @@ impl<'a> Loader<'a> {
         let lenient = self.options.skip.interpolation;
         self.report(|report| {
             let root = Path::ROOT;
-            merge(model, document, Some(&ROOT), &root, report, Marks::Settle);
+            merge(
+                model,
+                document,
+                Target {
+                    ty: &ROOT,
+                    path: &root,
+                    marks: Marks::Settle,
+                },
+                report,
+            );
             settle(model);
             unify(model, &ROOT, &root, report);
             check(model, &ROOT, &root, report);

@@ -14,16 +14,18 @@ pub(crate) enum Marks {
     Keep,
 }
 
+/// Where a merge takes place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) ty: &'static Type,
+    pub(crate) path: &'a Path<'a>,
+    pub(crate) marks: Marks,
+}
+
 /// Merges `over` into `base`.
-pub(crate) fn merge(
-    base: &mut Node,
-    over: Node,
-    ty: Option<&'static Type>,
-    path: &Path<'_>,
-    report: &mut Report<'_>,
-    marks: Marks,
-) {
-    Merger { report, marks }.node(base, over, ty, path);
+pub(crate) fn merge(base: &mut Node, over: Node, target: Target<'_>, report: &mut Report<'_>) {
+    let Target { ty, path, marks } = target;
+    Merger { report, marks }.node(base, over, Some(ty), path);
 }
 
 struct Merger<'r, 's> {

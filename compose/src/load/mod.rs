@@ -14,6 +14,7 @@ mod expand;
 mod extends;
 mod include;
 mod interpolate;
+mod lint;
 mod loader;
 mod merge;
 mod name;
@@ -39,8 +40,10 @@ use indexmap::IndexMap;
 
 pub use diagnostic::{Diagnostic, Label, LoadError, Severity};
 pub use sources::{FileKind, Files, LocalFiles};
+pub use template::Variable;
 
 use crate::model::Project;
+use diagnostic::Fatal;
 use loader::{Loader, Scope};
 use report::has_errors;
 
@@ -101,8 +104,68 @@ pub struct Loaded {
 /// # Errors
 /// All that is wrong with the files, at once, as far as it can be told.
 pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Loaded, LoadError> {
+    run(&mut Loader::new(options, files))
+}
+
+/// The variables that the files use, by name, in the order of first use.
+///
+/// # Errors
+/// As [`load`].
+pub fn variables(options: &LoadOptions, files: &dyn Files) -> Result<Vec<Variable>, LoadError> {
+    let skip = SkippedPhases {
+        interpolation: true,
+        consistency: true,
+        ..options.skip
+    };
+    let loaded = load(
+        &LoadOptions {
+            skip,
+            ..options.clone()
+        },
+        files,
+    )?;
+    let mut found: IndexMap<String, Variable> = IndexMap::new();
+    let mut texts = Vec::new();
+    strings(
+        loaded.model.as_ref().unwrap_or(&serde_json::Value::Null),
+        &mut texts,
+    );
+    for variable in texts.into_iter().flat_map(template::variables) {
+        found.entry(variable.name.clone()).or_insert(variable);
+    }
+    Ok(found.into_values().collect())
+}
+
+/// All texts of a value.
+fn strings<'v>(value: &'v serde_json::Value, texts: &mut Vec<&'v str>) {
+    match value {
+        serde_json::Value::String(text) => texts.push(text),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| strings(item, texts)),
+        serde_json::Value::Object(map) => map.values().for_each(|item| strings(item, texts)),
+        _ => {}
+    }
+}
+
+/// Loads a project and also tells what is doubtful about it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_and_lint(
+    options: &LoadOptions,
+    files: &dyn Files,
+    silenced: &[String],
+) -> Result<Loaded, LoadError> {
     let mut loader = Loader::new(options, files);
-    let result = load_project(&mut loader);
+    loader.lint = true;
+    let mut loaded = run(&mut loader)?;
+    loaded
+        .warnings
+        .retain(|warning| !silenced.iter().any(|code| code == warning.code));
+    Ok(loaded)
+}
+
+fn run(loader: &mut Loader<'_>) -> Result<Loaded, LoadError> {
+    let result = load_project(loader);
     let mut findings = without_repetitions(std::mem::take(&mut loader.findings));
     match result {
         Ok((project, model)) if !has_errors(&findings) => Ok(Loaded {
@@ -121,8 +184,6 @@ pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Loaded, LoadErro
         }
     }
 }
-
-type Fatal<T> = Result<T, Box<Diagnostic>>;
 
 fn load_project(loader: &mut Loader<'_>) -> Fatal<(Project, Option<serde_json::Value>)> {
     let options = loader.options;
@@ -227,6 +288,11 @@ fn finish(
         select::drop_unused(&mut project);
     }
     give_values(&mut project);
+    if loader.lint {
+        loader
+            .findings
+            .extend(lint::lint(&project, &root, &loader.sources));
+    }
     Ok((project, None))
 }
 
@@ -265,7 +331,10 @@ fn active_profiles(options: &LoadOptions, environment: &IndexMap<String, String>
 fn without_repetitions(findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut seen = HashSet::new();
     let place = |finding: &Diagnostic| match (&finding.primary, finding.code) {
-        (Some(primary), code) if code != "missing-variable" => Some(primary.location.to_string()),
+        (Some(primary), code) if code != "missing-variable" => {
+            let location = &primary.location;
+            Some((location.source.name.clone(), location.start, location.end))
+        }
         _ => None,
     };
     findings

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::LoadOptions;
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Fatal};
 use super::interpolate::Environment;
 use super::node::Node;
 use super::template::{Used, substitute};
@@ -14,7 +14,7 @@ pub(crate) fn project_name<'n>(
     environment: &Environment,
     documents: impl Iterator<Item = &'n Node>,
     directory: &Path,
-) -> Result<String, Diagnostic> {
+) -> Fatal<String> {
     let given = options.project_name.clone().filter(|name| !name.is_empty());
     let given = given.or_else(|| {
         environment
@@ -32,11 +32,11 @@ pub(crate) fn project_name<'n>(
         );
         let suggestion = normalized(&name);
         let problem = Diagnostic::error("invalid-project-name", message);
-        return Err(if suggestion.is_empty() {
+        return Err(Box::new(if suggestion.is_empty() {
             problem
         } else {
             problem.help(format!("use `{suggestion}`"))
-        });
+        }));
     }
     let written = documents
         .filter_map(|document| document.get("name")?.as_str())

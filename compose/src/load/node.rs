@@ -3,6 +3,7 @@
 //! A node that was found wrong becomes [`Value::Invalid`]: it is reported once and every later phase passes over it, so
 //! that one run can tell everything that is wrong.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ impl Span {
 #[derive(Debug, Default)]
 pub(crate) struct SourceMap {
     texts: Vec<Arc<SourceText>>,
+    /// Where variables are set, as far as they come from files.
+    variables: HashMap<String, Span>,
 }
 
 impl SourceMap {
@@ -51,6 +54,16 @@ impl SourceMap {
     pub(crate) fn add(&mut self, name: String, text: String) -> u32 {
         self.texts.push(Arc::new(SourceText { name, text }));
         u32::try_from(self.texts.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Remembers where a variable is set.
+    pub(crate) fn set_variable(&mut self, name: String, span: Span) {
+        self.variables.insert(name, span);
+    }
+
+    /// Where a variable is set, when that is in a file.
+    pub(crate) fn variable(&self, name: &str) -> Option<Location> {
+        self.locate(*self.variables.get(name)?)
     }
 
     pub(crate) fn text(&self, file: u32) -> Option<&Arc<SourceText>> {

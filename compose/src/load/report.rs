@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::diagnostic::{Diagnostic, Label, Location, Severity};
-use super::node::{Origin, SourceMap, Span};
+use super::node::{Node, Origin, SourceMap, Span};
 
 /// Where a walk is: `services.web.ports[0]`.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +65,9 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// One phase tells no more than this.
+const MOST_FINDINGS: usize = 1_000;
+
 /// Findings so far.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
@@ -92,8 +95,32 @@ impl<'a> Report<'a> {
 
     /// Adds a finding, with the places through which the walk came here.
     pub(crate) fn push(&mut self, mut finding: Diagnostic) {
-        finding.related.extend(self.via.iter().cloned());
-        self.findings.push(finding);
+        if self.findings.len() < MOST_FINDINGS {
+            finding.related.extend(self.via.iter().cloned());
+            self.findings.push(finding);
+        }
+    }
+
+    /// Adds the variables that a node's value came from, with where they are set.
+    pub(crate) fn explain(&self, node: &Node, mut finding: Diagnostic) -> Diagnostic {
+        let Some(Origin::Variables(names)) = node.origin.as_deref() else {
+            return finding;
+        };
+        for name in names {
+            finding = match self.sources.variable(name) {
+                Some(place) => finding.and(Some(place), format!("the value comes from `{name}`")),
+                None => finding.help(format!("the value comes from the variable `{name}`")),
+            };
+        }
+        finding
+    }
+
+    /// Adds a finding about a node that the walk has not entered, with where its value came from.
+    pub(crate) fn push_about(&mut self, node: &Node, finding: Diagnostic) {
+        let finding = self.explain(node, finding);
+        self.enter(node.origin.as_deref());
+        self.push(finding);
+        self.leave(node.origin.as_deref());
     }
 
     /// The walk enters a value that came from elsewhere; undone by [`Report::leave`] with the same origin.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::LoadOptions;
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Fatal};
 use super::dotenv::{self, Parsed};
 use super::interpolate::{Environment, missing_variable};
 use super::node::{SourceMap, Span};
@@ -114,7 +114,7 @@ pub(crate) fn discover(
     options: &LoadOptions,
     files: &dyn Files,
     sources: &mut SourceMap,
-) -> Result<Discovered, Diagnostic> {
+) -> Fatal<Discovered> {
     let mut found = Discovered {
         environment: options.environment.clone(),
         ..Discovered::default()
@@ -138,7 +138,7 @@ pub(crate) fn discover(
                 "write compose.yaml in {} or a directory above it, or name a file with -f",
                 found.directory.display()
             ));
-        return Err(problem);
+        return Err(Box::new(problem));
     }
     found.directory = project_directory(options, &found.files);
     read_env_files(options, files, sources, &mut found)?;
@@ -227,7 +227,7 @@ fn env_file_list(
     options: &LoadOptions,
     files: &dyn Files,
     found: &Discovered,
-) -> Result<Vec<PathBuf>, Diagnostic> {
+) -> Fatal<Vec<PathBuf>> {
     let here = |file: &str| absolute(&options.working_directory, Path::new(file));
     if !options.env_files.is_empty() {
         return Ok(options.env_files.iter().map(|file| here(file)).collect());
@@ -246,9 +246,9 @@ fn env_file_list(
             _ => {
                 let message =
                     format!("COMPOSE_DISABLE_ENV_FILE is `{value}`, which is not a boolean");
-                return Err(
-                    Diagnostic::error("wrong-value", message).help("set it to true or false")
-                );
+                return Err(Box::new(
+                    Diagnostic::error("wrong-value", message).help("set it to true or false"),
+                ));
             }
         }
     }
@@ -265,7 +265,7 @@ fn read_env_files(
     files: &dyn Files,
     sources: &mut SourceMap,
     found: &mut Discovered,
-) -> Result<(), Diagnostic> {
+) -> Fatal<()> {
     let list = env_file_list(options, files, found)?;
     if list == found.env_files {
         return Ok(());
@@ -291,12 +291,12 @@ pub(crate) fn read_variables(
     files: &dyn Files,
     sources: &mut SourceMap,
     warnings: &mut Vec<Diagnostic>,
-) -> Result<Environment, Diagnostic> {
+) -> Fatal<Environment> {
     let mut parsed = Parsed::default();
     for path in list {
         let Ok(content) = files.read(path) else {
             let message = format!("couldn't find env file: {}", path.display());
-            return Err(Diagnostic::error("missing-file", message));
+            return Err(Box::new(Diagnostic::error("missing-file", message)));
         };
         let outer = |name: &str| environment.get(name).cloned();
         read_dotenv(path, content, &outer, sources, &mut parsed)?;
@@ -314,7 +314,7 @@ pub(crate) fn read_dotenv(
     outer: dotenv::Lookup<'_>,
     sources: &mut SourceMap,
     parsed: &mut Parsed,
-) -> Result<(), Diagnostic> {
+) -> Fatal<()> {
     read_with(dotenv::parse, path, content, outer, (sources, parsed))
 }
 
@@ -327,16 +327,18 @@ pub(crate) fn read_with(
     content: Vec<u8>,
     outer: dotenv::Lookup<'_>,
     (sources, parsed): (&mut SourceMap, &mut Parsed),
-) -> Result<(), Diagnostic> {
+) -> Fatal<()> {
     let text = String::from_utf8_lossy(&content).into_owned();
-    parser(&text, outer, parsed).map_err(|error| {
-        let file = sources.add(path.display().to_string(), text);
+    parsed.places.clear();
+    let result = parser(&text, outer, parsed);
+    let file = sources.add(path.display().to_string(), text);
+    for (name, (start, end)) in parsed.places.drain(..) {
+        sources.set_variable(name, Span::new(file, start, end));
+    }
+    result.map_err(|error| {
+        let message = format!("the env file cannot be read: {}", error.message);
         let place = sources.locate(Span::new(file, error.start, error.end));
-        Diagnostic::error(
-            "invalid-env-file",
-            format!("the env file cannot be read: {}", error.message),
-        )
-        .at(place, "")
+        Box::new(Diagnostic::error("invalid-env-file", message).at(place, ""))
     })
 }
 

@@ -38,13 +38,17 @@ pub(crate) fn substitute(
     Evaluation { lookup, used }.text(text, 0, 0)
 }
 
-/// A variable of a text, for `config --variables`.
+/// A variable that a text uses, for `config --variables`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Variable {
-    pub(crate) name: String,
-    pub(crate) required: bool,
-    pub(crate) default: Option<String>,
-    pub(crate) alternate: Option<String>,
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Loading fails without it.
+    pub required: bool,
+    /// What stands for it when it is missing.
+    pub default: Option<String>,
+    /// What stands for it when it is there.
+    pub alternate: Option<String>,
 }
 
 /// All variables of a text, also those in words that would not be used.

@@ -184,7 +184,7 @@ fn formats(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut Rep
             if let Some(why) = wrong {
                 let problem = Diagnostic::error("wrong-value", format!("`{path}`: {why}"))
                     .at(report.locate(node.span), "");
-                report.push(problem);
+                report.push_about(node, problem);
                 node.value = Value::Invalid;
             }
         }

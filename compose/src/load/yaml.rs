@@ -8,15 +8,13 @@ use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Fatal};
 use super::node::{Map, MergeTag, Node, Origin, SourceMap, Span, Value};
 use super::yaml_scalar::resolve_plain;
 
 /// How much one file may be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Bytes of text.
-    pub(crate) bytes: usize,
     /// Keys and values, with all aliases expanded.
     pub(crate) nodes: usize,
     /// Levels of nesting, with all aliases expanded.
@@ -26,8 +24,7 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            bytes: 8 << 20,
-            nodes: 250_000,
+            nodes: 150_000,
             depth: 128,
         }
     }
@@ -91,8 +88,6 @@ struct Composer<'a> {
     limits: Limits,
     problems: Vec<Diagnostic>,
 }
-
-type Fatal<T> = Result<T, Box<Diagnostic>>;
 
 impl<'a> Composer<'a> {
     fn documents(&mut self) -> Fatal<Vec<Node>> {
@@ -183,10 +178,7 @@ impl<'a> Composer<'a> {
     fn list(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Fatal<Built> {
         let mut items = Vec::new();
         let (mut weight, mut deepest) = (1, 0);
-        loop {
-            let Some((event, span)) = self.event()? else {
-                break;
-            };
+        while let Some((event, span)) = self.event()? {
             if event == Event::SequenceEnd {
                 break;
             }
@@ -213,10 +205,7 @@ impl<'a> Composer<'a> {
         let mut merges: Vec<Node> = Vec::new();
         let mut merge_at: Option<Span> = None;
         let (mut weight, mut deepest) = (1, 0);
-        loop {
-            let Some((event, span)) = self.event()? else {
-                break;
-            };
+        while let Some((event, span)) = self.event()? {
             if event == Event::MappingEnd {
                 break;
             }
@@ -237,11 +226,12 @@ impl<'a> Composer<'a> {
             self.insert(&mut map, key.node, value.node);
         }
         for source in merges {
-            let Value::Map(source) = source.value else {
+            let Value::Map(entries) = source.value else {
                 continue;
             };
-            for (name, node) in *source {
-                map.entry(name).or_insert(node);
+            for (name, mut entry) in *entries {
+                entry.origin = entry.origin.or_else(|| source.origin.clone());
+                map.entry(name).or_insert(entry);
             }
         }
         let mut node = Node::map(map, start);

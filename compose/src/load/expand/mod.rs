@@ -19,7 +19,12 @@ pub(super) struct Expansion<'r, 's> {
     pub(super) report: &'r mut Report<'s>,
     /// Values may still hold variables: what cannot be read stays as it is.
     pub(super) lenient: bool,
+    /// How many ports may still come out of ranges.
+    pub(super) ports_left: usize,
 }
+
+/// More ports than this in all services are refused: one range of all ports is just allowed.
+const MOST_PORTS: usize = 80_000;
 
 impl Expansion<'_, '_> {
     /// Tells that a value is wrong, and makes it invalid; in lenient runs it stays.
@@ -28,11 +33,12 @@ impl Expansion<'_, '_> {
             return;
         }
         let place = self.report.locate(node.span);
-        self.report.push(if problem.primary.is_some() {
+        let problem = if problem.primary.is_some() {
             problem
         } else {
             problem.at(place, "")
-        });
+        };
+        self.report.push_about(node, problem);
         node.value = Value::Invalid;
     }
 }
@@ -91,7 +97,11 @@ const RESOURCE_STEPS: &[(&str, &[&str], Step)] = &[
 
 /// Expands a whole file.
 pub(crate) fn expand(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
-    let mut expansion = Expansion { report, lenient };
+    let mut expansion = Expansion {
+        report,
+        lenient,
+        ports_left: MOST_PORTS,
+    };
     let top = Path::ROOT;
     if let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) {
         let path = top.key("services");

@@ -29,7 +29,18 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
         }
         let text = item.scalar_text().unwrap_or_default();
         match parse(&text) {
-            Ok(ports) => expanded.extend(ports.iter().map(|port| port.node(&item))),
+            Ok(ports) if ports.len() > expansion.ports_left => {
+                let message = format!("`{path}` makes too many ports of its ranges");
+                let place = expansion.report.locate(item.span);
+                expansion.report.push(
+                    Diagnostic::error("too-large", message).at(place, "the limit is reached here"),
+                );
+                break;
+            }
+            Ok(ports) => {
+                expansion.ports_left -= ports.len();
+                expanded.extend(ports.iter().map(|port| port.node(&item)));
+            }
             Err(why) => {
                 let problem = Diagnostic::error(
                     "invalid-port",

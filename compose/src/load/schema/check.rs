@@ -6,6 +6,9 @@ use crate::load::node::{Map, Node, Span, Value};
 use crate::load::report::{Path, Report};
 use crate::load::suggest;
 
+/// More unknown entries of one mapping than this are not told.
+const MOST_UNKNOWN: usize = 100;
+
 /// Checks a node against its type. What is wrong becomes [`Value::Invalid`] or is removed, and is told once.
 pub(crate) fn check(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut Report<'_>) {
     let origin = node.origin.clone();
@@ -75,17 +78,21 @@ fn check_map(
 ) {
     let Some(fields) = ty.fields else { return };
     let mut unknown = Vec::new();
-    for (name, node) in map.iter_mut() {
-        match ty.entry(name) {
-            Some(entry) => check(node, entry, &path.key(name), report),
-            None => unknown.push(name.clone()),
+    map.retain(|name, node| match ty.entry(name) {
+        Some(entry) => {
+            check(node, entry, &path.key(name), report);
+            true
         }
-    }
-    for name in unknown {
-        if let Some(node) = map.shift_remove(&name) {
-            let problem = unknown_entry(&name, &node, ty, path, report);
-            report.push(problem);
+        None => {
+            if unknown.len() < MOST_UNKNOWN {
+                unknown.push((name.clone(), node.clone()));
+            }
+            false
         }
+    });
+    for (name, node) in unknown {
+        let problem = unknown_entry(&name, &node, ty, path, report);
+        report.push(problem);
     }
     for required in fields.required {
         if !map.contains_key(*required) {
@@ -196,6 +203,7 @@ fn wrong_type(node: &Node, ty: &'static Type, path: &Path<'_>, report: &mut Repo
         Value::Null => Some("give it a value, or remove the line".to_owned()),
         _ => None,
     };
+    let problem = report.explain(node, problem);
     report.push(match advice {
         Some(advice) => problem.help(advice),
         None => problem,
@@ -272,7 +280,7 @@ fn check_rule(node: &mut Node, rule: Rule, path: &Path<'_>, report: &mut Report<
         }
         _ => return,
     };
-    let problem = problem.at(report.locate(node.span), "");
+    let problem = report.explain(node, problem.at(report.locate(node.span), ""));
     report.push(problem);
     node.value = Value::Invalid;
 }
