@@ -15,32 +15,70 @@ use hoist_api::{ErrorKind, Filters};
 fn a_container_lives_and_ends() {
     with_engine(|engine| async move {
         let client = &engine.client;
-        let mut create = TestEngine::shell("echo out; echo err >&2; trap 'exit 7' TERM; while :; do sleep 0.05; done");
+        let mut create = TestEngine::shell(
+            "echo out; echo err >&2; trap 'exit 7' TERM; while :; do sleep 0.05; done",
+        );
         create.host_config.network_mode = "none".to_owned();
         let id = engine.start("web", &create).await;
         let inspect = client.container_inspect("web").await.unwrap();
-        assert_eq!((inspect.id.as_str(), inspect.state.status.as_str()), (id.as_str(), "running"));
+        assert_eq!(
+            (inspect.id.as_str(), inspect.state.status.as_str()),
+            (id.as_str(), "running")
+        );
         assert!(inspect.state.pid > 0);
 
         let error = client.container_create("web", &create).await.unwrap_err();
-        assert!(error.message.starts_with("Conflict. The container name \"/web\" is already in use by container"));
-        assert!(client.container_start("web").await.unwrap_err().is(ErrorKind::NotModified));
+        assert!(
+            error.message.starts_with(
+                "Conflict. The container name \"/web\" is already in use by container"
+            )
+        );
+        assert!(
+            client
+                .container_start("web")
+                .await
+                .unwrap_err()
+                .is(ErrorKind::NotModified)
+        );
 
         let listed = client.containers(&ListContainers::default()).await.unwrap();
         assert!(listed[0].status.starts_with("Up "), "{}", listed[0].status);
 
-        assert_eq!(exec(&engine, "web", &["sh", "-c", "echo inside; exit 5"]).await, ("inside\n".to_owned(), Some(5)));
+        assert_eq!(
+            exec(&engine, "web", &["sh", "-c", "echo inside; exit 5"]).await,
+            ("inside\n".to_owned(), Some(5))
+        );
 
-        let options = StopOptions { timeout: Some(5), signal: None };
+        let options = StopOptions {
+            timeout: Some(5),
+            signal: None,
+        };
         client.container_stop("web", &options).await.unwrap();
-        assert!(client.container_stop("web", &options).await.unwrap_err().is(ErrorKind::NotModified));
+        assert!(
+            client
+                .container_stop("web", &options)
+                .await
+                .unwrap_err()
+                .is(ErrorKind::NotModified)
+        );
         let inspect = client.container_inspect(&id[..12]).await.unwrap();
-        assert_eq!((inspect.state.status.as_str(), inspect.state.exit_code), ("exited", 7));
-        let mut output: Vec<String> = engine.output("web").await.lines().map(str::to_owned).collect();
+        assert_eq!(
+            (inspect.state.status.as_str(), inspect.state.exit_code),
+            ("exited", 7)
+        );
+        let mut output: Vec<String> = engine
+            .output("web")
+            .await
+            .lines()
+            .map(str::to_owned)
+            .collect();
         output.sort();
         assert_eq!(output, ["err", "out"]);
 
-        client.container_remove("web", RemoveContainer::default()).await.unwrap();
+        client
+            .container_remove("web", RemoveContainer::default())
+            .await
+            .unwrap();
         let error = client.container_inspect("web").await.unwrap_err();
         assert_eq!(error.message, "No such container: web");
     });
@@ -53,13 +91,25 @@ async fn exec(engine: &TestEngine, container: &str, command: &[&str]) -> (String
         cmd: command.iter().map(|word| (*word).to_owned()).collect(),
         ..Default::default()
     };
-    let exec = engine.client.exec_create(container, &create).await.unwrap().id;
-    let mut attached = engine.client.exec_start(&exec, &ExecStart::default()).await.unwrap();
+    let exec = engine
+        .client
+        .exec_create(container, &create)
+        .await
+        .unwrap()
+        .id;
+    let mut attached = engine
+        .client
+        .exec_start(&exec, &ExecStart::default())
+        .await
+        .unwrap();
     let mut output = String::new();
     while let Some(frame) = attached.output.next().await {
         output.push_str(std::str::from_utf8(&frame.unwrap().data).unwrap());
     }
-    (output, engine.client.exec_inspect(&exec).await.unwrap().exit_code)
+    (
+        output,
+        engine.client.exec_inspect(&exec).await.unwrap().exit_code,
+    )
 }
 
 #[test]
@@ -81,11 +131,18 @@ fn exit_codes_are_exact() {
         let mut create = TestEngine::shell("");
         create.host_config.network_mode = "none".to_owned();
         create.config.cmd = Some(vec!["/bin/nothing".to_owned()]);
-        let id = client.container_create("missing", &create).await.unwrap().id;
+        let id = client
+            .container_create("missing", &create)
+            .await
+            .unwrap()
+            .id;
         let error = client.container_start(&id).await.unwrap_err();
         assert!(error.is(ErrorKind::BadRequest), "{error:?}");
         assert!(error.message.contains("/bin/nothing"), "{}", error.message);
-        assert_eq!(client.container_inspect(&id).await.unwrap().state.exit_code, 127);
+        assert_eq!(
+            client.container_inspect(&id).await.unwrap().state.exit_code,
+            127
+        );
     });
 }
 
@@ -95,16 +152,38 @@ fn lists_are_filtered() {
         let client = &engine.client;
         for (name, label) in [("a1", "shop"), ("a2", "shop"), ("b1", "other")] {
             let mut create = TestEngine::shell("true");
-            create.config.labels.insert("project".to_owned(), label.to_owned());
+            create
+                .config
+                .labels
+                .insert("project".to_owned(), label.to_owned());
             client.container_create(name, &create).await.unwrap();
         }
         let names = async |filters: Filters| -> Vec<String> {
-            let options = ListContainers { all: true, filters, ..Default::default() };
+            let options = ListContainers {
+                all: true,
+                filters,
+                ..Default::default()
+            };
             let listed = client.containers(&options).await.unwrap();
-            listed.into_iter().map(|container| container.names[0].clone()).collect()
+            listed
+                .into_iter()
+                .map(|container| container.names[0].clone())
+                .collect()
         };
-        assert_eq!(names(Filters::new().label("project=shop")).await, ["/a2", "/a1"]);
-        assert_eq!(names(Filters::new().with("name", "1")).await, ["/b1", "/a1"]);
-        assert!(client.containers(&ListContainers::default()).await.unwrap().is_empty());
+        assert_eq!(
+            names(Filters::new().label("project=shop")).await,
+            ["/a2", "/a1"]
+        );
+        assert_eq!(
+            names(Filters::new().with("name", "1")).await,
+            ["/b1", "/a1"]
+        );
+        assert!(
+            client
+                .containers(&ListContainers::default())
+                .await
+                .unwrap()
+                .is_empty()
+        );
     });
 }

@@ -16,26 +16,61 @@ use rustix::thread::UnshareFlags;
 
 /// An engine that runs in this process, and its client.
 #[derive(Debug)]
-pub struct TestEngine {
-    pub client: Client,
-    pub config: EngineConfig,
-    pub running: tokio::task::JoinHandle<Result<(), hoist_engine::RunError>>,
+pub(crate) struct TestEngine {
+    pub(crate) client: Client,
+    pub(crate) config: EngineConfig,
+    pub(crate) running: tokio::task::JoinHandle<Result<(), hoist_engine::RunError>>,
     _directory: tempfile::TempDir,
 }
 
 /// Runs a test against a private engine, on a runtime whose threads live in namespaces of their own.
-#[allow(deprecated, reason = "mount and network namespaces are the thread's own: nothing of the process is shared anew")]
-pub fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) -> F) {
-    let shim = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("hoist-shim");
-    assert!(shim.exists(), "build the hoist-shim program first: {}", shim.display());
+#[allow(
+    deprecated,
+    reason = "mount and network namespaces are the thread's own: nothing of the process is shared anew"
+)]
+pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) -> F) {
+    let shim = std::env::current_exe()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("hoist-shim");
+    assert!(
+        shim.exists(),
+        "build the hoist-shim program first: {}",
+        shim.display()
+    );
     let directory = tempfile::tempdir().unwrap();
-    rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC).unwrap();
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
-    mount("tmpfs", directory.path(), "tmpfs", MountFlags::empty(), Some(c"mode=755")).unwrap();
-    Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC)
+        .unwrap();
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .unwrap();
+    mount(
+        "tmpfs",
+        directory.path(),
+        "tmpfs",
+        MountFlags::empty(),
+        Some(c"mode=755"),
+    )
+    .unwrap();
+    Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status()
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async move {
-        let mut config = EngineConfig::new(directory.path().join("root"), directory.path().join("state"));
+        let mut config = EngineConfig::new(
+            directory.path().join("root"),
+            directory.path().join("state"),
+        );
         config.shim = shim;
         config.idle_exit = None;
         let engine = TestEngine {
@@ -56,10 +91,13 @@ pub fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) -> F) {
 
 impl TestEngine {
     /// Waits until the engine answers.
-    pub async fn wait_until_ready(&self) {
+    pub(crate) async fn wait_until_ready(&self) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
         while let Err(error) = self.client.ping().await {
-            assert!(tokio::time::Instant::now() < deadline, "the engine does not answer: {error}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the engine does not answer: {error}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -70,11 +108,14 @@ impl TestEngine {
             changes: vec!["CMD [\"sh\"]".to_owned(), "ENV PATH=/bin".to_owned()],
             message: String::new(),
         };
-        self.client.image_import(&options, body_of(busybox_archive())).await.unwrap();
+        self.client
+            .image_import(&options, body_of(busybox_archive()))
+            .await
+            .unwrap();
     }
 
     /// What a shell line in a busybox container is.
-    pub fn shell(line: &str) -> ContainerCreate {
+    pub(crate) fn shell(line: &str) -> ContainerCreate {
         ContainerCreate {
             config: ContainerConfig {
                 image: "busybox".to_owned(),
@@ -86,16 +127,20 @@ impl TestEngine {
     }
 
     /// Creates and starts; returns the id.
-    pub async fn start(&self, name: &str, create: &ContainerCreate) -> String {
+    pub(crate) async fn start(&self, name: &str, create: &ContainerCreate) -> String {
         let id = self.client.container_create(name, create).await.unwrap().id;
         self.client.container_start(&id).await.unwrap();
         id
     }
 
     /// All of a container's output.
-    pub async fn output(&self, container: &str) -> String {
+    pub(crate) async fn output(&self, container: &str) -> String {
         use futures_util::StreamExt as _;
-        let mut frames = self.client.container_logs(container, &LogsOptions::default()).await.unwrap();
+        let mut frames = self
+            .client
+            .container_logs(container, &LogsOptions::default())
+            .await
+            .unwrap();
         let mut text = Vec::new();
         while let Some(frame) = frames.next().await {
             text.extend_from_slice(&frame.unwrap().data);
@@ -112,24 +157,44 @@ fn busybox_archive() -> Vec<u8> {
     directory.set_mode(0o755);
     directory.set_size(0);
     for name in ["bin/", "etc/", "tmp/", "data/"] {
-        archive.append_data(&mut directory.clone(), name, std::io::empty()).unwrap();
+        archive
+            .append_data(&mut directory.clone(), name, std::io::empty())
+            .unwrap();
     }
-    archive.append_file("bin/busybox", &mut File::open(busybox()).unwrap()).unwrap();
-    for applet in ["sh", "sleep", "cat", "echo", "true", "false", "kill", "wget", "httpd", "nslookup", "ls", "id", "hostname", "nc", "ps"] {
+    archive
+        .append_file("bin/busybox", &mut File::open(busybox()).unwrap())
+        .unwrap();
+    for applet in [
+        "sh", "sleep", "cat", "echo", "true", "false", "kill", "wget", "httpd", "nslookup", "ls",
+        "id", "hostname", "nc", "ps",
+    ] {
         let mut link = tar::Header::new_gnu();
         link.set_entry_type(tar::EntryType::Symlink);
         link.set_size(0);
-        archive.append_link(&mut link, format!("bin/{applet}"), "busybox").unwrap();
+        archive
+            .append_link(&mut link, format!("bin/{applet}"), "busybox")
+            .unwrap();
     }
     let mut file = tar::Header::new_gnu();
     file.set_mode(0o644);
-    for (name, text) in [("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("etc/group", "root:x:0:\n"), ("data/first", "from the image\n")] {
+    for (name, text) in [
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+        ("etc/group", "root:x:0:\n"),
+        ("data/first", "from the image\n"),
+    ] {
         file.set_size(text.len() as u64);
-        archive.append_data(&mut file.clone(), name, text.as_bytes()).unwrap();
+        archive
+            .append_data(&mut file.clone(), name, text.as_bytes())
+            .unwrap();
     }
     archive.into_inner().unwrap()
 }
 
 fn busybox() -> PathBuf {
-    ["/usr/bin/busybox", "/bin/busybox"].iter().map(Path::new).find(|path| path.exists()).expect("busybox is installed").to_owned()
+    ["/usr/bin/busybox", "/bin/busybox"]
+        .iter()
+        .map(Path::new)
+        .find(|path| path.exists())
+        .expect("busybox is installed")
+        .to_owned()
 }
