@@ -35,13 +35,25 @@ fn archive(place: &Path) -> PathBuf {
         return given.into();
     }
     let path = place.join("archive.tar");
-    let status = Command::new("tar").args(["-C", "/usr", "-cf"]).arg(&path).args(["bin", "share"]).status().unwrap();
+    let status = Command::new("tar")
+        .args(["-C", "/usr", "-cf"])
+        .arg(&path)
+        .args(["bin", "share"])
+        .status()
+        .unwrap();
     assert!(status.success());
     path
 }
 
 fn import(root: &Path, archive: &Path) {
-    let store = ImageStore::open(root, StoreOptions { reserve_bytes: 0, ..StoreOptions::default() }).unwrap();
+    let store = ImageStore::open(
+        root,
+        StoreOptions {
+            reserve_bytes: 0,
+            ..StoreOptions::default()
+        },
+    )
+    .unwrap();
     let mut file = BufReader::new(File::open(archive).unwrap());
     store.import(&mut file, &ImportOptions::default()).unwrap();
 }
@@ -57,15 +69,31 @@ fn import_beside_tar() {
         if !compress.is_empty() {
             path = place.path().join(name);
             let command = format!("{compress} < {} > {}", plain.display(), path.display());
-            assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+            assert!(
+                Command::new("sh")
+                    .args(["-c", &command])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
         }
         let tar = best(place.path(), |directory| {
-            let status = Command::new("tar").arg("-C").arg(directory).arg("-xf").arg(&path).status().unwrap();
+            let status = Command::new("tar")
+                .arg("-C")
+                .arg(directory)
+                .arg("-xf")
+                .arg(&path)
+                .status()
+                .unwrap();
             assert!(status.success());
         });
         let ours = best(place.path(), |directory| import(directory, &path));
         let ratio = ours.as_secs_f64() / tar.as_secs_f64();
-        println!("{name:>8} {:>8}ms {:>8}ms {ratio:>8.2}", tar.as_millis(), ours.as_millis());
+        println!(
+            "{name:>8} {:>8}ms {:>8}ms {ratio:>8.2}",
+            tar.as_millis(),
+            ours.as_millis()
+        );
         if !compress.is_empty() {
             fs::remove_file(&path).unwrap();
         }

@@ -56,9 +56,25 @@ fn made() -> impl Strategy<Value = Made> {
     let path = proptest::collection::vec(name(), 1..5);
     let owner = (0..3_000_000_u32, 0..70_000_u32);
     let time = (0..4_000_000_000_u64, 0..1_000_000_000_u32);
-    (path, kind(), 0..0o10000_u32, owner, time, proptest::option::of("[a-z]{1,9}")).prop_map(
-        |(path, kind, mode, owner, (seconds, nanoseconds), note)| Made { path, kind, mode, owner, seconds, nanoseconds, note },
+    (
+        path,
+        kind(),
+        0..0o10000_u32,
+        owner,
+        time,
+        proptest::option::of("[a-z]{1,9}"),
     )
+        .prop_map(
+            |(path, kind, mode, owner, (seconds, nanoseconds), note)| Made {
+                path,
+                kind,
+                mode,
+                owner,
+                seconds,
+                nanoseconds,
+                note,
+            },
+        )
 }
 
 /// Makes the entries that can be made; what is in the way of another is left out.
@@ -68,7 +84,10 @@ fn build(root: &Path, entries: &[Made]) {
     for entry in entries {
         let path = root.join(entry.path.join("/"));
         let parent = path.parent().unwrap();
-        if !is_inside(root, parent) || fs::create_dir_all(parent).is_err() || fs::symlink_metadata(&path).is_ok() {
+        if !is_inside(root, parent)
+            || fs::create_dir_all(parent).is_err()
+            || fs::symlink_metadata(&path).is_ok()
+        {
             continue;
         }
         match &entry.kind {
@@ -77,8 +96,10 @@ fn build(root: &Path, entries: &[Made]) {
             Kind::Sparse(offset, length) => {
                 let file = fs::File::create(&path).unwrap();
                 let content = vec![7; *length as usize];
-                std::os::unix::fs::FileExt::write_all_at(&file, &content, u64::from(*offset)).unwrap();
-                file.set_len(u64::from(*offset) * 2 + u64::from(*length)).unwrap();
+                std::os::unix::fs::FileExt::write_all_at(&file, &content, u64::from(*offset))
+                    .unwrap();
+                file.set_len(u64::from(*offset) * 2 + u64::from(*length))
+                    .unwrap();
             }
             Kind::Symlink(target) => symlink(target, &path).unwrap(),
             Kind::HardLink(which) => {
@@ -89,28 +110,48 @@ fn build(root: &Path, entries: &[Made]) {
                 continue;
             }
             Kind::Fifo => node(&path, rustix::fs::FileType::Fifo, (0, 0)),
-            Kind::Device(true, major, minor) => node(&path, rustix::fs::FileType::BlockDevice, (*major, *minor)),
-            Kind::Device(false, major, minor) => node(&path, rustix::fs::FileType::CharacterDevice, (*major, *minor)),
+            Kind::Device(true, major, minor) => {
+                node(&path, rustix::fs::FileType::BlockDevice, (*major, *minor))
+            }
+            Kind::Device(false, major, minor) => node(
+                &path,
+                rustix::fs::FileType::CharacterDevice,
+                (*major, *minor),
+            ),
         }
         if path.is_file() && !path.is_symlink() {
             files.push(path.clone());
         }
         done.push((path, entry));
     }
-    done.iter().for_each(|(path, entry)| set_owner_and_mode(path, entry));
+    done.iter()
+        .for_each(|(path, entry)| set_owner_and_mode(path, entry));
     // Deepest first: making an entry changes its directory's time.
-    done.iter().rev().for_each(|(path, entry)| set_time(path, entry));
-    done.iter().filter(|(path, _)| path.is_dir() && !path.is_symlink()).for_each(|(path, entry)| set_time(path, entry));
+    done.iter()
+        .rev()
+        .for_each(|(path, entry)| set_time(path, entry));
+    done.iter()
+        .filter(|(path, _)| path.is_dir() && !path.is_symlink())
+        .for_each(|(path, entry)| set_time(path, entry));
 }
 
 /// Whether a path has no link in it, so that nothing is made outside.
 fn is_inside(root: &Path, path: &Path) -> bool {
-    path.ancestors().take_while(|above| *above != root).all(|above| !above.is_symlink())
+    path.ancestors()
+        .take_while(|above| *above != root)
+        .all(|above| !above.is_symlink())
 }
 
 fn node(path: &Path, kind: rustix::fs::FileType, (major, minor): (u32, u32)) {
     let device = rustix::fs::makedev(major, minor);
-    rustix::fs::mknodat(rustix::fs::CWD, path, kind, rustix::fs::Mode::from_raw_mode(0o600), device).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path,
+        kind,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        device,
+    )
+    .unwrap();
 }
 
 fn set_owner_and_mode(path: &Path, entry: &Made) {
@@ -120,14 +161,32 @@ fn set_owner_and_mode(path: &Path, entry: &Made) {
     }
     fs::set_permissions(path, fs::Permissions::from_mode(entry.mode)).unwrap();
     if let (Some(note), Kind::File(_) | Kind::Directory) = (&entry.note, &entry.kind) {
-        rustix::fs::setxattr(path, "user.note", note.as_bytes(), rustix::fs::XattrFlags::empty()).unwrap();
+        rustix::fs::setxattr(
+            path,
+            "user.note",
+            note.as_bytes(),
+            rustix::fs::XattrFlags::empty(),
+        )
+        .unwrap();
     }
 }
 
 fn set_time(path: &Path, entry: &Made) {
-    let time = rustix::fs::Timespec { tv_sec: entry.seconds as i64, tv_nsec: entry.nanoseconds.into() };
-    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    let time = rustix::fs::Timespec {
+        tv_sec: entry.seconds as i64,
+        tv_nsec: entry.nanoseconds.into(),
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    rustix::fs::utimensat(
+        rustix::fs::CWD,
+        path,
+        &times,
+        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .unwrap();
 }
 
 /// A tree as text, a line for each entry, with everything that an archive carries.
@@ -150,11 +209,18 @@ fn describe(root: &Path, nanoseconds: bool) -> BTreeMap<PathBuf, String> {
         let metadata = fs::symlink_metadata(&path).unwrap();
         let kind = metadata.file_type();
         let relative = path.strip_prefix(root).unwrap().to_path_buf();
-        let first = first_names.entry(metadata.ino()).or_insert_with(|| relative.clone()).clone();
+        let first = first_names
+            .entry(metadata.ino())
+            .or_insert_with(|| relative.clone())
+            .clone();
         let what = if kind.is_symlink() {
             format!("link {:?}", fs::read_link(&path).unwrap())
         } else if kind.is_file() {
-            format!("file {} {:?}", metadata.len(), digest(&fs::read(&path).unwrap()))
+            format!(
+                "file {} {:?}",
+                metadata.len(),
+                digest(&fs::read(&path).unwrap())
+            )
         } else if kind.is_char_device() || kind.is_block_device() {
             format!("device {} {}", kind.is_block_device(), metadata.rdev())
         } else if kind.is_fifo() {
@@ -162,11 +228,25 @@ fn describe(root: &Path, nanoseconds: bool) -> BTreeMap<PathBuf, String> {
         } else {
             "directory".to_owned()
         };
-        let time = if nanoseconds { metadata.mtime_nsec() } else { 0 };
+        let time = if nanoseconds {
+            metadata.mtime_nsec()
+        } else {
+            0
+        };
         let note = note(&path);
-        let mode = if kind.is_symlink() { 0 } else { metadata.mode() & 0o7777 };
+        let mode = if kind.is_symlink() {
+            0
+        } else {
+            metadata.mode() & 0o7777
+        };
         let owner = (metadata.uid(), metadata.gid());
-        lines.insert(relative, format!("{what} {mode:o} {owner:?} {}.{time} {note:?} {first:?}", metadata.mtime()));
+        lines.insert(
+            relative,
+            format!(
+                "{what} {mode:o} {owner:?} {}.{time} {note:?} {first:?}",
+                metadata.mtime()
+            ),
+        );
     }
     lines
 }
@@ -184,16 +264,33 @@ fn note(path: &Path) -> Option<Vec<u8>> {
 
 fn scratch() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
-    if shm.is_dir() { tempfile::tempdir_in(shm).unwrap() } else { tempfile::tempdir().unwrap() }
+    if shm.is_dir() {
+        tempfile::tempdir_in(shm).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
 }
 
 /// Packs with a shell command line that writes to its output, imports, and returns the layer's directory.
 fn import(place: &Path, tree: &Path, pack: &str) -> (ImageStore, PathBuf) {
-    let packed = Command::new("bash").args(["-ec", &format!("set -o pipefail; {pack}")]).current_dir(tree).output().unwrap();
-    assert!(packed.status.success(), "{pack}: {}", String::from_utf8_lossy(&packed.stderr));
-    let options = StoreOptions { reserve_bytes: 0, ..StoreOptions::default() };
+    let packed = Command::new("bash")
+        .args(["-ec", &format!("set -o pipefail; {pack}")])
+        .current_dir(tree)
+        .output()
+        .unwrap();
+    assert!(
+        packed.status.success(),
+        "{pack}: {}",
+        String::from_utf8_lossy(&packed.stderr)
+    );
+    let options = StoreOptions {
+        reserve_bytes: 0,
+        ..StoreOptions::default()
+    };
     let store = ImageStore::open(&place.join("root"), options).unwrap();
-    let id = store.import(&mut &packed.stdout[..], &ImportOptions::default()).unwrap_or_else(|error| panic!("{pack}: {error}"));
+    let id = store
+        .import(&mut &packed.stdout[..], &ImportOptions::default())
+        .unwrap_or_else(|error| panic!("{pack}: {error}"));
     let layer = store.resolve(id.as_str()).unwrap().layers[0].clone();
     (store, layer)
 }
@@ -252,7 +349,10 @@ fn one_of_everything(tree: &Path) {
             entry("d/file", Kind::File(vec![1; 5000])),
             entry("d/same", Kind::HardLink(0)),
             entry("d/link", Kind::Symlink("../../etc".to_owned())),
-            entry(&format!("{}/{}", "l".repeat(200), "m".repeat(120)), Kind::File(b"long".to_vec())),
+            entry(
+                &format!("{}/{}", "l".repeat(200), "m".repeat(120)),
+                Kind::File(b"long".to_vec()),
+            ),
             entry("sparse", Kind::Sparse(3_000_000, 5)),
             entry("pipe", Kind::Fifo),
             entry("zero", Kind::Device(false, 1, 5)),
@@ -267,19 +367,35 @@ fn every_compression_and_sparse_format_is_taken() {
     let tree = place.path().join("tree");
     one_of_everything(&tree);
     for version in ["0.0", "0.1", "1.0"] {
-        check(place.path(), &tree, &format!("tar --format=pax --sparse-version={version} -S -c ."), true);
+        check(
+            place.path(),
+            &tree,
+            &format!("tar --format=pax --sparse-version={version} -S -c ."),
+            true,
+        );
     }
     for compressor in ["gzip", "xz -0", "bzip2", "zstd -q --long=27"] {
-        check(place.path(), &tree, &format!("tar --format=pax -c . | {compressor}"), true);
+        check(
+            place.path(),
+            &tree,
+            &format!("tar --format=pax -c . | {compressor}"),
+            true,
+        );
     }
     // A sparse file of more segments than a header holds.
     let file = fs::File::create(tree.join("many-holes")).unwrap();
     for index in 0..100_u64 {
         std::os::unix::fs::FileExt::write_all_at(&file, b"data", index * 65_536).unwrap();
     }
-    file.set_modified(UNIX_EPOCH + Duration::from_secs(1_500_000_000)).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_secs(1_500_000_000))
+        .unwrap();
     for format in ["gnu", "pax"] {
-        check(place.path(), &tree, &format!("tar --format={format} -S -c ."), false);
+        check(
+            place.path(),
+            &tree,
+            &format!("tar --format={format} -S -c ."),
+            false,
+        );
     }
     assert!(tree.as_os_str().as_bytes().starts_with(b"/"));
 }
