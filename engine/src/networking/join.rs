@@ -101,6 +101,7 @@ impl Networks {
             }
         }
         let addresses = self.lease(name, &format!("container {}", record.name), &wanted)?;
+        let mac = mac.unwrap_or_else(|| MacAddress::derived_from(&addresses));
         let id = hex::encode(crate::names::random_id());
         let host_name = format!("veth{}", &id[..7]);
         let alias = self.config.alias(record.id.as_str());
@@ -140,16 +141,17 @@ impl Networks {
         })
     }
 
-    fn wanted_mac(&self, record: &ContainerRecord, asked: &str) -> Result<MacAddress> {
+    fn wanted_mac(&self, record: &ContainerRecord, asked: &str) -> Result<Option<MacAddress>> {
         let text = if asked.is_empty() {
             record.config.mac_address.as_str()
         } else {
             asked
         };
         if text.is_empty() {
-            return Ok(MacAddress::random());
+            return Ok(None);
         }
         text.parse()
+            .map(Some)
             .map_err(|error: hoist_network::link::InvalidMac| {
                 ApiError::bad_request(error.to_string())
             })
@@ -161,8 +163,16 @@ impl Networks {
         }
     }
 
-    /// Claims the ports of a container; the label names it in conflicts.
+    /// Claims the ports of a container; the label names it in conflicts. A container that is in internal networks only
+    /// publishes nothing, as with Docker: nobody outside may reach it.
     pub(crate) fn claim(&self, record: &ContainerRecord) -> Result<Vec<(u16, Claim)>> {
+        let mut networks = record
+            .endpoints
+            .keys()
+            .filter_map(|name| self.find(name).ok());
+        if !record.endpoints.is_empty() && networks.all(|network| network.internal) {
+            return Ok(Vec::new());
+        }
         let host = &record.host_config;
         let bindings = ports::bindings(
             &host.port_bindings,

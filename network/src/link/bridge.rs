@@ -160,7 +160,7 @@ pub(super) fn delete_by_name(socket: &mut RouteSocket, link: &str) -> Result<(),
 fn create_request(plan: &BridgePlan) -> Request {
     // A hardware address of its own: else the bridge takes its lowest port's and changes it when that port goes.
     let mut builder = LinkBridge::new(&plan.name)
-        .address(MacAddress::any().0.to_vec())
+        .address(MacAddress::random().0.to_vec())
         .link_group(plan.group);
     if let Some(mtu) = plan.mtu {
         builder = builder.mtu(mtu);

@@ -85,21 +85,12 @@ impl MacAddress {
         });
         match ipv4.or(last_of_ipv6) {
             Some([a, b, c, d]) => Self([0x02, 0x42, a, b, c, d]),
-            None => Self::any(),
+            None => Self::random(),
         }
     }
 
-    /// A random, locally administered, unicast address (as Docker 28 and later).
-    #[deprecated(
-        note = "an endpoint takes MacAddress::derived_from(&addresses): with a random one its peers do not reach it for up \
-                to half a minute after a restart, until they forget the last holder of its IP address"
-    )]
-    pub fn random() -> Self {
-        Self::any()
-    }
-
-    /// A random one: for bridges.
-    pub(crate) fn any() -> Self {
+    /// A random, locally administered, unicast address: for bridges.
+    pub(crate) fn random() -> Self {
         let mut bytes: [u8; 6] = rand::random();
         bytes[0] = (bytes[0] & 0b1111_1100) | 0b10;
         Self(bytes)
@@ -189,7 +180,7 @@ mod tests {
     #[test]
     fn random_addresses_are_local_unicast() {
         for _ in 0..64 {
-            assert_eq!(MacAddress::any().0[0] & 0b11, 0b10);
+            assert_eq!(MacAddress::random().0[0] & 0b11, 0b10);
         }
     }
 }
