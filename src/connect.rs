@@ -6,21 +6,21 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use hoist_api::client::Client;
 use hoist_api::{ApiError, Engine, ErrorKind};
+use hoist_engine::READY_FD;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::places::Places;
 
-/// The variable that tells an engine on which descriptor to say that it is ready.
-pub(crate) const READY_FD: &str = "HOIST_READY_FD";
 /// What it says.
-pub(crate) const READY: &[u8] = b"ready\n";
+const READY: &[u8] = b"ready\n";
 /// How long another process's engine may take to answer once it holds the lock.
 const OTHER_STARTER: Duration = Duration::from_secs(20);
 /// This program: by the link and not by its target, which an update may have replaced.
@@ -174,11 +174,14 @@ fn open_log(places: &Places) -> io::Result<(File, u64)> {
 fn engine_command(places: &Places) -> Command {
     let mut command = Command::new(OURSELVES);
     command
+        .arg0("hoist")
         .arg("--root")
         .arg(&places.root)
         .arg("--state")
         .arg(&places.state);
-    command.args(["engine", "run"]);
+    command
+        .args(["engine", "run", "--log"])
+        .arg(places.engine_log());
     // Standard output is the pipe.
     command
         .env(READY_FD, "1")

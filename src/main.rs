@@ -9,7 +9,6 @@ mod connect;
 mod context;
 mod failure;
 mod follow;
-mod foreground;
 mod globals;
 mod members;
 mod places;
@@ -26,6 +25,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 
 use cli::{Cli, Verb};
+use commands::object::engine::EngineVerb;
 use context::Context;
 use failure::{FAILED, Failure};
 
@@ -71,9 +71,8 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         // No engine and no runtime: these must be quick.
         Verb::Config(args) => commands::config::run(context, &args),
         Verb::Version(args) => commands::listing::version(context, &args),
-        Verb::Engine(commands::object::engine::EngineVerb::Run(args)) => {
-            foreground::run(context, &args)
-        }
+        // It makes a runtime of its own kind.
+        Verb::Engine(EngineVerb::Run(args)) => commands::object::serve::run(context, &args),
         verb => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -1,6 +1,8 @@
 //! `hoist engine`: the daemon itself.
 
 use std::io::Read;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -68,8 +70,24 @@ pub(crate) struct EngineLogsArgs {
 #[derive(Args, Debug, Clone)]
 pub(crate) struct EngineRunArgs {
     /// Seconds with nothing to run after which the engine leaves, 0 for never
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) idle: Option<u64>,
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) idle: u64,
+
+    /// Be a session of its own and write what is logged to the end of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// The hoist-shim program (default: beside hoist)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) shim: Option<PathBuf>,
+
+    /// Range that networks get their subnets from, as 10.89.0.0/16:24; repeatable
+    #[arg(long, value_name = "CIDR:LENGTH")]
+    pub(crate) address_pool: Vec<String>,
+
+    /// Name server for containers instead of the machine's; repeatable
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<IpAddr>,
 }
 
 /// What `engine run` leaves with when another engine has these places.
@@ -93,7 +111,9 @@ pub(crate) async fn run(context: &Context, verb: EngineVerb) -> Result<(), Failu
         },
         EngineVerb::Stop(args) => stop(context, &args).await,
         EngineVerb::Logs(args) => logs(context, &args).await,
-        EngineVerb::Run(_) => Ok(()),
+        EngineVerb::Run(_) => Err(Failure::new(
+            "the engine runs only in the foreground of a process of its own",
+        )),
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod container;
 pub(crate) mod engine;
 pub(crate) mod image;
 pub(crate) mod network;
+pub(crate) mod serve;
 pub(crate) mod volume;
 
 use hoist_api::Filters;
