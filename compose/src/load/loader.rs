@@ -174,7 +174,12 @@ impl<'a> Loader<'a> {
         path: &FilePath,
         asked_at: Option<Span>,
     ) -> Option<Vec<Node>> {
-        let file = match read_text(path, self.files, &mut self.sources) {
+        let file = match read_text(
+            path,
+            &self.options.working_directory,
+            self.files,
+            &mut self.sources,
+        ) {
             Ok(file) => file,
             Err(why) => {
                 let message = format!("{} cannot be read: {why}", path.display());

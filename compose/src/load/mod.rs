@@ -327,18 +327,33 @@ fn active_profiles(options: &LoadOptions, environment: &IndexMap<String, String>
         .collect()
 }
 
-/// The same finding once; a missing variable once, wherever it is used.
+/// The same finding once; a missing variable once, wherever it is used. In the order of the files.
 fn without_repetitions(findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut seen = HashSet::new();
-    let place = |finding: &Diagnostic| match (&finding.primary, finding.code) {
-        (Some(primary), code) if code != "missing-variable" => {
-            let location = &primary.location;
-            Some((location.source.name.clone(), location.start, location.end))
-        }
-        _ => None,
+    let place = |finding: &Diagnostic| {
+        let location = &finding.primary.as_ref()?.location;
+        Some((location.source.name.clone(), location.start, location.end))
     };
-    findings
+    let identity = |finding: &Diagnostic| {
+        let place = if finding.code == "missing-variable" {
+            None
+        } else {
+            place(finding)
+        };
+        (finding.code, finding.message.clone(), place)
+    };
+    let mut kept: Vec<Diagnostic> = findings
         .into_iter()
-        .filter(|finding| seen.insert((finding.code, finding.message.clone(), place(finding))))
-        .collect()
+        .filter(|finding| seen.insert(identity(finding)))
+        .collect();
+    let mut files: Vec<String> = Vec::new();
+    for (name, ..) in kept.iter().filter_map(place) {
+        if !files.contains(&name) {
+            files.push(name);
+        }
+    }
+    kept.sort_by_key(|finding| {
+        place(finding).map(|(name, start, _)| (files.iter().position(|file| *file == name), start))
+    });
+    kept
 }

@@ -36,6 +36,10 @@ impl Span {
         }
     }
 
+    pub(crate) fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
     pub(crate) fn is_some(self) -> bool {
         self.file != u32::MAX
     }

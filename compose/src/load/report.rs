@@ -96,7 +96,11 @@ impl<'a> Report<'a> {
     /// Adds a finding, with the places through which the walk came here.
     pub(crate) fn push(&mut self, mut finding: Diagnostic) {
         if self.findings.len() < MOST_FINDINGS {
-            finding.related.extend(self.via.iter().cloned());
+            for label in &self.via {
+                if !finding.related.contains(label) {
+                    finding.related.push(label.clone());
+                }
+            }
             self.findings.push(finding);
         }
     }

@@ -342,9 +342,10 @@ pub(crate) fn read_with(
     })
 }
 
-/// Reads a Compose file into the source map.
+/// Reads a Compose file into the source map; `directory` is the current one.
 pub(crate) fn read_text(
     path: &Path,
+    directory: &Path,
     files: &dyn Files,
     sources: &mut SourceMap,
 ) -> Result<u32, String> {
@@ -370,9 +371,17 @@ pub(crate) fn read_text(
     let name = if stdin {
         "<stdin>".to_owned()
     } else {
-        path.display().to_string()
+        shown(path, directory)
     };
     Ok(sources.add(name, text))
+}
+
+/// A path as the user would write it: relative when it is below the current directory.
+fn shown(path: &Path, directory: &Path) -> String {
+    path.strip_prefix(directory)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 /// A path made absolute and free of `.` and `..`, by text only.

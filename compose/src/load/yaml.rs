@@ -178,8 +178,10 @@ impl<'a> Composer<'a> {
     fn list(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Fatal<Built> {
         let mut items = Vec::new();
         let (mut weight, mut deepest) = (1, 0);
+        let mut end = start;
         while let Some((event, span)) = self.event()? {
             if event == Event::SequenceEnd {
+                end = span;
                 break;
             }
             let built = self.node(event, span, depth + 1)?;
@@ -190,7 +192,7 @@ impl<'a> Composer<'a> {
                 items.push(built.node);
             }
         }
-        let mut node = Node::new(Value::List(items), start);
+        let mut node = Node::new(Value::List(items), self.whole(start, end));
         node.tag = merge_tag(tag);
         Ok(Built {
             node,
@@ -205,8 +207,10 @@ impl<'a> Composer<'a> {
         let mut merges: Vec<Node> = Vec::new();
         let mut merge_at: Option<Span> = None;
         let (mut weight, mut deepest) = (1, 0);
+        let mut end = start;
         while let Some((event, span)) = self.event()? {
             if event == Event::MappingEnd {
+                end = span;
                 break;
             }
             let key = self.node(event, span, depth + 1)?;
@@ -234,7 +238,7 @@ impl<'a> Composer<'a> {
                 map.entry(name).or_insert(entry);
             }
         }
-        let mut node = Node::map(map, start);
+        let mut node = Node::map(map, self.whole(start, end));
         node.tag = merge_tag(tag);
         Ok(Built {
             node,
@@ -242,6 +246,20 @@ impl<'a> Composer<'a> {
             depth: deepest,
             merge_key: false,
         })
+    }
+
+    /// The whole of a `[…]` or `{…}`; of other collections only the start.
+    fn whole(&self, start: Span, end: Span) -> Span {
+        let (first, last) = (start.range().start, end.range().end);
+        let flow = self
+            .text
+            .get(first..)
+            .is_some_and(|text| text.starts_with(['[', '{']));
+        if flow {
+            Span::new(self.file, first, last)
+        } else {
+            start
+        }
     }
 
     fn insert(&mut self, map: &mut Map, key: Node, mut value: Node) {

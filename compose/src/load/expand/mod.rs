@@ -121,12 +121,9 @@ pub(crate) fn expand(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
 }
 
 fn expand_service(service: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
-    let origin = service.origin.clone();
-    expansion.report.enter(origin.as_deref());
     for (place, step) in SERVICE_STEPS {
         apply(service, place, *step, path, expansion);
     }
-    expansion.report.leave(origin.as_deref());
 }
 
 /// Runs a step on what is at a place, if there is something.
@@ -137,8 +134,12 @@ fn apply(
     path: &Path<'_>,
     expansion: &mut Expansion<'_, '_>,
 ) {
+    if node.is_invalid() {
+        return;
+    }
+    let origin = node.origin.clone();
+    expansion.report.enter(origin.as_deref());
     match place {
-        [] if node.is_invalid() => {}
         [] => step(node, path, expansion),
         [first, rest @ ..] => {
             if let Some(inner) = node.get_mut(first) {
@@ -146,6 +147,7 @@ fn apply(
             }
         }
     }
+    expansion.report.leave(origin.as_deref());
 }
 
 /// A mapping of text entries; empty ones are left out.

@@ -92,7 +92,7 @@ fn check_map(
     });
     for (name, node) in unknown {
         let problem = unknown_entry(&name, &node, ty, path, report);
-        report.push(problem);
+        report.push_about(&node, problem);
     }
     for required in fields.required {
         if !map.contains_key(*required) {
