@@ -117,7 +117,7 @@ pub fn lower(spec: &RuntimeSpec, machine: &Machine) -> Result<Lowered, LowerErro
     mounts::add_root(&mut builder, &cgroup)?;
     add_names(&mut builder);
     builder.inside(Op::AwaitGo);
-    if owns_cgroup_namespace(spec, machine) {
+    if owns_cgroup_namespace(spec, machine) && !machine.cgroups.is_unified() {
         builder.inside(Op::Unshare {
             namespaces: Namespace::Cgroup.flag(),
         });

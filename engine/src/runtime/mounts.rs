@@ -361,17 +361,11 @@ fn add_tmpfs(builder: &mut Builder<'_>, mount: &Mount) -> Result<Slot, LowerErro
             fs_options.push(fs_option(key, value)?);
         }
     }
-    let has_mode = options.iter().any(|option| option.starts_with("mode="));
-    match mode {
-        Some(mode) => fs_options.push(fs_option("mode", Some(&format!("{mode:o}")))?),
-        None if has_mode => {}
-        None => fs_options.insert(0, fs_option("mode", Some("1777"))?),
+    if let Some(mode) = mode {
+        fs_options.push(fs_option("mode", Some(&format!("{mode:o}")))?);
     }
-    // Without a mode of its own it takes over that of the directory it covers; ours goes first, so it wins then.
-    let takes_over = mode.is_none() && !has_mode;
-    if takes_over {
-        fs_options.remove(0);
-    }
+    // Without a mode of its own it takes over that of the directory it covers, else it is the kernel's 1777.
+    let takes_over = mode.is_none() && !options.iter().any(|option| option.starts_with("mode="));
     let slot = builder.slot();
     let mode_of = takes_over.then(|| relative(&mount.target)).transpose()?;
     builder.inside(Op::MakeFilesystem(Filesystem {
@@ -538,44 +532,56 @@ fn device_node(device: &Device) -> Result<DeviceNode, LowerError> {
 
 /// Kernel parameters, through our own procfs. Only those of namespaces that the container does not share.
 fn add_sysctls(builder: &mut Builder<'_>, proc: Slot) -> Result<(), LowerError> {
-    let spec = builder.spec;
-    for (name, value) in &spec.sysctls {
-        let own_ipc = spec.namespaces.ipc != NamespaceMode::Host;
-        let own_network = spec.namespaces.network != NetworkNamespace::Host;
-        let own_uts = spec.namespaces.uts == NamespaceMode::Private;
-        let is_ipc = [
-            "kernel.msgmax",
-            "kernel.msgmnb",
-            "kernel.msgmni",
-            "kernel.sem",
-            "kernel.shmall",
-            "kernel.shmmax",
-            "kernel.shmmni",
-            "kernel.shm_rmid_forced",
-        ]
-        .contains(&name.as_str())
-            || name.starts_with("fs.mqueue.");
-        let allowed = (is_ipc && own_ipc)
-            || (name.starts_with("net.") && own_network)
-            || (name == "kernel.domainname" && own_uts);
-        if !allowed
-            || name.contains("..")
-            || name.contains('/') && name.contains('.') && name.starts_with('/')
-        {
+    for (name, value) in &builder.spec.sysctls {
+        let path = sysctl_path(name);
+        let is_own = path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+            && is_own_sysctl(builder, &path);
+        if !is_own {
             return Err(LowerError::Sysctl(name.clone()));
         }
-        // `net.ipv4.conf.eth0/1.forwarding`: a slash stands for a dot in a name.
-        let path: String = name
-            .chars()
-            .map(|character| match character {
+        let path = format!("sys/{path}");
+        builder.inside(write(proc, &path, value, OnFailure::Fail)?);
+    }
+    Ok(())
+}
+
+fn is_own_sysctl(builder: &Builder<'_>, path: &str) -> bool {
+    const IPC: [&str; 8] = [
+        "msgmax",
+        "msgmnb",
+        "msgmni",
+        "sem",
+        "shmall",
+        "shmmax",
+        "shmmni",
+        "shm_rmid_forced",
+    ];
+    let namespaces = &builder.spec.namespaces;
+    let ipc = path
+        .strip_prefix("kernel/")
+        .is_some_and(|name| IPC.contains(&name))
+        || path.starts_with("fs/mqueue/");
+    (ipc && namespaces.ipc != NamespaceMode::Host)
+        || (path.starts_with("net/") && namespaces.network != NetworkNamespace::Host)
+        || (path == "kernel/domainname" && namespaces.uts == NamespaceMode::Private)
+}
+
+/// As sysctl(8) reads names: whichever separator comes first separates, and the other one stands for it inside a
+/// name (`net.ipv4.conf.eth0/1.forwarding`, `net/ipv4/conf/eth0.1/forwarding`).
+fn sysctl_path(name: &str) -> String {
+    match name.find(['.', '/']) {
+        Some(at) if name[at..].starts_with('.') => {
+            let swap = |character| match character {
                 '.' => '/',
                 '/' => '.',
                 other => other,
-            })
-            .collect();
-        builder.inside(write(proc, &format!("sys/{path}"), value, OnFailure::Fail)?);
+            };
+            name.chars().map(swap).collect()
+        }
+        _ => name.to_owned(),
     }
-    Ok(())
 }
 
 fn add_restrictions(builder: &mut Builder<'_>) -> Result<(), LowerError> {

@@ -173,6 +173,12 @@ impl Place {
         outcome.stdout
     }
 
+    /// A second connection, as a new engine makes it.
+    pub(crate) fn connect(&self) -> Connection {
+        let directory = File::open(self.state()).unwrap();
+        Connection::open(directory.as_fd()).unwrap()
+    }
+
     fn complaints(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("shim.log")).unwrap_or_default()
     }
@@ -265,12 +271,6 @@ impl Container {
     /// Waits until the log's standard output satisfies a condition.
     pub(crate) fn wait_for_stdout(&self, what: &str, condition: impl Fn(&str) -> bool) -> String {
         wait_until(what, || Some(self.stdout()).filter(|text| condition(text)))
-    }
-
-    /// A second connection, as a new engine makes it.
-    pub(crate) fn connect(&self) -> Connection {
-        let directory = File::open(&self.state).unwrap();
-        Connection::open(directory.as_fd()).unwrap()
     }
 }
 

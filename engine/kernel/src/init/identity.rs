@@ -172,9 +172,10 @@ fn read_file(child: &Child<'_>, path: &CStr, buffer: &mut [u8]) -> Step<usize> {
     }
     let mut length = 0;
     while length < buffer.len() {
-        match rustix::io::read(&file, &mut buffer[length..])? {
-            0 => break,
-            count => length += count,
+        match rustix::io::read(&file, &mut buffer[length..]) {
+            // A file that cannot be read on holds nothing more.
+            Ok(0) | Err(_) => break,
+            Ok(count) => length += count,
         }
     }
     Ok(length)

@@ -1,0 +1,129 @@
+//! Control groups: limits that hold, ends for lack of memory, devices, and nothing left behind.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod support;
+
+use hoist_engine::runtime::spec::{Device, DeviceKind};
+use support::Place;
+
+/// Whether this machine has a controller; a test that needs it says so when it does not.
+fn has(place: &Place, controller: &str) -> bool {
+    let layout = &place.machine.cgroups;
+    let unified = layout
+        .v2
+        .as_ref()
+        .is_some_and(|tree| tree.controllers.iter().any(|name| name == controller));
+    let found = layout.hierarchy(controller).is_some() || unified;
+    if !found {
+        eprintln!("skipped: this machine has no {controller} controller");
+    }
+    found
+}
+
+#[test]
+fn the_container_is_in_its_groups_and_limits_are_set() {
+    let mut place = Place::new("sleep 60");
+    place.spec.resources.memory = Some(64 << 20);
+    place.spec.resources.pids = Some(50);
+    place.spec.resources.cpu_quota = Some(50_000);
+    place.spec.resources.cpu_shares = Some(512);
+    let container = place.start().unwrap();
+    assert_eq!(container.started.warnings, Vec::<String>::new());
+    let groups =
+        std::fs::read_to_string(format!("/proc/{}/cgroup", container.started.pid)).unwrap();
+    let wanted = format!("/{}", place.spec.cgroup.display());
+    for line in groups.lines() {
+        assert!(line.ends_with(&wanted), "{line}");
+    }
+    for (file, value) in [
+        ("memory/memory.limit_in_bytes", "67108864"),
+        ("pids/pids.max", "50"),
+        ("cpu/cpu.cfs_quota_us", "50000"),
+        ("cpu/cpu.shares", "512"),
+    ] {
+        let (hierarchy, file) = file.split_once('/').unwrap();
+        let path = std::path::Path::new("/sys/fs/cgroup")
+            .join(hierarchy)
+            .join(&place.spec.cgroup)
+            .join(file);
+        if !place.machine.cgroups.is_unified() {
+            assert_eq!(std::fs::read_to_string(path).unwrap().trim(), value);
+        }
+    }
+    container.kill();
+}
+
+#[test]
+fn an_end_for_lack_of_memory_is_told() {
+    let mut place =
+        Place::new("head -c 200000000 /dev/zero | tail -c 100000000 | wc -c; echo $?; exit 0");
+    if !has(&place, "memory") {
+        return;
+    }
+    place.spec.resources.memory = Some(32 << 20);
+    place.spec.resources.memory_swap = Some(32 << 20);
+    let outcome = place.run();
+    assert!(outcome.record.out_of_memory, "{outcome:?}");
+    let fine = Place::new("true").run();
+    assert!(!fine.record.out_of_memory);
+}
+
+#[test]
+fn the_number_of_processes_is_limited() {
+    let mut place = Place::new("for i in 1 2 3 4 5 6 7 8; do sleep 0.2 & done; wait; echo end");
+    if !has(&place, "pids") {
+        return;
+    }
+    place.spec.resources.pids = Some(5);
+    let outcome = place.run();
+    assert!(outcome.stderr.contains("can't fork"), "{outcome:?}");
+}
+
+#[test]
+fn devices_that_are_not_allowed_cannot_be_used() {
+    let script = "mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg 2>&1; head -c 1 /dev/zero | wc -c; \
+        stat -c %a:%t,%T:%u /dev/tun 2>&1";
+    let outcome = Place::new(script).run();
+    assert_eq!(
+        outcome.stdout,
+        "head: /tmp/kmsg: Operation not permitted\n1\nstat: can't stat '/dev/tun': No such file or directory\n"
+    );
+    let mut place =
+        Place::new("stat -c %a:%t,%T:%u /dev/net/made; (: < /dev/net/made) && echo opened");
+    place.spec.devices.push(Device {
+        path: "/dev/net/made".into(),
+        kind: DeviceKind::Character,
+        major: 10,
+        minor: 229,
+        mode: 0o640,
+        user: 7,
+        group: 8,
+        access: "rwm".into(),
+    });
+    assert_eq!(place.run().stdout, "640:a,e5:7\nopened\n");
+}
+
+#[test]
+fn a_container_that_makes_groups_of_its_own_leaves_none() {
+    let mut place = Place::new(
+        "mkdir -p /sys/fs/cgroup/*/inner 2>/dev/null; ls -d /sys/fs/cgroup/*/inner | wc -l",
+    );
+    place.spec.security.privileged = true;
+    // `run` asserts that nothing is left.
+    assert_ne!(place.run().stdout, "0\n");
+}
+
+#[test]
+fn a_missing_controller_is_a_warning() {
+    let mut place = Place::new("true");
+    place.machine.cgroups.v1.clear();
+    place.machine.cgroups.v2 = None;
+    place.spec.resources.memory = Some(64 << 20);
+    let lowered = hoist_engine::runtime::lower(&place.spec, &place.machine).unwrap();
+    assert_eq!(
+        lowered.warnings,
+        ["this machine has no memory controller: the limit is not applied"]
+    );
+    assert_eq!(place.run().record.code, 0);
+}
