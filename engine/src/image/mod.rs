@@ -37,7 +37,7 @@ mod staging;
 mod state;
 mod store;
 mod stream;
-mod tarball;
+pub(crate) mod tarball;
 mod unpack;
 mod words;
 

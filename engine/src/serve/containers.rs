@@ -70,6 +70,21 @@ fn stop_options(uri: &Uri) -> Result<StopOptions> {
     })
 }
 
+/// `PUT /containers/{id}/archive`
+pub(super) async fn put_archive(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer<StatusCode> {
+    let path = Query::of(request.uri()).text("path").to_owned();
+    if path.is_empty() {
+        return Err(ApiError::bad_request("bad parameter: path cannot be empty").into());
+    }
+    let body = super::images::archive(request.into_body());
+    server.service.put_archive(&id, path, body).await?;
+    Ok(StatusCode::OK)
+}
+
 /// `POST /containers/{id}/stop`
 pub(super) async fn stop(
     State(server): State<Server>,

@@ -37,7 +37,7 @@ pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
 }
 
 /// The request's body as something that blocking code reads.
-fn archive(body: Body) -> PieceReader {
+pub(super) fn archive(body: Body) -> PieceReader {
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let mut pieces = body.into_data_stream();

@@ -21,7 +21,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, delete, get, post, put};
 use hoist_api::error::ApiError;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -144,6 +144,7 @@ fn container_routes() -> Router<Server> {
         .route("/containers/{id}/attach", post(containers::attach))
         .route("/containers/{id}/resize", post(containers::resize))
         .route("/containers/{id}/top", get(containers::top))
+        .route("/containers/{id}/archive", put(containers::put_archive))
         .route("/containers/{id}/exec", post(exec::create))
         .route("/containers/{id}", delete(containers::remove))
         .route("/containers/prune", post(containers::prune))

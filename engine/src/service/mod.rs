@@ -1,6 +1,7 @@
 //! What the engine does for its callers: one file for each kind of object. The HTTP handlers of [`crate::serve`] call these
 //! methods and add nothing of their own.
 
+mod archive;
 pub(crate) mod attach;
 mod convert;
 mod create;

@@ -247,7 +247,11 @@ impl Service {
         Ok(lowered)
     }
 
-    fn root_filesystem(&self, record: &ContainerRecord, image: &Image) -> Result<RootFilesystem> {
+    pub(super) fn root_filesystem(
+        &self,
+        record: &ContainerRecord,
+        image: &Image,
+    ) -> Result<RootFilesystem> {
         let own = self.config.container_root(record.id.as_str());
         let state = self.config.container_state(record.id.as_str());
         let root = RootFilesystem {
