@@ -4,7 +4,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::firewall::nft::{nfnetlink_header, set_length};
+use crate::firewall::batch::{nfnetlink_header, set_length};
 use crate::firewall::{Protocol, PublishedPort};
 use crate::netlink::{self, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Netlink};
 

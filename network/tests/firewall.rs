@@ -259,19 +259,55 @@ fn a_change_costs_its_difference_and_equals_a_fresh_table() {
 }
 
 #[test]
-fn a_refused_batch_changes_nothing_and_names_its_part() {
+fn a_table_that_others_changed_is_made_anew() {
     on_private_host(|| {
         let net = network("net", "10.9.1.1/24", OPEN);
-        let mut firewall = applied(&rules_of(&[&net]));
-        let before = run("nft list ruleset");
-        // A table of another owner cannot be touched.
+        let mut ruleset = rules_of(&[&net]);
+        let mut firewall = applied(&ruleset);
         run("nft delete table inet hoist_test");
         run("nft add table inet hoist_test");
         run("nft add map inet hoist_test published4_any { type ipv4_addr : ipv4_addr ; }");
-        firewall.apply(&Ruleset::default()).unwrap();
-        assert_ne!(run("nft list ruleset"), before);
+        ruleset.published = vec![publish("8080", "10.9.1.2:80", Protocol::Tcp)];
+        assert_eq!(firewall.apply(&ruleset).unwrap(), Outcome::Replaced);
         let listed = run("nft list table inet hoist_test");
-        let expected = Ruleset::default().table("hoist_test").to_string();
-        assert_eq!(words(&listed), words(&expected));
+        assert_eq!(
+            words(&listed),
+            words(&ruleset.table("hoist_test").to_string())
+        );
+    });
+}
+
+#[test]
+fn without_networks_there_is_no_table() {
+    on_private_host(|| {
+        let net = network("net", "10.9.1.1/24", OPEN);
+        let mut firewall = applied(&rules_of(&[&net]));
+        firewall.apply(&Ruleset::default()).unwrap();
+        assert_eq!(run("nft list ruleset"), "");
+        firewall.apply(&Ruleset::default()).unwrap();
+        assert_eq!(firewall.ensure().unwrap(), Outcome::Unchanged);
+        firewall.apply(&rules_of(&[&net])).unwrap();
+        assert!(run("nft list tables").contains("hoist_test"));
+    });
+}
+
+#[test]
+fn a_refused_part_is_named_and_changes_nothing() {
+    on_private_host(|| {
+        let net = network("net", "10.9.1.1/24", OPEN);
+        let mut ruleset = rules_of(&[&net]);
+        let _firewall = applied(&ruleset);
+        let before = run("nft list ruleset");
+        // A name of 300 bytes is longer than the kernel takes.
+        ruleset.published = vec![publish("8080", "10.9.1.2:80", Protocol::Tcp)];
+        let refused = Firewall::open(&"x".repeat(300))
+            .unwrap()
+            .apply(&ruleset)
+            .unwrap_err();
+        assert!(
+            refused.to_string().starts_with("add table inet xxx"),
+            "{refused}"
+        );
+        assert_eq!(run("nft list ruleset"), before);
     });
 }

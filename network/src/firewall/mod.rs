@@ -4,6 +4,7 @@
 //! packets pass others' filters by their own hooks; [`watch`] puts things back when others flush them. Tables,
 //! chains and rules that are not ours are never changed beyond those hooks.
 
+pub(crate) mod batch;
 mod dbus;
 mod encode;
 mod firewalld;
@@ -132,11 +133,16 @@ impl Firewall {
 
     /// Makes the kernel's rules what `ruleset` says, in one transaction, and our hooks in others' chains with it.
     /// Costs only the difference to what this object applied before; the first call replaces whatever an earlier
-    /// engine left. Established connections go on.
+    /// engine left. Established connections go on. Without networks there is no table: an idle engine costs the
+    /// machine's packets nothing.
     ///
     /// # Errors
     /// The refused part; then nothing was changed.
     pub fn apply(&mut self, ruleset: &Ruleset) -> Result<Outcome, FirewallError> {
+        if ruleset.networks.is_empty() {
+            self.remove()?;
+            return Ok(Outcome::Replaced);
+        }
         let chains = self.nft.chains()?;
         let table = self.table_for(ruleset, &chains)?;
         let outcome = self.apply_table(&table)?;
