@@ -71,7 +71,7 @@ enum Said {
     Failed(ApiError),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Followed {
     id: String,
     /// A task reads its log.
@@ -135,6 +135,15 @@ impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
         }
     }
 
+    /// Makes names known in this order although their containers may not exist yet: each with its service.
+    pub(crate) fn expect<'n>(&mut self, names: impl IntoIterator<Item = (&'n str, &'n str)>) {
+        for (service, log_name) in names {
+            if self.options.shows(service) {
+                self.lines.register(log_name);
+            }
+        }
+    }
+
     /// Makes containers known in this order, which gives them their colours and the common width.
     pub(crate) fn register(&mut self, members: &[Member]) {
         for member in members {
@@ -177,12 +186,11 @@ impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
             tail: self.options.logs.tail,
             restarted: false,
         };
-        if index == self.followed.len() {
-            self.followed.push(fresh);
-        } else {
-            self.by_id.retain(|_, known| *known != index);
-            self.followed[index] = fresh;
+        while self.followed.len() <= index {
+            self.followed.push(Followed::default());
         }
+        self.by_id.retain(|_, known| *known != index);
+        self.followed[index] = fresh;
         self.by_id.insert(id.to_owned(), index);
         index
     }
@@ -384,18 +392,20 @@ impl<E: Engine> Reader<E> {
     }
 }
 
-/// The container's name without the project's, from an event's attributes.
+/// A container's name as it stands before its lines: without its project's name and the separator.
+pub(crate) fn short_name<'n>(project: &str, name: &'n str) -> &'n str {
+    let short = name
+        .strip_prefix(project)
+        .and_then(|rest| rest.strip_prefix(['-', '_']));
+    short.filter(|short| !short.is_empty()).unwrap_or(name)
+}
+
+/// The container's short name, from an event's attributes.
 fn log_name(event: &Event) -> String {
     let attributes = &event.actor.attributes;
     let name = attributes
         .get("name")
         .map_or(event.actor.id.as_str(), String::as_str);
     let project = attributes.get(members::PROJECT).map_or("", String::as_str);
-    match name
-        .strip_prefix(project)
-        .and_then(|rest| rest.strip_prefix(['-', '_']))
-    {
-        Some(short) if !short.is_empty() => short.to_owned(),
-        _ => name.to_owned(),
-    }
+    short_name(project, name).to_owned()
 }

@@ -7,6 +7,7 @@ use hoist_api::{Engine, Filters};
 
 use crate::context::{Target, no_such_service};
 use crate::failure::Failure;
+use crate::follow::short_name;
 
 /// Label with the project's name.
 pub(crate) const PROJECT: &str = "com.docker.compose.project";
@@ -57,13 +58,7 @@ impl Member {
     pub(crate) fn log_name(&self) -> &str {
         let name = self.name();
         let project = self.summary.labels.get(PROJECT).map_or("", String::as_str);
-        match name
-            .strip_prefix(project)
-            .and_then(|rest| rest.strip_prefix(['-', '_']))
-        {
-            Some(short) if !short.is_empty() => short,
-            _ => name,
-        }
+        short_name(project, name)
     }
 
     /// Whether it runs, or is about to be started again.

@@ -68,6 +68,11 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Makes names known before their containers exist: each with its service.
+    pub(crate) fn expect<'n>(&mut self, names: impl IntoIterator<Item = (&'n str, &'n str)>) {
+        self.follower.expect(names);
+    }
+
     /// The names of the containers known so far, as they stand before their lines.
     pub(crate) fn names(&self) -> &[String] {
         self.follower.names()

@@ -4,6 +4,7 @@
 //! Then output is followed until nothing runs, a container's end is to end everything, or Ctrl-C. At last
 //! the containers are stopped, still showing what they say; another Ctrl-C kills them.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -14,15 +15,15 @@ use hoist_compose::execute::{ProgressEvent, Status};
 use hoist_compose::graph::of_project;
 use hoist_compose::model::Project;
 use hoist_compose::observe::observe;
-use hoist_compose::plan::{KillOptions, Live, Plan, StopOptions, plan_kill, plan_stop};
+use hoist_compose::plan::{Action, KillOptions, Live, Plan, StopOptions, plan_kill, plan_stop};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::up::UpArgs;
 use crate::context::Context;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
-use crate::follow::{Ended, FollowOptions};
-use crate::members::Member;
+use crate::follow::{Ended, FollowOptions, short_name};
+use crate::members::{self, Member};
 use crate::planned::{self, plan_failure};
 use crate::session::Session;
 use crate::signals::Interrupts;
@@ -50,8 +51,8 @@ enum End {
     Interrupted,
 }
 
-/// How long output may still come after all containers have been stopped.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long output and ends may still come after all containers have been stopped.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Whether a change needs no line of its own while output is shown.
 fn is_told_by_output(status: Status) -> bool {
@@ -71,6 +72,7 @@ impl Attached<'_> {
         let options = self.follow_options(since)?;
         let printer = (self.engine, &self.context.ui);
         let mut session = Session::open(printer, &self.project.name, options, since).await?;
+        self.expect(&mut session, plan).await?;
         let mut interrupts = Interrupts::catch();
         let mut ended = Vec::new();
         let end = match self
@@ -185,6 +187,30 @@ impl Attached<'_> {
         Ok(None)
     }
 
+    /// Every container that the plan leaves there gives its lines a colour and a width, before any of them is printed.
+    async fn expect(self, session: &mut Session<'_>, plan: &Plan) -> Result<(), Failure> {
+        let mut names: BTreeMap<(String, u32), String> = BTreeMap::new();
+        for member in self.members(session).await? {
+            let name = member.log_name().to_owned();
+            names.insert((member.service, member.number), name);
+        }
+        for step in &plan.steps {
+            let Action::CreateContainer(body) = &step.action else {
+                continue;
+            };
+            let label = |key: &str| body.config.labels.get(key).cloned().unwrap_or_default();
+            let number = label(members::NUMBER).parse().unwrap_or(0);
+            let name = short_name(&self.project.name, &step.object.name).to_owned();
+            names.insert((label(members::SERVICE), number), name);
+        }
+        session.expect(
+            names
+                .iter()
+                .map(|((service, _), name)| (service.as_str(), name.as_str())),
+        );
+        Ok(())
+    }
+
     /// Begins to read the output of what runs; what starts later is told by events.
     async fn attach(self, session: &mut Session<'_>) -> Result<(), Failure> {
         let found = self.members(session).await?;
@@ -274,10 +300,11 @@ impl Attached<'_> {
             (std::future::pending(), shown)
         ));
         let mut killed = false;
+        let mut to_end = plan.steps.len();
         let outcome = loop {
             tokio::select! {
                 outcome = &mut run => break outcome?,
-                end = session.next() => drop(end?),
+                end = session.next() => to_end -= end?.map_or(0, |_| to_end.min(1)),
                 () = interrupts.next(), if !killed => {
                     killed = true;
                     self.kill(&live).await?;
@@ -286,8 +313,8 @@ impl Attached<'_> {
         };
         // The last words of what was stopped.
         let _ = tokio::time::timeout(DRAIN, async {
-            while session.is_reading() {
-                session.next().await?;
+            while session.is_reading() || to_end > 0 {
+                to_end -= session.next().await?.map_or(0, |_| to_end.min(1));
             }
             Ok::<(), Failure>(())
         })

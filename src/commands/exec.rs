@@ -109,6 +109,7 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure
 /// A command that cannot be started leaves what a shell would.
 fn not_started(error: ApiError) -> Failure {
     let code = match error.message.as_str() {
+        m if m.contains("working directory") => 126,
         m if m.contains("not found") || m.contains("no such file") => 127,
         m if m.contains("permission denied")
             || m.contains("not executable")
