@@ -227,7 +227,7 @@ pub fn leave(dir: &Path) {
 fn tmpfs(at: &Path, options: &str) {
     let options = std::ffi::CString::new(options).expect("no NUL in options");
     mount(
-        "hoist-test",
+        "tmpfs",
         at,
         "tmpfs",
         MountFlags::empty(),

@@ -107,7 +107,7 @@ fn a_port_is_taken() {
     project
         .hoist(&["up", "-d"])
         .fails()
-        .says(&["8080", "already in use"]);
+        .says(&["8080", "already allocated"]);
     drop(other);
     // Nothing half-made is in the way of the next try.
     project.up();
@@ -183,7 +183,7 @@ fn a_file_is_invalid() {
 
 #[test]
 fn a_file_is_not_yaml() {
-    check_refused("services:\n  a: [\n", &["compose.yaml:", "services"]);
+    check_refused("services:\n  a: [\n", &["compose.yaml:2:6", "not valid YAML"]);
 }
 
 #[test]

@@ -272,7 +272,7 @@ fn a_changed_environment_recreates_only_its_service() {
     changed
         .hoist(&["plan", "--exit-code"])
         .exits(2)
-        .says(&["service api"]);
+        .says(&["container shop-api-1", "configuration changed"]);
     changed.up();
     let after = ids(&changed);
     for (name, id) in &before {

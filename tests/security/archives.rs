@@ -164,7 +164,7 @@ fn a_small_archive_of_a_huge_file_fills_the_disk_and_no_more() {
     if !can_run() {
         return;
     }
-    let host = TestHost::with_room("size=32m,mode=755");
+    let host = TestHost::with_room("size=64m,mode=755");
     let made = std::process::Command::new("sh")
         .args([
             "-c",
@@ -181,6 +181,6 @@ fn a_small_archive_of_a_huge_file_fills_the_disk_and_no_more() {
         .arg("bomb");
     run::to_end(import, std::time::Duration::from_secs(120))
         .fails()
-        .says(&["no space left on device"]);
+        .says(&["no space left on the disk"]);
     assert_eq!(host.hoist(&["image", "ls", "-q"]).ok().stdout, "");
 }

@@ -147,10 +147,9 @@ fn proc_self_exe_does_not_lead_to_the_runtime() {
                 !run.stdout.contains("hoist-shim") && !run.stderr.contains("hoist-shim"),
                 "{run}"
             );
-            assert!(
-                project.sh("a", "readlink /proc/1/exe").starts_with('/')
-                    || project.sh("a", "readlink /proc/1/exe").contains("init")
-            );
+            // Of its first process it may see nothing, or a path of its own.
+            let first = project.sh("a", "readlink /proc/1/exe || true");
+            assert!(!first.contains("hoist") && !first.contains("memfd"), "{first}");
         },
     );
 }
