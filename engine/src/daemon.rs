@@ -83,6 +83,7 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
     if tokio::time::timeout(GOODBYE, serving).await.is_err() {
         tracing::debug!("some connections were still open when the engine left");
     }
+    service.remove_empty_cgroups();
     Ok(())
 }
 

@@ -183,7 +183,10 @@ fn a_file_is_invalid() {
 
 #[test]
 fn a_file_is_not_yaml() {
-    check_refused("services:\n  a: [\n", &["compose.yaml:2:6", "not valid YAML"]);
+    check_refused(
+        "services:\n  a: [\n",
+        &["compose.yaml:2:6", "not valid YAML"],
+    );
 }
 
 #[test]

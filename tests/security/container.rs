@@ -149,7 +149,10 @@ fn proc_self_exe_does_not_lead_to_the_runtime() {
             );
             // Of its first process it may see nothing, or a path of its own.
             let first = project.sh("a", "readlink /proc/1/exe || true");
-            assert!(!first.contains("hoist") && !first.contains("memfd"), "{first}");
+            assert!(
+                !first.contains("hoist") && !first.contains("memfd"),
+                "{first}"
+            );
         },
     );
 }

@@ -1,6 +1,6 @@
 //! What this machine offers, found once at the engine's start.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Facts that [`super::lower`] needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,14 @@ pub struct CgroupTree {
 }
 
 impl CgroupLayout {
+    /// Where a control group is, in every hierarchy.
+    #[must_use]
+    pub fn directories(&self, group: &Path) -> Vec<PathBuf> {
+        let v1 = self.v1.iter().map(|hierarchy| &hierarchy.mount_point);
+        let v2 = self.v2.iter().map(|tree| &tree.mount_point);
+        v1.chain(v2).map(|mount| mount.join(group)).collect()
+    }
+
     /// Finds the mounted hierarchies in the text of `/proc/self/mountinfo`, without their controllers of version 2.
     pub fn from_mountinfo(text: &str) -> Self {
         let mut layout = Self::default();

@@ -101,6 +101,15 @@ impl Service {
             .map_err(|error| internal(&error))?
     }
 
+    /// Removes the control group that holds all containers' groups; where one is left, so is this.
+    pub(crate) fn remove_empty_cgroups(&self) {
+        let parent = std::path::Path::new(&self.config.cgroup_parent);
+        for directory in self.machine.cgroups.directories(parent) {
+            // ENOENT and EBUSY are what is to be expected, and nothing could be done about another error.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+
     /// Writes a container's record; only what cannot be found out again must survive a power failure.
     fn save(&self, record: &ContainerRecord) -> Result<()> {
         let path = self
