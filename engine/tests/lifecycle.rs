@@ -119,14 +119,20 @@ fn exit_codes_are_exact() {
         for (line, expected) in [("exit 3", 3), ("kill -9 $$", 137), ("true", 0)] {
             let mut create = TestEngine::shell(line);
             create.host_config.network_mode = "none".to_owned();
+            // The first process of a namespace cannot kill itself.
+            create.host_config.init = Some(true);
             let id = client.container_create("", &create).await.unwrap().id;
             let waiting = client.container_wait(&id, WaitCondition::NextExit);
-            let (waited, started) = tokio::join!(waiting, async {
+            let started = async {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                client.container_start(&id).await
-            });
-            started.unwrap();
-            assert_eq!(waited.unwrap().status_code, expected, "{line}");
+                client.container_start(&id).await.unwrap();
+            };
+            let limit = std::time::Duration::from_secs(10);
+            let waited = tokio::time::timeout(limit, async { tokio::join!(waiting, started).0 }).await;
+            if waited.is_err() {
+                panic!("{line}: {:?}", client.container_inspect(&id).await);
+            }
+            assert_eq!(waited.unwrap().unwrap().status_code, expected, "{line}");
         }
         let mut create = TestEngine::shell("");
         create.host_config.network_mode = "none".to_owned();

@@ -20,7 +20,6 @@ pub(crate) struct TestEngine {
     pub(crate) client: Client,
     pub(crate) config: EngineConfig,
     pub(crate) running: tokio::task::JoinHandle<Result<(), hoist_engine::RunError>>,
-    _directory: tempfile::TempDir,
 }
 
 /// Runs a test against a private engine, on a runtime whose threads live in namespaces of their own.
@@ -41,6 +40,8 @@ pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) 
         "build the hoist-shim program first: {}",
         shim.display()
     );
+    // What the engine says belongs to a failed test's output.
+    let _ = tracing_subscriber::fmt().with_env_filter("debug").with_test_writer().try_init();
     let directory = tempfile::tempdir().unwrap();
     rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC)
         .unwrap();
@@ -77,7 +78,6 @@ pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) 
             client: Client::new(config.socket.clone()),
             running: tokio::spawn(hoist_engine::run(config.clone())),
             config,
-            _directory: directory,
         };
         engine.wait_until_ready().await;
         engine.import_busybox().await;
@@ -85,6 +85,7 @@ pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) 
         test(engine).await;
         // The test may have stopped it itself.
         let _ = client.stop_engine(true).await;
+        drop(directory);
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
 }
