@@ -128,7 +128,8 @@ fn exit_codes_are_exact() {
                 client.container_start(&id).await.unwrap();
             };
             let limit = std::time::Duration::from_secs(10);
-            let waited = tokio::time::timeout(limit, async { tokio::join!(waiting, started).0 }).await;
+            let waited =
+                tokio::time::timeout(limit, async { tokio::join!(waiting, started).0 }).await;
             if waited.is_err() {
                 panic!("{line}: {:?}", client.container_inspect(&id).await);
             }

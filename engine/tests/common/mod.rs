@@ -16,6 +16,7 @@ use rustix::thread::UnshareFlags;
 
 /// An engine that runs in this process, and its client.
 #[derive(Debug)]
+#[allow(dead_code, reason = "not every test looks at all of it")]
 pub(crate) struct TestEngine {
     pub(crate) client: Client,
     pub(crate) config: EngineConfig,
@@ -41,7 +42,10 @@ pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) 
         shim.display()
     );
     // What the engine says belongs to a failed test's output.
-    let _ = tracing_subscriber::fmt().with_env_filter("debug").with_test_writer().try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter("debug")
+        .with_test_writer()
+        .try_init();
     let directory = tempfile::tempdir().unwrap();
     rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC)
         .unwrap();
