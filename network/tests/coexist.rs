@@ -256,6 +256,21 @@ fn what_blocks_without_a_hook_is_told() {
 }
 
 #[test]
+fn rules_of_legacy_iptables_are_told() {
+    on_private_host(|| {
+        let legacy = Command::new("iptables-legacy").arg("-S").output();
+        if !legacy.is_ok_and(|output| output.status.success()) {
+            // This kernel has nf_tables only: nothing can be in the way.
+            return;
+        }
+        let mut stage = stage();
+        let findings = stage.firewall.findings().unwrap();
+        let tables = vec!["filter".to_owned()];
+        assert_eq!(findings, [Obstacle::LegacyTables { tables }]);
+    });
+}
+
+#[test]
 fn bridged_frames_pass_whether_or_not_the_packet_filter_sees_them() {
     on_private_host(|| {
         let setting = "bridge/bridge-nf-call-iptables";

@@ -10,6 +10,8 @@ use common::*;
 use hoist_network::conntrack;
 use hoist_network::firewall::{Firewall, NetworkRules, Outcome, Protocol, PublishedPort, Ruleset};
 use hoist_network::link::bridge::{BridgePlan, Reach};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 fn rules_of(networks: &[&BridgePlan]) -> Ruleset {
     Ruleset {
@@ -50,9 +52,18 @@ fn applied(ruleset: &Ruleset) -> Firewall {
     firewall
 }
 
-/// Layout differs between versions of nft: compare words.
+/// Layout differs between versions of nft, and so may the order of a set's elements: compare words, elements sorted.
 fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut parts = text.split("elements = { ");
+    let mut sorted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (elements, rest) = part.split_once(" }").unwrap();
+        let mut elements: Vec<&str> = elements.split(", ").collect();
+        elements.sort_unstable();
+        sorted += &format!("elements = {{ {} }}{rest}", elements.join(", "));
+    }
+    sorted
 }
 
 #[test]
@@ -309,5 +320,53 @@ fn a_refused_part_is_named_and_changes_nothing() {
             "{refused}"
         );
         assert_eq!(run("nft list ruleset"), before);
+    });
+}
+
+#[test]
+fn any_order_of_changes_ends_in_the_table_that_was_asked_for() {
+    on_private_host(|| {
+        let bridges: Vec<String> = (0..4).map(|number| format!("br-{number}")).collect();
+        let mut firewall = Firewall::open(&config().table).unwrap();
+        let mut random = SmallRng::seed_from_u64(5);
+        for step in 0..60 {
+            let mut ruleset = Ruleset::default();
+            for (number, bridge) in bridges.iter().enumerate() {
+                let reach = match random.random_range(0..4) {
+                    0 => continue,
+                    1 => Reach::Internal,
+                    kind => Reach::Open {
+                        masquerade: kind == 2,
+                    },
+                };
+                let prefix = random.random_range(16..=30);
+                ruleset.networks.push(NetworkRules {
+                    bridge: bridge.clone(),
+                    subnets: vec![ip(&format!("10.{number}.0.0/{prefix}"))],
+                    reach,
+                });
+            }
+            for _ in 0..random.random_range(0..12) {
+                let host_ip =
+                    ["", "0.0.0.0:", "127.0.0.1:", "192.0.2.1:"][random.random_range(0..4)];
+                let port = 8000 + random.random_range(0..20);
+                let protocol = [Protocol::Tcp, Protocol::Udp][random.random_range(0..2)];
+                let target = format!("10.0.0.{}:80", random.random_range(2..9));
+                ruleset
+                    .published
+                    .push(publish(&format!("{host_ip}{port}"), &target, protocol));
+            }
+            firewall.apply(&ruleset).unwrap();
+            let expected = if ruleset.networks.is_empty() {
+                String::new()
+            } else {
+                ruleset.table("hoist_test").to_string()
+            };
+            assert_eq!(
+                words(&run("nft list ruleset")),
+                words(&expected),
+                "step {step}"
+            );
+        }
     });
 }

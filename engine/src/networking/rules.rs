@@ -115,11 +115,13 @@ impl Rules {
         let firewall = self.firewall()?;
         let stale = Stale::between(&applier.published, &ruleset.published);
         let published = ruleset.published.clone();
+        let first = applier.done == 0;
         let applied = tokio::task::spawn_blocking(move || {
-            let outcome = firewall
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .apply(&ruleset);
+            let mut firewall = firewall.lock().unwrap_or_else(PoisonError::into_inner);
+            let outcome = firewall.apply(&ruleset);
+            if first {
+                tell_obstacles(&mut firewall);
+            }
             if let Err(error) = conntrack::forget(&stale) {
                 tracing::warn!(%error, "known connections to changed ports may go on to where they went");
             }
@@ -167,5 +169,19 @@ impl Rules {
             .unwrap_or_else(PoisonError::into_inner)
             .remove();
         removed.map_err(|error| ApiError::internal(&error))
+    }
+}
+
+/// Tells the log what on this machine stops our packets in spite of our rules, and what to do about it.
+fn tell_obstacles(firewall: &mut Firewall) {
+    match firewall.findings() {
+        Ok(findings) => {
+            for finding in findings {
+                tracing::warn!("{finding}");
+            }
+        }
+        Err(error) => {
+            tracing::debug!(%error, "cannot look for others' rules that stop our packets");
+        }
     }
 }
