@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::*;
 use hoist_network::link::bridge::{self, Reach};
@@ -261,24 +261,31 @@ fn the_hosts_routes_are_known() {
     });
 }
 
+/// Time the processor spent on this process so far. Each test is a process of its own (nextest).
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap(),
+        time.tv_nsec.try_into().unwrap(),
+    )
+}
+
 #[test]
 fn fifty_sandboxes_are_quick() {
     on_private_host(|| {
         let net = network("one", "10.9.1.1/24", OPEN);
-        let mut fastest = Duration::MAX;
+        let before = cpu_time();
         let made: Vec<_> = (2..52)
             .map(|host| {
                 let name = format!("s{host}");
                 let address = format!("10.9.1.{host}/24");
-                let start = Instant::now();
-                let made = container_with(&net, &name, &address, EmbeddedDns::LoopbackTracked);
-                fastest = fastest.min(start.elapsed());
-                made
+                container_with(&net, &name, &address, EmbeddedDns::LoopbackTracked)
             })
             .collect();
-        // The floor is about half a millisecond. The fastest of fifty, because the machine may be busy.
-        eprintln!("{fastest:?} each");
-        assert!(fastest < Duration::from_millis(3), "{fastest:?}");
+        // The floor is half a millisecond; this is a development build. Processor time, because the machine may be busy.
+        let each = (cpu_time() - before) / 50;
+        eprintln!("{each:?} each");
+        assert!(each < Duration::from_millis(10), "{each:?}");
         drop(made);
     });
 }
