@@ -40,7 +40,7 @@ EOF
 say "import"
 image
 say "up"
-hoist up -d --wait web
+hoist --progress plain up -d --wait web
 is "the page" "it works" "$(wget -q -O - http://127.0.0.1:8080/)"
 is "the name" "it works" "$(hoist exec -T db wget -q -O - http://web/)"
 is "memory.max" 67108864 "$(hoist exec -T web cat /sys/fs/cgroup/memory.max)"
@@ -48,7 +48,7 @@ is "pids.max" 50 "$(hoist exec -T web cat /sys/fs/cgroup/pids.max)"
 is "cpu.max" "50000 100000" "$(hoist exec -T web cat /sys/fs/cgroup/cpu.max)"
 is "its cgroup" "0::/" "$(hoist exec -T web cat /proc/self/cgroup)"
 say "out of memory"
-hoist up -d greedy
+hoist --progress plain up -d greedy
 for i in $(seq 100); do hoist ps -a | grep greedy | grep -q Exited && break; sleep 0.2; done
 hoist container inspect p-greedy-1 | grep -q '"OOMKilled": *true' || { echo "smoke: no OOMKilled"; hoist container inspect p-greedy-1; exit 1; }
 say "at rest"

@@ -93,8 +93,8 @@ fn mount_overlay(child: &mut Child<'_>, overlay: &Overlay, at: &CStr) -> Step {
         Ok(mount) => move_onto(mount.as_fd(), open_directory(at)?.as_fd())
             .map(|()| child.root = Some(mount))
             .map_err(Reason::from),
-        // A kernel that does not take layers by descriptor.
-        Err(Errno::INVAL | Errno::NOSYS) => {
+        // A kernel that does not take layers by descriptor: before 6.13, or (not supported) before 6.5.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             let data = overlay.mount_data.as_c_str();
             rustix::mount::mount(c"overlay", at, c"overlay", MountFlags::empty(), Some(data))?;
             child.root = Some(open_directory(at)?);

@@ -122,7 +122,13 @@ fn clone(request: CloneRequest<'_>, proof: SingleThreaded) -> rustix::io::Result
 /// As [`start`].
 pub fn start_joined(program: &InitProgram, inputs: Inputs<'_>) -> Result<Intermediate, StartError> {
     let (mut child, ours) = prepare(program, inputs.descriptors, inputs.streams)?;
-    match sys::fork(CloneRequest::default(), child.proof) {
+    // The intermediate process is already made in the container's control group, and its child inherits that: where
+    // cgroup namespaces delegate (`nsdelegate`), who has joined one can no longer bring a process in from outside.
+    let request = CloneRequest {
+        cgroup: inputs.cgroup,
+        ..CloneRequest::default()
+    };
+    match clone(request, child.proof) {
         Err(errno) => Err(StartError::Kernel(KernelError::new(
             "clone3",
             "intermediate",
@@ -130,7 +136,7 @@ pub fn start_joined(program: &InitProgram, inputs: Inputs<'_>) -> Result<Interme
         ))),
         Ok(Forked::Child) => {
             drop(ours);
-            join_and_run(&mut child, program, inputs.cgroup)
+            join_and_run(&mut child, program)
         }
         Ok(Forked::Parent(pid, pidfd)) => Ok(Intermediate {
             pid,
@@ -152,11 +158,7 @@ pub struct Intermediate {
 }
 
 /// Failures of the `before` list are reported with indices beyond those of `inside`.
-fn join_and_run<'program>(
-    child: &mut Child<'program>,
-    program: &'program InitProgram,
-    cgroup: Option<BorrowedFd<'_>>,
-) -> ! {
+fn join_and_run<'program>(child: &mut Child<'program>, program: &'program InitProgram) -> ! {
     for (index, op) in program.before.iter().enumerate() {
         if let Err(reason) = child.step(op) {
             report::send_failure(child.channel.as_fd(), program.inside.len() + index, reason);
@@ -164,7 +166,11 @@ fn join_and_run<'program>(
         }
     }
     let flags = u64::from(libc::CLONE_PARENT.cast_unsigned());
-    match clone(CloneRequest { flags, cgroup }, child.proof) {
+    let request = CloneRequest {
+        flags,
+        ..CloneRequest::default()
+    };
+    match clone(request, child.proof) {
         Err(errno) => {
             report::send_failure(child.channel.as_fd(), program.inside.len(), errno.into())
         }
