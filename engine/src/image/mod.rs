@@ -33,6 +33,7 @@ mod load_plan;
 mod manifest;
 pub mod reference;
 mod remove;
+mod rootfs;
 mod staging;
 mod state;
 mod store;
@@ -45,6 +46,7 @@ pub use config::{ContainerDefaults, HealthcheckDefaults, HistoryEntry, ImageConf
 pub use digest::{Digest, ImageId};
 pub use error::{ImageError, ImageErrorKind};
 pub use reference::{ImageName, ReferenceError};
+pub use rootfs::{PathStatus, RootError, RootFilesystem};
 pub use store::{
     Image, ImageStore, ImageUse, ImageUsers, ImportOptions, LoadedImage, Platform, Removed,
     StoreOptions,

@@ -161,9 +161,7 @@ impl Maker<'_> {
         };
         self.make(tree, "make node", make)?;
         self.set_owner_by_name()?;
-        // The node was made just now and nobody else works in the tree, so its name is not a link.
-        rustix::fs::chmodat(self.parent, self.name, self.mode(), AtFlags::empty())
-            .map_err(|errno| self.failed("chmod", errno))?;
+        self.set_mode_by_name()?;
         set_time(self.parent.as_fd(), self.name, self.entry.mtime)
             .map_err(|errno| self.failed("set the time of", errno))
     }
@@ -231,6 +229,20 @@ impl Maker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// In a running container's tree the name may have become a link meanwhile, so the node itself is opened (which does not open the
+    /// device) and changed through that.
+    fn set_mode_by_name(&self) -> Result<(), UnpackError> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let node = rustix::fs::openat(self.parent, self.name, flags, Mode::empty())
+            .map_err(|errno| self.failed("open", errno))?;
+        let stat = rustix::fs::fstat(&node).map_err(|errno| self.failed("stat", errno))?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            return Err(self.refused("it was replaced while it was made"));
+        }
+        let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&node));
+        rustix::fs::chmod(own, self.mode()).map_err(|errno| self.failed("chmod", errno))
     }
 
     fn set_owner_by_name(&self) -> Result<(), UnpackError> {

@@ -91,25 +91,51 @@ pub(crate) struct Budget {
 /// An entry costs about this much even when it is empty.
 const ENTRY_COST: u64 = 512;
 
+/// Where and how to unpack.
+#[derive(Debug, Clone)]
+pub(crate) struct UnpackOptions {
+    pub(crate) limits: UnpackLimits,
+    /// The directory in the root beneath which the entries lie; empty for the root itself.
+    pub(crate) below: Vec<u8>,
+    /// Whether `.wh.` names mean something.
+    pub(crate) whiteouts: bool,
+}
+
 /// Unpacks a layer into the directory `root`, which must be empty. Reads `source` to its end.
 pub(crate) fn unpack<R: BufRead>(
     source: R,
     root: BorrowedFd<'_>,
     limits: UnpackLimits,
 ) -> Result<Unpacked, UnpackError> {
-    let tree = Tree::new(root).map_err(|source| UnpackError::System {
+    let options = UnpackOptions {
+        limits,
+        below: Vec::new(),
+        whiteouts: true,
+    };
+    unpack_at(source, root, &options)
+}
+
+/// Unpacks an archive in a tree that is there. Links in the tree are followed with `root` as `/`.
+pub(crate) fn unpack_at<R: BufRead>(
+    source: R,
+    root: BorrowedFd<'_>,
+    options: &UnpackOptions,
+) -> Result<Unpacked, UnpackError> {
+    let unusable = |source| UnpackError::System {
         call: "open",
-        object: "the layer's root".to_owned(),
+        object: "the root".to_owned(),
         source,
-    })?;
+    };
+    let tree = Tree::new(root).map_err(unusable)?;
     let mut unpacker = Unpacker {
         reader: TarReader::new(source),
         tree,
         budget: Budget {
-            limits,
+            limits: options.limits,
             bytes: 0,
             entries: 0,
         },
+        options: options.clone(),
         directory_times: Vec::new(),
         is_opaque: false,
         file_bytes: 0,
@@ -130,6 +156,7 @@ pub(crate) fn unpack<R: BufRead>(
 struct Unpacker<R> {
     reader: TarReader<R>,
     tree: Tree,
+    options: UnpackOptions,
     budget: Budget,
     /// A directory's time changes with every entry made in it, so it is set last.
     directory_times: Vec<(LayerPath, Timestamp)>,
@@ -143,12 +170,17 @@ impl<R: BufRead> Unpacker<R> {
             entry: String::from_utf8_lossy(&entry.path).into_owned(),
             why: why.to_owned(),
         };
-        let path = LayerPath::clean(&entry.path).map_err(refuse)?;
+        let cleaned = LayerPath::clean(&entry.path).map_err(refuse)?;
         check_xattrs(entry).map_err(|why| refuse(&why))?;
-        let Some((parent, name)) = path.split() else {
-            return self.take_root(entry);
+        let is_root = cleaned.as_bytes().is_empty();
+        let path = cleaned.below(&self.options.below).map_err(refuse)?;
+        let split = path.split().filter(|_| !is_root);
+        let Some((parent, name)) = split else {
+            return self.take_root(&path, entry);
         };
-        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+        if self.options.whiteouts
+            && let Some(hidden) = name.strip_prefix(WHITEOUT)
+        {
             return self.take_whiteout(&parent, name, hidden);
         }
         let parent = self.tree.directory(&parent, &mut self.budget)?;
@@ -169,6 +201,7 @@ impl<R: BufRead> Unpacker<R> {
             }
             EntryKind::HardLink => {
                 let target = LayerPath::clean(&entry.link)
+                    .and_then(|path| path.below(&self.options.below))
                     .map_err(|_| refuse("it is a hard link that leads out of the layer"))?;
                 maker.hard_link(&mut self.tree, &target)?;
             }
@@ -181,8 +214,7 @@ impl<R: BufRead> Unpacker<R> {
     }
 
     /// `./` sets the root's own mode and owner; anything else cannot take the root's place.
-    fn take_root(&mut self, entry: &Entry) -> Result<(), UnpackError> {
-        let path = LayerPath::default();
+    fn take_root(&mut self, path: &LayerPath, entry: &Entry) -> Result<(), UnpackError> {
         if entry.kind != EntryKind::Directory {
             let why = "it would replace the root directory".to_owned();
             return Err(UnpackError::Refused {
@@ -190,15 +222,15 @@ impl<R: BufRead> Unpacker<R> {
                 why,
             });
         }
-        let parent = self.tree.directory(&path, &mut self.budget)?;
+        let parent = self.tree.directory(path, &mut self.budget)?;
         Maker {
             parent: &parent,
             name: b".",
-            path: &path,
+            path,
             entry,
         }
         .directory(&mut self.tree)?;
-        self.directory_times.push((path, entry.mtime));
+        self.directory_times.push((path.clone(), entry.mtime));
         Ok(())
     }
 

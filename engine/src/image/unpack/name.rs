@@ -42,6 +42,24 @@ impl LayerPath {
         }
     }
 
+    /// The path within a directory, which may have `..` (it is resolved by the kernel, beneath the root).
+    pub(super) fn below(self, directory: &[u8]) -> Result<Self, &'static str> {
+        if directory.is_empty() {
+            return Ok(self);
+        }
+        let parts = [directory, self.0.as_slice()];
+        let components = parts
+            .iter()
+            .flat_map(|part| part.split(|byte| *byte == b'/'))
+            .filter(|part| !matches!(*part, b"" | b"."));
+        let path = components.collect::<Vec<_>>().join(&b'/');
+        if path.len() > PATH_LIMIT {
+            Err("its name has more than 4095 bytes")
+        } else {
+            Ok(Self(path))
+        }
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
