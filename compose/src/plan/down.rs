@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::desire::labels;
 use crate::observe::{Observed, ObservedContainer};
 
 use super::PlanError;
@@ -63,6 +64,9 @@ pub fn plan_down(
         }
     }
     add_networks(&mut builder, live, observed, &removed);
+    if options.volumes {
+        add_inherited_volumes(&mut builder, observed, &removed);
+    }
     let whole_project = options.services.is_empty();
     if options.volumes && whole_project {
         add_volumes(&mut builder, live, observed, &removed);
@@ -189,6 +193,45 @@ fn add_networks(
     }
 }
 
+/// Anonymous volumes that containers took over from those they replaced. To the engine they are named by now, so
+/// that it does not remove them with their container.
+pub(crate) fn add_inherited_volumes(
+    builder: &mut PlanBuilder,
+    observed: &Observed,
+    removed: &BTreeMap<&str, Draft>,
+) {
+    let replacements = observed.containers.iter().filter(|container| {
+        removed.contains_key(container.id.as_str()) && !container.label(labels::REPLACE).is_empty()
+    });
+    let names: BTreeSet<String> = replacements
+        .flat_map(|container| container.anonymous_volumes())
+        .map(|(name, _)| name)
+        .collect();
+    for name in names {
+        remove_unused_volume(builder, observed, removed, &name);
+    }
+}
+
+/// Removes a volume if every container that uses it is removed.
+fn remove_unused_volume(
+    builder: &mut PlanBuilder,
+    observed: &Observed,
+    removed: &BTreeMap<&str, Draft>,
+    name: &str,
+) {
+    let using = || {
+        let containers = observed.containers.iter();
+        containers.filter(|container| container.volumes.values().any(|used| used == name))
+    };
+    if using().all(|container| removed.contains_key(container.id.as_str())) {
+        let after = using().filter_map(|container| removed.get(container.id.as_str()).copied());
+        builder.add(
+            NewStep::new(Kind::Volume, name, Action::RemoveVolume),
+            after,
+        );
+    }
+}
+
 /// Volumes that no container is left to use.
 fn add_volumes(
     builder: &mut PlanBuilder,
@@ -201,19 +244,7 @@ fn add_volumes(
         .iter()
         .filter(|name| observed.volume(name).is_some())
     {
-        let using = || {
-            observed
-                .containers
-                .iter()
-                .filter(|container| container.volumes.values().any(|used| used == name))
-        };
-        if using().all(|container| removed.contains_key(container.id.as_str())) {
-            let after = using().filter_map(|container| removed.get(container.id.as_str()).copied());
-            builder.add(
-                NewStep::new(Kind::Volume, name, Action::RemoveVolume),
-                after,
-            );
-        }
+        remove_unused_volume(builder, observed, removed, name);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::observe::{Observed, ObservedContainer};
 
 use super::PlanError;
 use super::builder::{Draft, NewStep, PlanBuilder};
-use super::down::{Stopping, in_stop_order};
+use super::down::{Stopping, add_inherited_volumes, in_stop_order};
 use super::live::Live;
 use super::start::{Instance, StartPhase};
 use super::step::{Action, Cause, Kind, Need, Plan};
@@ -216,6 +216,7 @@ pub fn plan_remove(
     let selected = live.select(&options.services)?;
     let mut builder = PlanBuilder::default();
     let mut stopping = Stopping::new(live, None);
+    let mut removed: BTreeMap<&str, Draft> = BTreeMap::new();
     for container in chosen(live, observed, &selected) {
         if container.state.is_alive() && !options.stop {
             continue;
@@ -227,10 +228,11 @@ pub fn plan_remove(
         let action = Action::RemoveContainer {
             volumes: options.volumes,
         };
-        builder.add(
-            NewStep::new(Kind::Container, &container.name, action).target(&container.id),
-            stop,
-        );
+        let step = NewStep::new(Kind::Container, &container.name, action).target(&container.id);
+        removed.insert(&container.id, builder.add(step, stop));
+    }
+    if options.volumes {
+        add_inherited_volumes(&mut builder, observed, &removed);
     }
     Ok(builder.finish(&live.project))
 }
