@@ -455,3 +455,31 @@ async fn a_network_that_others_use_stays_with_a_warning() {
         ["network p_default: Resource is still in use"]
     );
 }
+
+#[tokio::test]
+async fn an_engine_that_goes_away_for_a_moment_is_no_failure() {
+    let engine = FakeEngine::with_images(&["image"]);
+    let mut project = project(vec![("web", service(false))]);
+    engine.interrupt("container create p-web-1");
+    engine.interrupt("container start p-web-1");
+    assert!(
+        up(&engine, &project, &UpOptions::default())
+            .await
+            .outcome
+            .is_success()
+    );
+
+    project.services["web"]
+        .environment
+        .insert("A".to_owned(), Some("1".to_owned()));
+    engine.interrupt("container remove");
+    engine.interrupt("container rename");
+    let ran = up(&engine, &project, &UpOptions::default()).await;
+    assert!(ran.outcome.is_success(), "{:?}", ran.outcome);
+    assert!(
+        up(&engine, &project, &UpOptions::default())
+            .await
+            .plan
+            .is_empty()
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hoist_api::ApiError;
+use hoist_api::{ApiError, ErrorKind};
 
 use crate::plan::{Object, StepId};
 
@@ -88,6 +88,13 @@ pub enum ExecuteError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl ExecuteError {
+    /// Whether no engine answered.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, ExecuteError::Engine { source, .. } if source.is(ErrorKind::Unreachable))
+    }
 }
 
 fn lead(dependency: bool) -> &'static str {

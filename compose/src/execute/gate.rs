@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use hoist_api::event::EventsOptions;
 use hoist_api::inspect::ContainerInspect;
-use hoist_api::{Engine, Filters};
+use hoist_api::{Engine, ErrorKind, Filters};
 
 use crate::desire::labels;
 use crate::graph::Condition;
 use crate::plan::{Gate, GateContainer, Kind, Object, Step, Until};
 
-use super::steps::Performed;
+use super::steps::{ENGINE_RETURNS, Performed, TRY_AGAIN};
 use super::{ExecuteError, Run, Status};
 
 /// The engine says that something happened.
@@ -29,7 +29,7 @@ pub(super) enum Happening {
     Container(String),
 }
 
-/// How often to look although no event came: soon when there are no events to be had, else rarely.
+/// How often to look although no event came: soon at first, then ever less; rarely when events come.
 const LOOK_WITHOUT_EVENTS: Duration = Duration::from_millis(15);
 const LOOK_WITH_EVENTS: Duration = Duration::from_secs(1);
 
@@ -144,21 +144,7 @@ impl<E: Engine> Run<'_, E> {
         let mut look_again = LOOK_WITHOUT_EVENTS;
         let patience = Instant::now() + EARLY_EXIT;
         loop {
-            let inspect = self
-                .engine
-                .container_inspect(&container.target)
-                .await
-                .map_err(|source| {
-                    let object = Object {
-                        kind: Kind::Container,
-                        name: container.name.clone(),
-                    };
-                    ExecuteError::Engine {
-                        action: "inspect",
-                        object,
-                        source,
-                    }
-                })?;
+            let inspect = self.inspect(container).await?;
             match judge(service, gate.until, &container.name, &inspect) {
                 Verdict::Reached(status) => return Ok(status),
                 Verdict::Failed(error) => return Err(error),
@@ -166,11 +152,37 @@ impl<E: Engine> Run<'_, E> {
                 Verdict::FailsSoon(_) => look_again = LOOK_WITHOUT_EVENTS,
                 Verdict::NotYet => {}
             }
-            if self
+            let heard = self
                 .next_happening(&mut happenings, &inspect.id, look_again)
-                .await
-            {
-                look_again = LOOK_WITH_EVENTS;
+                .await;
+            look_again = if heard {
+                LOOK_WITH_EVENTS
+            } else {
+                LOOK_WITH_EVENTS.min(look_again * 2)
+            };
+        }
+    }
+
+    /// Looks at a container; an engine that is away for a moment is waited for.
+    async fn inspect(&self, container: &GateContainer) -> Result<ContainerInspect, ExecuteError> {
+        let deadline = Instant::now() + ENGINE_RETURNS;
+        loop {
+            match self.engine.container_inspect(&container.target).await {
+                Ok(inspect) => return Ok(inspect),
+                Err(error) if error.is(ErrorKind::Unreachable) && Instant::now() < deadline => {
+                    sleep(TRY_AGAIN).await
+                }
+                Err(source) => {
+                    let object = Object {
+                        kind: Kind::Container,
+                        name: container.name.clone(),
+                    };
+                    return Err(ExecuteError::Engine {
+                        action: "inspect",
+                        object,
+                        source,
+                    });
+                }
             }
         }
     }

@@ -54,6 +54,12 @@ impl Outcome {
     pub fn is_success(&self) -> bool {
         self.failed.is_empty() && self.skipped.is_empty() && !self.cancelled
     }
+
+    fn has_lost_the_engine(&self) -> bool {
+        self.failed
+            .iter()
+            .any(|failure| failure.error.is_unreachable())
+    }
 }
 
 /// Carries out `plan`. When `cancel` ends, no further step is begun; those under way are finished, except waits.
@@ -137,8 +143,14 @@ impl<E: Engine> Run<'_, E> {
             tokio::select! {
                 Some((step, result)) = running.next() => {
                     calls -= usize::from(!self.is_wait(step));
+                    let lost = result.as_ref().is_err_and(ExecuteError::is_unreachable);
                     let end = self.record(step, result, &mut outcome);
                     scheduler.finish(step, end);
+                    if lost {
+                        // Nothing else can be done either: one error says it.
+                        scheduler.cancel();
+                        stop_waiting.send_replace(true);
+                    }
                 }
                 () = &mut cancel, if !outcome.cancelled => {
                     outcome.cancelled = true;
@@ -174,6 +186,11 @@ impl<E: Engine> Run<'_, E> {
                 outcome.done.push(id);
             }
             Ok(Performed::Abandoned) => {
+                outcome.skipped.push(id);
+                return End::Failure;
+            }
+            // The first of these has said it.
+            Err(error) if error.is_unreachable() && outcome.has_lost_the_engine() => {
                 outcome.skipped.push(id);
                 return End::Failure;
             }

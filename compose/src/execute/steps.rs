@@ -3,6 +3,10 @@
 //! Every step can be run again after an interruption: creating what exists with the same configuration,
 //! starting what runs, stopping what has stopped and removing what is gone are all well.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
 use hoist_api::container::{ContainerCreate, RemoveContainer};
 use hoist_api::engine::{StopOptions, body_of};
 use hoist_api::image::RemoveImage;
@@ -14,6 +18,11 @@ use crate::plan::{Action, Step, StepId};
 
 use super::progress::of_step;
 use super::{ExecuteError, Run};
+
+/// How long the engine may be away.
+pub(super) const ENGINE_RETURNS: Duration = Duration::from_secs(5);
+/// How often it is tried again meanwhile.
+pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 // Answers that mean that nothing was left to do.
 const NOTHING: &[ErrorKind] = &[];
@@ -40,11 +49,29 @@ impl<E: Engine> Run<'_, E> {
         if let Some(status) = begin {
             self.tell(&step.object, status, None);
         }
-        let performed = self.act(step).await?;
+        let performed = self.act_until_answered(step).await?;
         if let (Some(status), Performed::Done) = (end, &performed) {
             self.tell(&step.object, status, None);
         }
         Ok(performed)
+    }
+
+    /// An engine that was killed is back within a moment while containers run, and every step can be repeated.
+    async fn act_until_answered(&self, step: &Step) -> Result<Performed, ExecuteError> {
+        let mut deadline = None;
+        loop {
+            let result = self.act(step).await;
+            if !result.as_ref().is_err_and(ExecuteError::is_unreachable) {
+                return result;
+            }
+            let patience = *deadline.get_or_insert_with(|| Instant::now() + ENGINE_RETURNS);
+            // A wait has been patient itself.
+            let is_wait = matches!(step.action, Action::Wait(_));
+            if is_wait || Instant::now() >= patience || *self.stopped.borrow() {
+                return result;
+            }
+            sleep(TRY_AGAIN).await;
+        }
     }
 
     async fn act(&self, step: &Step) -> Result<Performed, ExecuteError> {
@@ -74,11 +101,7 @@ impl<E: Engine> Run<'_, E> {
     async fn act_on_container(&self, step: &Step, target: &str) -> Result<Performed, ExecuteError> {
         let engine = self.engine;
         let (word, result, harmless) = match &step.action {
-            Action::RenameContainer => (
-                "rename",
-                engine.container_rename(target, &step.object.name).await,
-                NOTHING,
-            ),
+            Action::RenameContainer => ("rename", self.rename(step).await, NOTHING),
             Action::StartContainer => ("start", engine.container_start(target).await, DONE),
             Action::UnpauseContainer => {
                 ("unpause", engine.container_unpause(target).await, NOTHING)
@@ -133,6 +156,21 @@ impl<E: Engine> Run<'_, E> {
         match result {
             Err(error) if !harmless.contains(&error.kind) => Err(failure(step, word, error)),
             _ => Ok(Performed::Done),
+        }
+    }
+
+    /// Nothing to rename is well when it has its final name already.
+    async fn rename(&self, step: &Step) -> hoist_api::Result<()> {
+        let renamed = self
+            .engine
+            .container_rename(&step.target, &step.object.name)
+            .await;
+        match renamed {
+            Err(error) if error.is(ErrorKind::NotFound) => {
+                let found = self.engine.container_inspect(&step.object.name).await;
+                found.map_err(|_| error).map(drop)
+            }
+            other => other,
         }
     }
 

@@ -116,6 +116,7 @@ impl Engine for FakeEngine {
         self.record(format!("container create {name}"))?;
         let container = self.lock().create_container(name, body)?;
         self.emit(&container, "create");
+        self.is_interrupted(&format!("container create {name}"))?;
         Ok(ContainerCreated {
             id: container.id,
             warnings: Vec::new(),
@@ -147,7 +148,7 @@ impl Engine for FakeEngine {
         } else if let Some(health) = &inspect.state.health {
             self.emit(&inspect, &format!("health_status: {}", health.status));
         }
-        Ok(())
+        self.is_interrupted(&format!("container start {name}"))
     }
 
     async fn container_stop(&self, container: &str, _options: &StopOptions) -> Result<()> {
@@ -218,7 +219,7 @@ impl Engine for FakeEngine {
         }
         self.lock().containers.remove(&found.id);
         self.emit(&found, "destroy");
-        Ok(())
+        self.is_interrupted(&format!("container remove {}", found.name))
     }
 
     async fn container_wait(
@@ -274,7 +275,8 @@ impl Engine for FakeEngine {
         self.change(container, "rename", |found| {
             found.name = format!("/{name}");
             Ok(())
-        })
+        })?;
+        self.is_interrupted(&format!("container rename {old} {name}"))
     }
 
     async fn container_logs(&self, container: &str, _options: &LogsOptions) -> Result<FrameStream> {

@@ -28,6 +28,7 @@ struct State {
     exits: BTreeMap<String, i64>,
     health: BTreeMap<String, String>,
     failures: Vec<String>,
+    interruptions: Vec<String>,
     calls: Vec<String>,
     counter: u64,
 }
@@ -127,6 +128,28 @@ impl FakeEngine {
     /// Makes calls fail whose recorded line contains this text, with 500.
     pub fn fail(&self, text: &str) {
         self.lock().failures.push(text.to_owned());
+    }
+
+    /// Makes the next call whose recorded line contains this text be carried out although its answer is lost, as when
+    /// the engine is killed and started again.
+    pub fn interrupt(&self, text: &str) {
+        self.lock().interruptions.push(text.to_owned());
+    }
+
+    /// Whether the answer to the last call of this kind is to be lost.
+    fn is_interrupted(&self, text: &str) -> Result<()> {
+        let mut state = self.lock();
+        let found = state
+            .interruptions
+            .iter()
+            .position(|wanted| text.contains(wanted.as_str()));
+        match found.map(|at| state.interruptions.remove(at)) {
+            Some(_) => Err(ApiError::new(
+                ErrorKind::Unreachable,
+                "the engine went away",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Lets all calls succeed again.
