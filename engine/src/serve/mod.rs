@@ -53,12 +53,12 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Requests that are being answered.
+    /// Open connections.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// When the last request came.
+    /// When the last connection came or went.
     pub(crate) fn last(&self) -> Instant {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,11 +70,12 @@ impl Activity {
     }
 }
 
-/// A request being answered.
+/// An open connection.
 struct Busy(Arc<Activity>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -191,13 +192,11 @@ async fn serve_connection(
     activity: Arc<Activity>,
     mut left: watch::Receiver<bool>,
 ) {
+    // A client that follows events or waits is one that uses the engine, also between its requests.
+    let busy = activity.begin();
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let (router, busy) = (router.clone(), activity.begin());
-        async move {
-            let response = answer(router, request.map(Body::new)).await;
-            drop(busy);
-            Ok::<_, std::convert::Infallible>(response)
-        }
+        let router = router.clone();
+        async move { Ok::<_, std::convert::Infallible>(answer(router, request.map(Body::new)).await) }
     });
     let connection = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), answer)
@@ -214,6 +213,7 @@ async fn serve_connection(
         // A client that goes away in the middle is no failure of ours.
         tracing::debug!(%error, "a connection ended early");
     }
+    drop(busy);
 }
 
 async fn answer(router: Router, mut request: Request) -> Response {

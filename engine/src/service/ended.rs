@@ -115,10 +115,7 @@ impl Service {
         });
         match delay {
             Some(delay) => self.restart_later(container, delay),
-            None if container.record().host_config.auto_remove => {
-                let (service, container) = (self.clone(), container.clone());
-                tokio::spawn(async move { service.auto_remove(&container).await });
-            }
+            None if container.record().host_config.auto_remove => self.auto_remove_later(container),
             None => {}
         }
     }
@@ -209,6 +206,12 @@ impl Service {
             self.restart_later(container, delay);
         }
         self.save_now(container);
+    }
+
+    /// Removes it when whoever holds it now is through.
+    pub(super) fn auto_remove_later(self: &Arc<Self>, container: &Arc<Container>) {
+        let (service, container) = (self.clone(), container.clone());
+        tokio::spawn(async move { service.auto_remove(&container).await });
     }
 
     async fn auto_remove(self: &Arc<Self>, container: &Arc<Container>) {

@@ -42,7 +42,13 @@ impl Service {
     pub(crate) async fn start(self: &Arc<Self>, key: &str) -> Result<()> {
         let container = self.containers.find(key)?;
         let _operation = container.operation.lock().await;
-        self.start_locked(&container, Cause::User).await
+        let result = self.start_locked(&container, Cause::User).await;
+        let failed = matches!(&result, Err(error) if !error.is(ErrorKind::NotModified) && !container.is_running());
+        if failed && container.record().host_config.auto_remove {
+            // Clients wait for the removal, also of what never ran.
+            self.auto_remove_later(&container);
+        }
+        result
     }
 
     /// Starts it; the caller holds its operation lock.
