@@ -341,6 +341,17 @@ fn limits_and_sysctls_apply_and_what_cannot_be_is_a_warning() {
         .sysctls
         .insert("kernel.shmmni".into(), "77".into());
     assert_eq!(place.stdout(), "99\n123\n77\n");
+    let mut place = Place::new("ulimit -Hn");
+    place.spec.limits = vec![limit("nofile", 1 << 40)];
+    let container = place.start().unwrap();
+    let [warning] = &container.started.warnings[..] else {
+        panic!("no warning")
+    };
+    assert!(
+        warning.starts_with("cannot set resource limit 7 to"),
+        "{warning}"
+    );
+    assert_ne!(container.wait().stdout, "");
     let mut place = Place::new("true");
     place.spec.oom_score_adj = Some(-1000);
     let container = place.start().unwrap();
@@ -562,4 +573,40 @@ fn a_hundred_thousand_lines_are_all_logged() {
     let outcome = Place::new("seq 1 100000").run();
     assert_eq!(outcome.stdout.lines().count(), 100_000);
     assert!(outcome.stdout.ends_with("\n99999\n100000\n"));
+}
+
+#[test]
+fn namespaces_are_shared_as_asked() {
+    let place = Place::new("sleep 60");
+    let first = place.start().unwrap();
+    let mut other = Place::new("ps | grep -c '[s]leep 60'; hostname; readlink /proc/self/ns/ipc");
+    let pid = first.started.pid;
+    let join = hoist_engine::runtime::spec::NamespaceMode::Join(pid);
+    other.spec.namespaces.pid = join;
+    other.spec.namespaces.ipc = join;
+    other.spec.namespaces.uts = join;
+    let ipc = std::fs::read_link(format!("/proc/{pid}/ns/ipc")).unwrap();
+    assert_eq!(other.stdout(), format!("1\ntesthost\n{}\n", ipc.display()));
+    first.kill();
+}
+
+#[test]
+fn nothing_of_a_container_with_the_machines_processes_is_left() {
+    let mut place = Place::new(
+        "sleep 61.5 & echo $!; readlink /proc/self/ns/pid; readlink /proc/self/ns/uts; touch /dev/shm/$(hostname) 2>&1",
+    );
+    let host = hoist_engine::runtime::spec::NamespaceMode::Host;
+    place.spec.namespaces.pid = host;
+    place.spec.namespaces.uts = host;
+    place.spec.namespaces.ipc = host;
+    let output = place.stdout();
+    let mut lines = output.lines();
+    let background = lines.next().unwrap().to_owned();
+    for name in ["pid", "uts"] {
+        let ours = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+        assert_eq!(lines.next(), ours.to_str());
+    }
+    assert!(!std::path::Path::new(&format!("/proc/{background}")).exists());
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    std::fs::remove_file(std::path::Path::new("/dev/shm").join(hostname.trim())).unwrap();
 }

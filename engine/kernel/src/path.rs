@@ -401,30 +401,93 @@ pub(crate) fn resolve<P: rustix::path::Arg + Copy>(
     }
 }
 
+/// A directory that is being emptied: how to know it again, its name, and what it still holds.
+struct Emptying {
+    identity: (u64, u64),
+    name: OsString,
+    pending: Vec<OsString>,
+}
+
+/// Holds one descriptor however deep the tree is: a hostile tree is deeper than any limit of them. The way back up
+/// is `..`, and only taken when it leads where we came from.
 fn remove_tree(directory: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    if remove_leaf(directory, name)? {
+        return Ok(());
+    }
+    let mut current = Directory {
+        fd: open_inside(directory, name)?,
+    };
+    let mut above: Vec<Emptying> = Vec::new();
+    let mut here = emptying(&current, name)?;
+    loop {
+        if let Some(below) = here.pending.pop() {
+            if !remove_leaf(current.fd.as_fd(), &below)? {
+                current = Directory {
+                    fd: open_inside(current.fd.as_fd(), &below)?,
+                };
+                let next = emptying(&current, &below)?;
+                above.push(std::mem::replace(&mut here, next));
+            }
+            continue;
+        }
+        let Some(parent) = above.pop() else {
+            return remove_empty(directory, name);
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let up =
+            rustix::fs::openat(&current.fd, "..", flags, Mode::empty()).context("openat", "..")?;
+        if identity(&up)? != parent.identity {
+            return Err(KernelError::new(
+                "openat",
+                "a directory that was moved away",
+                Errno::STALE,
+            ));
+        }
+        remove_empty(up.as_fd(), &here.name)?;
+        current = Directory { fd: up };
+        here = parent;
+    }
+}
+
+fn emptying(directory: &Directory, name: &OsStr) -> Result<Emptying> {
+    let identity = identity(&directory.fd)?;
+    Ok(Emptying {
+        identity,
+        name: name.to_owned(),
+        pending: directory.names()?,
+    })
+}
+
+fn identity(fd: &OwnedFd) -> Result<(u64, u64)> {
+    let status = rustix::fs::fstat(fd).context("fstat", "directory")?;
+    Ok((status.st_dev, status.st_ino))
+}
+
+/// Removes what is no directory, or an empty one; whether it is gone.
+fn remove_leaf(directory: BorrowedFd<'_>, name: &OsStr) -> Result<bool> {
     match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR) => {}
-        Err(errno) => return Err(KernelError::new("unlinkat", name.to_string_lossy(), errno)),
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::ISDIR) => match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(errno) => Err(KernelError::new("unlinkat", name.to_string_lossy(), errno)),
+        },
+        Err(errno) => Err(KernelError::new("unlinkat", name.to_string_lossy(), errno)),
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    let child = openat2(
-        directory,
-        name,
-        flags | OFlags::CLOEXEC,
-        Mode::empty(),
-        resolve,
-    )
-    .context("openat2", name)?;
-    let child = Directory { fd: child };
-    for below in child.names()? {
-        remove_tree(child.fd.as_fd(), &below)?;
-    }
+}
+
+fn remove_empty(directory: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(KernelError::new("unlinkat", name.to_string_lossy(), errno)),
     }
+}
+
+/// Opens a directory of this file system, and nothing behind a link or a mount.
+fn open_inside(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    openat2(directory, name, flags, Mode::empty(), resolve).context("openat2", name)
 }
 
 /// `/proc/self/fd/<fd>[/<name>]`: a path that means an open file, for calls without a descriptor form.

@@ -194,3 +194,30 @@ fn removing_a_tree_does_not_follow_links_out_of_it() {
     assert_eq!(directory.names().unwrap(), Vec::<OsString>::new());
     assert!(fixture.place.path().join("outside/secret").exists());
 }
+
+#[test]
+fn a_tree_deeper_than_descriptors_is_removed() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let fixture = fixture();
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(256),
+            ..limit
+        },
+    )
+    .unwrap();
+    let mode = Mode::from_raw_mode(0o755);
+    let mut directory = fixture.root.directory(Path::new("")).unwrap();
+    for depth in 0..1_000 {
+        directory.create_directory(OsStr::new("d"), mode).unwrap();
+        if depth % 100 == 0 {
+            directory.create_file(OsStr::new("f"), mode).unwrap();
+        }
+        directory = directory.child(OsStr::new("d")).unwrap();
+    }
+    let top = fixture.root.directory(Path::new("")).unwrap();
+    top.remove_all(OsStr::new("d")).unwrap();
+    assert_eq!(top.names().unwrap(), ["f"]);
+}

@@ -368,6 +368,17 @@ pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     check(unsafe { libc::setrlimit(resource, &raw const limit) }.into()).map(drop)
 }
 
+/// The hard limit of this process.
+pub(crate) fn hard_limit(resource: u32) -> Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one `rlimit` to a live local value; a bad number is refused.
+    check(unsafe { libc::getrlimit(resource, &raw mut limit) }.into())?;
+    Ok(limit.rlim_max)
+}
+
 /// Takes a capability, by number, from the bounding set.
 pub(crate) fn drop_bounding(number: u32) -> Result<()> {
     // SAFETY: prctl(2) with integers only.

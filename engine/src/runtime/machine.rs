@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use hoist_kernel::init::program::Instruction;
+
+use super::capabilities;
+use super::seccomp::{self, Facts};
+
 /// Facts that [`super::lower`] needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -11,6 +16,17 @@ pub struct Machine {
     pub capabilities: u64,
     /// Control groups.
     pub cgroups: CgroupLayout,
+    /// The default seccomp profile, compiled for the default capabilities: what nearly every container gets.
+    pub default_filter: DefaultFilter,
+}
+
+/// A filter made once, and for which capabilities.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DefaultFilter {
+    /// Capabilities as bits.
+    pub capabilities: u64,
+    /// The program; empty: none was made.
+    pub program: Vec<Instruction>,
 }
 
 /// Where control groups are mounted.
@@ -130,11 +146,27 @@ impl Machine {
         }
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
         let status = std::fs::read_to_string("/proc/self/status")?;
+        let capabilities = parse_capabilities(&status);
+        let kernel = parse_release(&release);
         Ok(Self {
-            kernel: parse_release(&release),
-            capabilities: parse_capabilities(&status),
+            kernel,
+            capabilities,
             cgroups,
+            default_filter: default_filter(kernel, capabilities),
         })
+    }
+}
+
+fn default_filter(kernel: (u32, u32), available: u64) -> DefaultFilter {
+    let capabilities = capabilities::select(&[], &[], available, &mut Vec::new());
+    let facts = Facts {
+        kernel,
+        capabilities,
+    };
+    let program = seccomp::compile(&seccomp::default_profile(), &facts).unwrap_or_default();
+    DefaultFilter {
+        capabilities,
+        program,
     }
 }
 

@@ -3,17 +3,20 @@
 //! Sources of the machine are cloned by the shim before the process exists; everything else happens in the
 //! process's own mount namespace, so that its mounts die with it.
 
+mod devices;
+mod restrict;
+mod user;
+
 use std::ffi::CString;
 use std::path::Path;
 
 use hoist_kernel::init::program::{
-    DeviceNode, Filesystem, FsOption, Links, MountAttributes, OnFailure, Op, Overlay, Propagation,
-    Slot, Target,
+    Filesystem, FsOption, Links, MountAttributes, Op, Overlay, Propagation, Slot, Target,
 };
 use hoist_shim::protocol::CgroupPlan;
 
-use super::lower::{Builder, LowerError, c_path, c_string, console, owns_cgroup_namespace, write};
-use super::spec::{Device, DeviceKind, Mount, MountSource, NamespaceMode, NetworkNamespace};
+use super::lower::{Builder, LowerError, c_path, c_string, console, owns_cgroup_namespace};
+use super::spec::{Mount, MountSource, NamespaceMode};
 
 /// Links on the way to what the user mounts are followed inside the root.
 pub(super) const USER_LINKS: Links = Links::InRoot;
@@ -31,55 +34,14 @@ const NODIRATIME: u64 = 0x80;
 
 const SHM_SIZE: u64 = 64 << 20;
 
-const CHARACTER: u32 = 0o020_000;
-const BLOCK: u32 = 0o060_000;
-
-const MASKED: [&str; 12] = [
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
-
-const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
-    ("dev/null", 1, 3),
-    ("dev/zero", 1, 5),
-    ("dev/full", 1, 7),
-    ("dev/random", 1, 8),
-    ("dev/urandom", 1, 9),
-    ("dev/tty", 5, 0),
-];
-const LINKS: [(&CStrLiteral, &CStrLiteral); 6] = [
-    (c"/proc/self/fd", c"dev/fd"),
-    (c"/proc/self/fd/0", c"dev/stdin"),
-    (c"/proc/self/fd/1", c"dev/stdout"),
-    (c"/proc/self/fd/2", c"dev/stderr"),
-    (c"pts/ptmx", c"dev/ptmx"),
-    (c"/proc/kcore", c"dev/core"),
-];
-type CStrLiteral = std::ffi::CStr;
-
 /// One thing to mount, before the order is made.
 #[derive(Debug)]
 enum Planned<'spec> {
     Kernel(KernelMount),
     User(&'spec Mount),
     Cgroups,
+    /// The machine's `/dev/shm`, which goes with its ipc namespace.
+    HostShm,
 }
 
 /// A file system of the kernel that every container has.
@@ -102,18 +64,26 @@ pub(super) fn add_root(builder: &mut Builder<'_>, cgroup: &CgroupPlan) -> Result
     for (mount, source) in planned.iter().zip(sources) {
         match mount {
             Planned::Kernel(mount) => add_kernel_mount(builder, mount, proc)?,
-            Planned::User(mount) => add_user_mount(builder, mount, source)?,
+            Planned::User(mount) => user::add_user_mount(builder, mount, source)?,
             Planned::Cgroups => add_cgroups(builder, cgroup)?,
+            Planned::HostShm => {
+                if let Some(slot) = source {
+                    builder.inside(Op::Attach {
+                        slot,
+                        target: target("/dev/shm", KERNEL_LINKS)?,
+                    });
+                }
+            }
         }
         if let Planned::Kernel(KernelMount { target: "/dev", .. }) = mount {
-            add_devices(builder)?;
+            devices::add_devices(builder)?;
         }
     }
     if let Some(size) = spec.terminal {
         builder.inside(console(size, true)?);
     }
-    add_sysctls(builder, proc)?;
-    add_restrictions(builder)?;
+    restrict::add_sysctls(builder, proc)?;
+    restrict::add_restrictions(builder)?;
     if spec.root.read_only {
         builder.inside(Op::MakeRootReadOnly);
     }
@@ -133,6 +103,9 @@ fn plan<'spec>(builder: &Builder<'spec>) -> Vec<Planned<'spec>> {
         .map(|mount| (mount.target.to_owned(), Planned::Kernel(mount)))
         .collect();
     planned.push(("/sys/fs/cgroup".to_owned(), Planned::Cgroups));
+    if spec.namespaces.ipc == NamespaceMode::Host {
+        planned.push(("/dev/shm".to_owned(), Planned::HostShm));
+    }
     for mount in &spec.mounts {
         let target = normal(&mount.target);
         planned.retain(|(other, _)| *other != target);
@@ -176,8 +149,7 @@ fn kernel_mounts(builder: &Builder<'_>) -> Vec<KernelMount> {
         mount("/dev/mqueue", "mqueue", safe, vec![]),
         mount("/sys", "sysfs", safe | sys_read_only, vec![]),
     ];
-    // A joined or shared ipc namespace brings its own, which the engine mounts.
-    if spec.namespaces.ipc == NamespaceMode::Private {
+    if spec.namespaces.ipc != NamespaceMode::Host {
         let options = vec![option("mode", "1777"), option("size", &shm_size)];
         mounts.push(mount("/dev/shm", "tmpfs", safe, options));
     }
@@ -191,29 +163,33 @@ fn clone_sources(
 ) -> Result<Vec<Option<Slot>>, LowerError> {
     let mut slots = Vec::new();
     for mount in planned {
-        let Planned::User(Mount {
-            source:
-                MountSource::Bind {
-                    path,
-                    subpath,
-                    recursive,
-                    ..
-                },
-            ..
-        }) = mount
-        else {
-            slots.push(None);
-            continue;
+        let source = match mount {
+            Planned::HostShm => Some((c"/dev/shm".to_owned(), None, true)),
+            Planned::User(Mount {
+                source:
+                    MountSource::Bind {
+                        path,
+                        subpath,
+                        recursive,
+                        ..
+                    },
+                ..
+            }) => {
+                let below = subpath.as_deref().map(relative_path).transpose()?;
+                Some((c_path(path)?, below, *recursive))
+            }
+            _ => None,
         };
-        let slot = builder.slot();
-        let below = subpath.as_deref().map(relative_path).transpose()?;
-        builder.before(Op::CloneTree {
-            slot,
-            path: c_path(path)?,
-            below,
-            recursive: *recursive,
-        });
-        slots.push(Some(slot));
+        slots.push(source.map(|(path, below, recursive)| {
+            let slot = builder.slot();
+            builder.before(Op::CloneTree {
+                slot,
+                path,
+                below,
+                recursive,
+            });
+            slot
+        }));
     }
     Ok(slots)
 }
@@ -296,105 +272,6 @@ fn add_kernel_mount(
         target: target(mount.target, KERNEL_LINKS)?,
     });
     Ok(())
-}
-
-fn add_user_mount(
-    builder: &mut Builder<'_>,
-    mount: &Mount,
-    source: Option<Slot>,
-) -> Result<(), LowerError> {
-    let slot = match (&mount.source, source) {
-        (MountSource::Bind { propagation, .. }, Some(slot)) => {
-            // Recursive, as Docker does since it can: a read-only bind has no writable corner.
-            let attributes = MountAttributes {
-                set: if mount.read_only { RDONLY } else { 0 },
-                clear: 0,
-                propagation: Some(*propagation),
-                recursive: true,
-            };
-            builder.inside(Op::SetAttributes { slot, attributes });
-            slot
-        }
-        (MountSource::Tmpfs { .. }, _) => add_tmpfs(builder, mount)?,
-        (MountSource::Pseudo { kind }, _) => {
-            let slot = builder.slot();
-            builder.inside(Op::MakeFilesystem(Filesystem {
-                slot,
-                kind: c_string("a file system", kind.as_str())?,
-                options: Vec::new(),
-                attributes: NOSUID | NODEV | NOEXEC | if mount.read_only { RDONLY } else { 0 },
-                mode_of: None,
-            }));
-            slot
-        }
-        (MountSource::Bind { .. }, None) => return Ok(()),
-    };
-    builder.inside(Op::Attach {
-        slot,
-        target: target(&mount.target, USER_LINKS)?,
-    });
-    Ok(())
-}
-
-/// A tmpfs of the user: nosuid, nodev and noexec unless asked otherwise, as Docker has it.
-fn add_tmpfs(builder: &mut Builder<'_>, mount: &Mount) -> Result<Slot, LowerError> {
-    let MountSource::Tmpfs {
-        size,
-        mode,
-        options,
-    } = &mount.source
-    else {
-        return Ok(builder.slot());
-    };
-    let mut attributes = NOSUID | NODEV | NOEXEC | if mount.read_only { RDONLY } else { 0 };
-    let mut fs_options = Vec::new();
-    if let Some(size) = size {
-        fs_options.push(fs_option("size", Some(&size.to_string()))?);
-    }
-    for option in options.iter().filter(|option| !option.is_empty()) {
-        if let Some((set, clear)) = mount_flag(option) {
-            attributes = attributes & !clear | set;
-        } else if !matches!(option.as_str(), "rprivate" | "private" | "defaults") {
-            let (key, value) = option
-                .split_once('=')
-                .map_or((option.as_str(), None), |(k, v)| (k, Some(v)));
-            fs_options.push(fs_option(key, value)?);
-        }
-    }
-    if let Some(mode) = mode {
-        fs_options.push(fs_option("mode", Some(&format!("{mode:o}")))?);
-    }
-    // Without a mode of its own it takes over that of the directory it covers, else it is the kernel's 1777.
-    let takes_over = mode.is_none() && !options.iter().any(|option| option.starts_with("mode="));
-    let slot = builder.slot();
-    let mode_of = takes_over.then(|| relative(&mount.target)).transpose()?;
-    builder.inside(Op::MakeFilesystem(Filesystem {
-        slot,
-        kind: c"tmpfs".to_owned(),
-        options: fs_options,
-        attributes,
-        mode_of,
-    }));
-    Ok(slot)
-}
-
-/// A mount option as attributes to set and to clear.
-fn mount_flag(option: &str) -> Option<(u64, u64)> {
-    Some(match option {
-        "ro" => (RDONLY, 0),
-        "rw" => (0, RDONLY),
-        "exec" => (0, NOEXEC),
-        "noexec" => (NOEXEC, 0),
-        "suid" => (0, NOSUID),
-        "nosuid" => (NOSUID, 0),
-        "dev" => (0, NODEV),
-        "nodev" => (NODEV, 0),
-        "noatime" => (NOATIME, ATIME_MASK),
-        "strictatime" => (STRICTATIME, ATIME_MASK),
-        "relatime" | "atime" => (0, ATIME_MASK),
-        "nodiratime" => (NODIRATIME, 0),
-        _ => return None,
-    })
 }
 
 /// Version 2: the tree, as the container's cgroup namespace shows it. Version 1: the container's own group of
@@ -487,132 +364,6 @@ fn add_one(
         slot,
         target: target(place, KERNEL_LINKS)?,
     });
-    Ok(())
-}
-
-fn add_devices(builder: &mut Builder<'_>) -> Result<(), LowerError> {
-    for (path, major, minor) in DEFAULT_DEVICES {
-        builder.inside(Op::MakeDevice(DeviceNode {
-            path: c_string("a path", path)?,
-            parents: Vec::new(),
-            mode: CHARACTER | 0o666,
-            device: (major, minor),
-            user: 0,
-            group: 0,
-        }));
-    }
-    for device in &builder.spec.devices {
-        let node = device_node(device)?;
-        builder.inside(Op::MakeDevice(node));
-    }
-    for (to, path) in LINKS {
-        builder.inside(Op::MakeLink {
-            target: to.to_owned(),
-            path: path.to_owned(),
-        });
-    }
-    Ok(())
-}
-
-fn device_node(device: &Device) -> Result<DeviceNode, LowerError> {
-    let kind = match device.kind {
-        DeviceKind::Character => CHARACTER,
-        DeviceKind::Block => BLOCK,
-    };
-    let Target { path, parents, .. } = target(&device.path, KERNEL_LINKS)?;
-    Ok(DeviceNode {
-        path,
-        parents,
-        mode: kind | device.mode & 0o7777,
-        device: (device.major, device.minor),
-        user: device.user,
-        group: device.group,
-    })
-}
-
-/// Kernel parameters, through our own procfs. Only those of namespaces that the container does not share.
-fn add_sysctls(builder: &mut Builder<'_>, proc: Slot) -> Result<(), LowerError> {
-    for (name, value) in &builder.spec.sysctls {
-        let path = sysctl_path(name);
-        let is_own = path
-            .split('/')
-            .all(|part| !part.is_empty() && part != "." && part != "..")
-            && is_own_sysctl(builder, &path);
-        if !is_own {
-            return Err(LowerError::Sysctl(name.clone()));
-        }
-        let path = format!("sys/{path}");
-        builder.inside(write(proc, &path, value, OnFailure::Fail)?);
-    }
-    Ok(())
-}
-
-fn is_own_sysctl(builder: &Builder<'_>, path: &str) -> bool {
-    const IPC: [&str; 8] = [
-        "msgmax",
-        "msgmnb",
-        "msgmni",
-        "sem",
-        "shmall",
-        "shmmax",
-        "shmmni",
-        "shm_rmid_forced",
-    ];
-    let namespaces = &builder.spec.namespaces;
-    let ipc = path
-        .strip_prefix("kernel/")
-        .is_some_and(|name| IPC.contains(&name))
-        || path.starts_with("fs/mqueue/");
-    (ipc && namespaces.ipc != NamespaceMode::Host)
-        || (path.starts_with("net/") && namespaces.network != NetworkNamespace::Host)
-        || (path == "kernel/domainname" && namespaces.uts == NamespaceMode::Private)
-}
-
-/// As sysctl(8) reads names: whichever separator comes first separates, and the other one stands for it inside a
-/// name (`net.ipv4.conf.eth0/1.forwarding`, `net/ipv4/conf/eth0.1/forwarding`).
-fn sysctl_path(name: &str) -> String {
-    match name.find(['.', '/']) {
-        Some(at) if name[at..].starts_with('.') => {
-            let swap = |character| match character {
-                '.' => '/',
-                '/' => '.',
-                other => other,
-            };
-            name.chars().map(swap).collect()
-        }
-        _ => name.to_owned(),
-    }
-}
-
-fn add_restrictions(builder: &mut Builder<'_>) -> Result<(), LowerError> {
-    let security = &builder.spec.security;
-    if security.privileged {
-        return Ok(());
-    }
-    let defaults = |paths: &[&str]| {
-        paths
-            .iter()
-            .map(|path| (*path).to_owned())
-            .collect::<Vec<_>>()
-    };
-    let read_only = security
-        .read_only_paths
-        .clone()
-        .unwrap_or_else(|| defaults(&READ_ONLY));
-    let masked = security
-        .masked_paths
-        .clone()
-        .unwrap_or_else(|| defaults(&MASKED));
-    for path in &read_only {
-        builder.inside(Op::MakeReadOnly {
-            path: relative(path)?,
-        });
-    }
-    for path in &masked {
-        builder.inside(Op::Mask {
-            path: relative(path)?,
-        });
-    }
     Ok(())
 }
 

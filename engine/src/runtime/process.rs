@@ -84,8 +84,12 @@ fn filter(
         kernel: builder.machine.kernel,
         capabilities: process.allowed,
     };
+    let ready = &builder.machine.default_filter;
     match &builder.spec.security.seccomp {
         Seccomp::Unconfined => Ok(None),
+        Seccomp::Default if ready.capabilities == process.allowed && !ready.program.is_empty() => {
+            Ok(Some(ready.program.clone()))
+        }
         Seccomp::Default => Ok(Some(seccomp::compile(&seccomp::default_profile(), &facts)?)),
         Seccomp::Profile(json) => {
             let profile = seccomp::Profile::from_json(json)?;

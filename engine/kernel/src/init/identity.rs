@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::mounts;
-use super::program::{Capabilities, Op, Target, UserLookup};
+use super::program::{Capabilities, OnFailure, Op, Target, UserLookup};
 use super::report::Reason;
 use super::run::{Child, Step};
 use crate::path::resolve;
@@ -91,8 +91,20 @@ pub(crate) fn step(child: &mut Child<'_>, op: &Op) -> Step {
             resource,
             soft,
             hard,
-        } => sys::set_limit(*resource, *soft, *hard).map_err(Reason::from),
+        } => set_limit(child, *resource, (*soft, *hard)),
         _ => Err(Errno::NOSYS.into()),
+    }
+}
+
+/// A limit above our own cannot be set without CAP_SYS_RESOURCE: it becomes ours, and a warning.
+fn set_limit(child: &Child<'_>, resource: u32, (soft, hard): (u64, u64)) -> Step {
+    match sys::set_limit(resource, soft, hard) {
+        Err(Errno::PERM) => {
+            let most = sys::hard_limit(resource)?;
+            sys::set_limit(resource, soft.min(most), hard.min(most))?;
+            child.optional(OnFailure::Warn, Err(Errno::PERM.into()))
+        }
+        result => result.map_err(Reason::from),
     }
 }
 

@@ -22,7 +22,7 @@ fn run(program: &[Instruction], call: Call) -> u32 {
         4 => call.audit_number,
         _ => {
             let argument = call.arguments[(offset as usize - 16) / 8];
-            if offset % 8 == 0 {
+            if offset.is_multiple_of(8) {
                 argument as u32
             } else {
                 (argument >> 32) as u32
@@ -381,7 +381,7 @@ proptest! {
             let named = profile.rules.iter().flat_map(|rule| &rule.names);
             let named = named.filter_map(|name| all.iter().find(|(other, _)| other == name));
             let beside = named.flat_map(|(_, number)| [number.saturating_sub(1).max(first), *number, number + 1]);
-            let odd = odd_number % X32_BIT | first;
+            let odd = (odd_number % X32_BIT) | first;
             for number in beside.chain([first, odd]) {
                 let call = Call { audit_number: architecture.audit_number(), number, arguments };
                 let wanted = expected(&profile, &facts, *architecture, call);

@@ -1,0 +1,109 @@
+//! What the user mounts: binds, volumes, memory.
+
+use hoist_kernel::init::program::{Filesystem, MountAttributes, Op, Slot};
+
+use super::super::lower::{Builder, LowerError, c_string};
+use super::super::spec::{Mount, MountSource};
+use super::{
+    ATIME_MASK, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, RDONLY, STRICTATIME, USER_LINKS,
+    fs_option, relative, target,
+};
+
+pub(super) fn add_user_mount(
+    builder: &mut Builder<'_>,
+    mount: &Mount,
+    source: Option<Slot>,
+) -> Result<(), LowerError> {
+    let slot = match (&mount.source, source) {
+        (MountSource::Bind { propagation, .. }, Some(slot)) => {
+            // Recursive, as Docker does since it can: a read-only bind has no writable corner.
+            let attributes = MountAttributes {
+                set: if mount.read_only { RDONLY } else { 0 },
+                clear: 0,
+                propagation: Some(*propagation),
+                recursive: true,
+            };
+            builder.inside(Op::SetAttributes { slot, attributes });
+            slot
+        }
+        (MountSource::Tmpfs { .. }, _) => add_tmpfs(builder, mount)?,
+        (MountSource::Pseudo { kind }, _) => {
+            let slot = builder.slot();
+            builder.inside(Op::MakeFilesystem(Filesystem {
+                slot,
+                kind: c_string("a file system", kind.as_str())?,
+                options: Vec::new(),
+                attributes: NOSUID | NODEV | NOEXEC | if mount.read_only { RDONLY } else { 0 },
+                mode_of: None,
+            }));
+            slot
+        }
+        (MountSource::Bind { .. }, None) => return Ok(()),
+    };
+    builder.inside(Op::Attach {
+        slot,
+        target: target(&mount.target, USER_LINKS)?,
+    });
+    Ok(())
+}
+
+/// A tmpfs of the user: nosuid, nodev and noexec unless asked otherwise, as Docker has it.
+fn add_tmpfs(builder: &mut Builder<'_>, mount: &Mount) -> Result<Slot, LowerError> {
+    let MountSource::Tmpfs {
+        size,
+        mode,
+        options,
+    } = &mount.source
+    else {
+        return Ok(builder.slot());
+    };
+    let mut attributes = NOSUID | NODEV | NOEXEC | if mount.read_only { RDONLY } else { 0 };
+    let mut fs_options = Vec::new();
+    if let Some(size) = size {
+        fs_options.push(fs_option("size", Some(&size.to_string()))?);
+    }
+    for option in options.iter().filter(|option| !option.is_empty()) {
+        if let Some((set, clear)) = mount_flag(option) {
+            attributes = attributes & !clear | set;
+        } else if !matches!(option.as_str(), "rprivate" | "private" | "defaults") {
+            let (key, value) = option
+                .split_once('=')
+                .map_or((option.as_str(), None), |(k, v)| (k, Some(v)));
+            fs_options.push(fs_option(key, value)?);
+        }
+    }
+    if let Some(mode) = mode {
+        fs_options.push(fs_option("mode", Some(&format!("{mode:o}")))?);
+    }
+    // Without a mode of its own it takes over that of the directory it covers, else it is the kernel's 1777.
+    let takes_over = mode.is_none() && !options.iter().any(|option| option.starts_with("mode="));
+    let slot = builder.slot();
+    let mode_of = takes_over.then(|| relative(&mount.target)).transpose()?;
+    builder.inside(Op::MakeFilesystem(Filesystem {
+        slot,
+        kind: c"tmpfs".to_owned(),
+        options: fs_options,
+        attributes,
+        mode_of,
+    }));
+    Ok(slot)
+}
+
+/// A mount option as attributes to set and to clear.
+fn mount_flag(option: &str) -> Option<(u64, u64)> {
+    Some(match option {
+        "ro" => (RDONLY, 0),
+        "rw" => (0, RDONLY),
+        "exec" => (0, NOEXEC),
+        "noexec" => (NOEXEC, 0),
+        "suid" => (0, NOSUID),
+        "nosuid" => (NOSUID, 0),
+        "dev" => (0, NODEV),
+        "nodev" => (NODEV, 0),
+        "noatime" => (NOATIME, ATIME_MASK),
+        "strictatime" => (STRICTATIME, ATIME_MASK),
+        "relatime" | "atime" => (0, ATIME_MASK),
+        "nodiratime" => (NODIRATIME, 0),
+        _ => return None,
+    })
+}
