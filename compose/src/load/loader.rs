@@ -92,7 +92,8 @@ impl<'a> Loader<'a> {
             }
         }
         set_defaults(&mut model);
-        self.report(|report| validate(&mut model, report));
+        let lenient = self.options.skip.interpolation;
+        self.report(|report| validate(&mut model, lenient, report));
         if !(scope.top && self.options.skip.path_resolution) {
             let home = self.options.environment.get("HOME").cloned();
             let files = scope.top.then_some(self.files);

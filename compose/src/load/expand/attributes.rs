@@ -1,6 +1,7 @@
 //! Short forms of most attributes.
 
 use super::super::diagnostic::Diagnostic;
+use super::super::merge::{names_to_map, started};
 use super::super::node::{Map, Node, Value};
 use super::super::report::Path;
 use super::command::command;
@@ -8,6 +9,9 @@ use super::{Expansion, text_map};
 
 /// `KEY=VALUE` list or mapping to a mapping of texts; a key alone is null.
 pub(super) fn environment(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    if expansion.lenient {
+        return;
+    }
     key_values(node);
     let Value::Map(map) = &mut node.value else {
         return;
@@ -26,7 +30,10 @@ pub(super) fn environment(node: &mut Node, path: &Path<'_>, expansion: &mut Expa
 }
 
 /// The same, but a key alone is an empty text.
-pub(super) fn labels(node: &mut Node, _: &Path<'_>, _: &mut Expansion<'_, '_>) {
+pub(super) fn labels(node: &mut Node, _: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    if expansion.lenient {
+        return;
+    }
     key_values(node);
     let Value::Map(map) = &mut node.value else {
         return;
@@ -73,6 +80,13 @@ pub(super) fn texts(node: &mut Node, _: &Path<'_>, _: &mut Expansion<'_, '_>) {
     }
 }
 
+/// The same for attributes that are only made lists when they are typed.
+pub(super) fn typed_texts(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    if !expansion.lenient {
+        texts(node, path, expansion);
+    }
+}
+
 pub(super) fn texts_without_empty(
     node: &mut Node,
     path: &Path<'_>,
@@ -103,6 +117,9 @@ pub(super) fn file_references(node: &mut Node, path: &Path<'_>, expansion: &mut 
 
 /// A number or octal digits to octal digits with a leading zero.
 fn octal_mode(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    if expansion.lenient {
+        return;
+    }
     let bits = match &node.value {
         Value::Int(bits) => Some(*bits),
         Value::Float(bits) => Some(*bits as i64),
@@ -124,6 +141,9 @@ fn octal_mode(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_
 }
 
 pub(super) fn device_requests(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    if expansion.lenient {
+        return;
+    }
     let Value::List(items) = &mut node.value else {
         return;
     };
@@ -247,6 +267,20 @@ pub(super) fn devices(node: &mut Node, _: &Path<'_>, expansion: &mut Expansion<'
     }
 }
 
+/// Names, or a mapping in which a dependency is required unless it says otherwise.
+pub(super) fn dependencies(node: &mut Node, _: &Path<'_>, _: &mut Expansion<'_, '_>) {
+    names_to_map(node, started);
+    let Some(map) = node.as_map_mut() else { return };
+    for dependency in map.values_mut() {
+        let span = dependency.span;
+        if let Some(options) = dependency.as_map_mut() {
+            options
+                .entry("required".to_owned())
+                .or_insert_with(|| Node::new(Value::Bool(true), span));
+        }
+    }
+}
+
 pub(super) fn env_files(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
     texts(node, path, expansion);
     let Value::List(items) = &mut node.value else {
@@ -266,7 +300,10 @@ pub(super) fn env_files(node: &mut Node, path: &Path<'_>, expansion: &mut Expans
 }
 
 /// A text is run by a shell.
-pub(super) fn health_test(node: &mut Node, _: &Path<'_>, _: &mut Expansion<'_, '_>) {
+pub(super) fn health_test(node: &mut Node, _: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    if expansion.lenient {
+        return;
+    }
     if let Some(text) = node.as_str() {
         let items = vec![
             Node::string("CMD-SHELL", node.span),
@@ -276,7 +313,10 @@ pub(super) fn health_test(node: &mut Node, _: &Path<'_>, _: &mut Expansion<'_, '
     }
 }
 
-pub(super) fn provider_options(node: &mut Node, _: &Path<'_>, _: &mut Expansion<'_, '_>) {
+pub(super) fn provider_options(node: &mut Node, _: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    if expansion.lenient {
+        return;
+    }
     let Value::Map(map) = &mut node.value else {
         return;
     };
@@ -342,7 +382,7 @@ pub(super) fn build(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
         }
     }
     const STEPS: &[(&str, super::Step)] = &[
-        ("additional_contexts", labels),
+        ("additional_contexts", contexts),
         ("args", environment),
         ("labels", labels),
         ("no_cache_filter", texts),
@@ -354,6 +394,11 @@ pub(super) fn build(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
             step(inner, &path.key(name), expansion);
         }
     }
+}
+
+fn contexts(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    key_values(node);
+    labels(node, path, expansion);
 }
 
 /// `default`, or `id=path`, as a list or mapping.
@@ -371,5 +416,5 @@ fn ssh(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
             }
         }
     }
-    labels(node, path, expansion);
+    contexts(node, path, expansion);
 }

@@ -7,7 +7,11 @@ use super::Expansion;
 
 /// Splits a command; null, lists and empty lists stay.
 pub(super) fn command(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
-    let Some(text) = node.as_str().map(str::to_owned) else {
+    let Some(text) = node
+        .as_str()
+        .filter(|_| !expansion.lenient)
+        .map(str::to_owned)
+    else {
         return;
     };
     match split(&text) {

@@ -7,7 +7,7 @@ mod ports;
 mod volumes;
 
 use super::diagnostic::Diagnostic;
-use super::merge::{names_to_map, no_options, started, wrap};
+use super::merge::{names_to_map, no_options, wrap};
 use super::node::{Map, Node, Value};
 use super::report::{Path, Report};
 
@@ -51,7 +51,7 @@ const SERVICE_STEPS: &[(&[&str], Step)] = &[
     (&["annotations"], attributes::labels),
     (&["command"], command::command),
     (&["configs"], attributes::file_references),
-    (&["depends_on"], |node, _, _| names_to_map(node, started)),
+    (&["depends_on"], attributes::dependencies),
     (&["deploy", "labels"], attributes::labels),
     (
         &["deploy", "resources", "reservations", "devices"],
@@ -60,7 +60,7 @@ const SERVICE_STEPS: &[(&[&str], Step)] = &[
     (&["develop", "watch"], attributes::watch),
     (&["devices"], attributes::devices),
     (&["dns"], attributes::texts_without_empty),
-    (&["dns_search"], attributes::texts),
+    (&["dns_search"], attributes::typed_texts),
     (&["entrypoint"], command::command),
     (&["env_file"], attributes::env_files),
     (&["environment"], attributes::environment),
@@ -79,7 +79,7 @@ const SERVICE_STEPS: &[(&[&str], Step)] = &[
     (&["provider", "options"], attributes::provider_options),
     (&["secrets"], attributes::file_references),
     (&["sysctls"], attributes::labels),
-    (&["tmpfs"], attributes::texts),
+    (&["tmpfs"], attributes::typed_texts),
     (&["volumes"], volumes::volumes),
 ];
 

@@ -160,7 +160,18 @@ fn parse(text: &str) -> Result<ShortVolume, String> {
 fn sections(text: &str) -> Vec<String> {
     let mut sections = Vec::new();
     let mut section = String::new();
+    let mut braces = 0_usize;
     for c in text.chars() {
+        // A variable that was left in place may hold colons.
+        match c {
+            '{' if braces > 0 || section.ends_with('$') => braces += 1,
+            '}' => braces = braces.saturating_sub(1),
+            _ => {}
+        }
+        if braces > 0 {
+            section.push(c);
+            continue;
+        }
         let drive = section.chars().count() == 1 && section.starts_with(char::is_alphabetic);
         if c == ':' && !drive {
             sections.push(std::mem::take(&mut section));
