@@ -9,12 +9,12 @@ fn the_disk_is_full_during_an_import() {
     if !can_run() {
         return;
     }
-    let host = TestHost::with_room("size=64m,mode=755");
+    let host = TestHost::with_room("size=400m,mode=755");
     let archive = host.path("tmp/big.tar");
     let made = std::process::Command::new("sh")
         .args([
             "-c",
-            "cd $0/tmp && head -c 120000000 /dev/urandom >big && tar cf big.tar big && rm big",
+            "cd $0/tmp && head -c 200000000 /dev/urandom >big && tar cf big.tar big && rm big",
         ])
         .arg(host.path(""))
         .status()
@@ -34,7 +34,7 @@ fn the_disk_is_full_in_a_container() {
     if !can_run() {
         return;
     }
-    let host = TestHost::with_room("size=64m,mode=755").with_images(&["busybox"]);
+    let host = TestHost::with_room("size=400m,mode=755").with_images(&["busybox"]);
     let project = host.project(
         "p",
         "services:\n  a: {image: busybox, command: [sleep, infinity], init: true, volumes: ['data:/data']}\nvolumes: {data: {}}\n",
@@ -48,7 +48,7 @@ fn the_disk_is_full_in_a_container() {
         "if=/dev/zero",
         "of=/data/x",
         "bs=1M",
-        "count=128",
+        "count=500",
     ]);
     full.fails().says(&["No space left on device"]);
     // The engine can still be asked, and told to stop and remove everything, though it cannot write a byte.

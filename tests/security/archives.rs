@@ -164,7 +164,7 @@ fn a_small_archive_of_a_huge_file_fills_the_disk_and_no_more() {
     if !can_run() {
         return;
     }
-    let host = TestHost::with_room("size=64m,mode=755");
+    let host = TestHost::with_room("size=400m,mode=755");
     let made = std::process::Command::new("sh")
         .args([
             "-c",

@@ -34,7 +34,7 @@ fn it_sees_only_its_own_processes_mounts_and_links() {
             "{processes}"
         );
         // The root's own line names its layers, as it does in Docker.
-        let mounts = project.sh("a", "grep -v '^overlay / ' /proc/mounts");
+        let mounts = project.sh("a", "grep -v ' / overlay ' /proc/mounts");
         assert!(
             !mounts.contains("hoist-test"),
             "paths of the machine: {mounts}"
