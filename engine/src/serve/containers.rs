@@ -237,11 +237,7 @@ pub(super) async fn attach(
         stream: query.flag("stream"),
     };
     let streams = server.service.attach(&id, options).await?;
-    Ok(hijack::connect(
-        request,
-        streams,
-        Box::pin(std::future::ready(())),
-    ))
+    Ok(hijack::connect(request, streams, None))
 }
 
 /// `POST /containers/{id}/resize`

@@ -52,7 +52,7 @@ pub(super) async fn start(
         return Ok(StatusCode::OK.into_response());
     }
     let finish = async move { server.service.exec_finished(&id).await };
-    Ok::<Response, _>(hijack::connect(request, streams, Box::pin(finish)))
+    Ok::<Response, _>(hijack::connect(request, streams, Some(Box::pin(finish))))
 }
 
 /// `GET /exec/{id}/json`

@@ -3,6 +3,8 @@
 //! With `Upgrade: tcp` the answer is `101 UPGRADED`; without it, as old clients ask, `200` with the stream as its body and the
 //! request's body as standard input. The client's half-close ends standard input and leaves the output open.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -19,12 +21,16 @@ use crate::pipes::Pipe;
 use crate::service::attach::Streams;
 
 const PIECE: usize = 32 << 10;
+/// How long output may be silent after the process has ended while something that it left behind holds the other ends,
+/// as with `exec … sh -c 'server &'`.
+const SILENCE: Duration = Duration::from_secs(1);
 
-/// Waits for something before the output ends, so that what the client asks next is known.
+/// The end of the process that the streams belong to. The output ends after it, so that what the client asks next is known,
+/// and not long after it, whoever still holds the streams.
 pub(crate) type Finish = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Connects a client to streams.
-pub(crate) fn connect(mut request: Request, streams: Streams, finish: Finish) -> Response {
+pub(crate) fn connect(mut request: Request, streams: Streams, finish: Option<Finish>) -> Response {
     let content_type = content_type(streams.terminal);
     let upgrades = request
         .headers()
@@ -68,7 +74,7 @@ pub(crate) fn content_type(terminal: bool) -> HeaderValue {
 fn plain(
     request: Request,
     mut streams: Streams,
-    finish: Finish,
+    finish: Option<Finish>,
     content_type: HeaderValue,
 ) -> Response {
     if let Some(stdin) = streams.stdin.take() {
@@ -85,7 +91,9 @@ fn plain(
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
         gather(streams, sender).await;
-        finish.await;
+        if let Some(finish) = finish {
+            finish.await;
+        }
     });
     let mut response = Response::new(body_of(receiver));
     response
@@ -109,7 +117,7 @@ async fn relay(
     read: impl AsyncRead + Unpin + Send + 'static,
     mut write: impl AsyncWrite + Unpin,
     mut streams: Streams,
-    finish: Finish,
+    finish: Option<Finish>,
 ) {
     let stdin = streams.stdin.take();
     let has_output =
@@ -118,9 +126,17 @@ async fn relay(
     let input = tokio::spawn(feed(read, stdin, gone));
     let (sender, mut receiver) = mpsc::channel(4);
     let gathering = tokio::spawn(gather(streams, sender));
+    let waits = finish.is_some();
+    let mut finish = finish.unwrap_or_else(|| Box::pin(std::future::pending()));
+    let mut finished = false;
     loop {
         let piece = tokio::select! {
             piece = receiver.recv() => piece,
+            () = &mut finish, if !finished => {
+                finished = true;
+                continue;
+            }
+            () = tokio::time::sleep(SILENCE), if finished => None,
             _ = client_gone.recv(), if !has_output => None,
         };
         let Some(piece) = piece else { break };
@@ -129,7 +145,9 @@ async fn relay(
         }
     }
     gathering.abort();
-    finish.await;
+    if waits && !finished {
+        finish.await;
+    }
     // The client may be gone already.
     let _ = write.shutdown().await;
     input.abort();
