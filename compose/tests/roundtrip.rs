@@ -71,11 +71,7 @@ fn canonical_files_load_again() {
         let Ok(loaded) = load(&options, &files) else {
             continue;
         };
-        if loaded.model.is_some()
-            || options.skip.consistency
-            || options.skip.path_resolution
-            || options.skip.normalization
-        {
+        if options.skip != SkippedPhases::default() || EMPTY_ATTRIBUTES.contains(&id.as_str()) {
             continue;
         }
         let services = &loaded.project.services;
