@@ -19,7 +19,7 @@ const CAPACITY: usize = 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A UDP client that is silent for so long is forgotten (as Docker's proxy).
 const UDP_IDLE: Duration = Duration::from_secs(90);
-/// Pause after a failed accept: out of descriptors, say.
+/// Pause after a failed accept or receive: out of descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const DATAGRAM: usize = 65_536;
 
@@ -100,8 +100,11 @@ async fn relay_udp(socket: UdpSocket, target: SocketAddr) {
                 }
             }
             received = socket.recv_from(&mut buffer) => {
-                // Errors are those of earlier answers (ICMP); the socket goes on.
-                let Ok((length, client)) = received else { continue };
+                let Ok((length, client)) = received else {
+                    // Those of earlier answers (ICMP); the socket goes on.
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
                 let Some(upstream) = upstream_of(&mut clients, client, target).await else {
                     continue;
                 };

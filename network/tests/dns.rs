@@ -57,7 +57,7 @@ impl Stage {
         tokio::task::spawn_blocking(move || {
             let output = netns::run_in(netns.as_fd(), || {
                 Command::new("dig")
-                    .args(["@127.0.0.11", "+time=3", "+tries=1"])
+                    .args(["@127.0.0.11", "+time=15", "+tries=1"])
                     .args(&arguments)
                     .output()
                     .expect("dig (package bind9-dnsutils) runs")

@@ -22,7 +22,7 @@ use hoist_network::{MacAddress, NetworkConfig};
 use ipnetwork::IpNetwork;
 
 /// Long enough for a busy machine; only tests that fail wait for it.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long "nothing comes" is waited for.
 pub const SILENCE: Duration = Duration::from_millis(400);
 
