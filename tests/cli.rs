@@ -1,9 +1,11 @@
-//! The command line without an engine: what it prints, and what it leaves with. The real binary, compared with
-//! committed texts in `tests/cli/snapshots`; `HOIST_BLESS=1` writes them anew.
+//! The command line: what it prints, and what it leaves with. The real binary; where no engine is needed, compared
+//! with committed texts in `tests/cli/snapshots`, which `HOIST_BLESS=1` writes anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
 
+#[path = "cli/attached.rs"]
+mod attached;
 #[path = "cli/config.rs"]
 mod config;
 #[path = "cli/errors.rs"]
@@ -12,3 +14,7 @@ mod errors;
 mod help;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/running.rs"]
+mod running;
+#[path = "cli/session.rs"]
+mod session;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hoist_api::Engine;
 use hoist_api::client::Client;
@@ -15,7 +15,9 @@ use hoist_compose::execute::{ProgressEvent, Status};
 use hoist_compose::graph::of_project;
 use hoist_compose::model::Project;
 use hoist_compose::observe::observe;
-use hoist_compose::plan::{Action, KillOptions, Live, Plan, StopOptions, plan_kill, plan_stop};
+use hoist_compose::plan::{
+    Action, KillOptions, Live, Plan, Step, StopOptions, plan_kill, plan_stop,
+};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -54,6 +56,12 @@ enum End {
 /// How long output and ends may still come after all containers have been stopped.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How many containers a plan starts.
+fn starts(plan: &Plan) -> usize {
+    let is_start = |step: &&Step| matches!(step.action, Action::StartContainer);
+    plan.steps.iter().filter(is_start).count()
+}
+
 /// Whether a change needs no line of its own while output is shown.
 fn is_told_by_output(status: Status) -> bool {
     matches!(
@@ -80,7 +88,13 @@ impl Attached<'_> {
             .await?
         {
             Some(end) => end,
-            None => self.follow(&mut session, &mut interrupts, ended).await?,
+            None => match ended.iter().find(|end| self.ends_all(end)) {
+                Some(end) => End::Aborted(end.clone()),
+                None => {
+                    let to_end = starts(plan).saturating_sub(ended.len());
+                    self.follow(&mut session, &mut interrupts, to_end).await?
+                }
+            },
         };
         match &end {
             End::Idle => return self.code_of_selected(&mut session, 0).await,
@@ -243,30 +257,37 @@ impl Attached<'_> {
             .any(|member| wanted(member) && member.is_active()))
     }
 
+    /// Follows until there is a reason to end. `to_end` containers were started: their ends are told by events,
+    /// which may come a little later than the list of containers shows them.
     async fn follow(
         self,
         session: &mut Session<'_>,
         interrupts: &mut Interrupts,
-        ended: Vec<Ended>,
+        mut to_end: usize,
     ) -> Result<End, Failure> {
-        if let Some(end) = ended.into_iter().find(|end| self.ends_all(end)) {
-            return Ok(End::Aborted(end));
-        }
-        let mut look = true;
+        let mut idle_since: Option<Instant> = None;
         loop {
-            if std::mem::take(&mut look)
-                && !session.is_reading()
-                && !self.any_active(session).await?
-            {
-                return Ok(End::Idle);
+            if session.is_reading() || self.any_active(session).await? {
+                idle_since = None;
+            } else {
+                let since = *idle_since.get_or_insert_with(Instant::now);
+                if to_end == 0 || since.elapsed() > DRAIN {
+                    return Ok(End::Idle);
+                }
             }
-            tokio::select! {
-                end = session.next() => match end? {
+            loop {
+                let end = tokio::select! {
+                    end = session.next() => end?,
+                    () = interrupts.next() => return Ok(End::Interrupted),
+                };
+                match end {
                     Some(end) if self.ends_all(&end) => return Ok(End::Aborted(end)),
-                    // An end, or the last of its output: perhaps it was the last one.
-                    _ => look = !session.is_reading(),
-                },
-                () = interrupts.next() => return Ok(End::Interrupted),
+                    Some(_) => to_end = to_end.saturating_sub(1),
+                    None => {}
+                }
+                if !session.is_reading() {
+                    break;
+                }
             }
         }
     }
