@@ -93,7 +93,7 @@ fn a_containers_end_ends_it() {
     project
         .hoist(&["up", "--exit-code-from", "job", "--no-log-prefix", "job"])
         .exits(3)
-        .says(&["\ndone\n"]);
+        .says(&["done\njob-1 exited with code 3\n"]);
     project
         .hoist(&["up", "job"])
         .exits(0)

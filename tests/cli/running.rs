@@ -99,13 +99,6 @@ fn lists() {
         .says(&["SERVICE", "sleep 1000"]);
     let containers = host.hoist(&["container", "ls", "-a"]).ok();
     assert_eq!(containers.lines().len(), 3);
-    assert_eq!(
-        host.hoist(&["network", "ls", "--filter", "name=shop_default"])
-            .ok()
-            .lines()
-            .len(),
-        2
-    );
     project.down(&["-v"]);
     assert_eq!(host.hoist(&["ls", "-a"]).ok().lines().len(), 1);
 }
