@@ -273,3 +273,52 @@ fn a_slow_client_stops_the_output_and_a_gone_one_does_not() {
     assert!(text.ends_with("done\n"));
     assert_eq!(text.len(), 6_000_006);
 }
+
+/// What an engine does that restarts a container: the old shim must not take away what the new one has made.
+#[test]
+fn an_old_shim_leaves_what_its_successor_made() {
+    let place = Place::new("sleep 60");
+    let mut old = place.start().unwrap();
+    old.call(RequestBody::Signal {
+        target: SignalTarget::Container,
+        signal: 9,
+    });
+    let Event::Exited(_) = old.connection.event().unwrap() else {
+        panic!("another event")
+    };
+    // Before the old one is released.
+    let new = place.start().unwrap();
+    old.call(RequestBody::Release);
+    assert!(old.child.wait().unwrap().success());
+    let mut connection = place.connect();
+    let (Reply::Status(status), _) = connection.call(RequestBody::Status, Vec::new()).unwrap()
+    else {
+        panic!("no status");
+    };
+    assert!(matches!(status.state, State::Running(started) if started.pid == new.started.pid));
+    assert!(
+        hoist_shim::exit_record::read(&place.state())
+            .unwrap()
+            .is_none()
+    );
+    new.kill();
+}
+
+#[test]
+fn a_failed_start_leaves_the_next_one_alone() {
+    let mut place = Place::with_argv(&["nothing"]);
+    let (mut failed, mut failed_shim) = place.configure().unwrap();
+    failed.call(RequestBody::Start, Vec::new()).unwrap_err();
+    place.spec.argv = vec!["sleep".into(), "60".into()];
+    let container = place.start().unwrap();
+    drop(failed);
+    assert!(failed_shim.wait().unwrap().success());
+    let mut connection = place.connect();
+    let (Reply::Status(status), _) = connection.call(RequestBody::Status, Vec::new()).unwrap()
+    else {
+        panic!("no status");
+    };
+    assert!(matches!(status.state, State::Running(_)));
+    drop(connection);
+    container.kill();
+}

@@ -32,6 +32,17 @@ pub fn write(directory: &Path, record: &ExitRecord) -> Result<(), ExitRecordErro
     Ok(())
 }
 
+/// Removes the record of an earlier run: this run must not be mistaken for it.
+///
+/// # Errors
+/// Those of the file system, but not that there is none.
+pub fn remove(directory: &Path) -> Result<(), ExitRecordError> {
+    match std::fs::remove_file(directory.join(EXIT_RECORD_NAME)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Reads the record; `None` when the container has not ended, or its shim did not live to write one.
 ///
 /// # Errors

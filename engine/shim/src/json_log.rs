@@ -150,6 +150,8 @@ fn escape_valid(out: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
 
+    use proptest::prelude::*;
+
     const TIME: Timestamp = Timestamp(1_792_540_800_000_000_000);
 
     fn entries(parts: &[&[u8]]) -> Vec<String> {
@@ -206,5 +208,33 @@ mod tests {
         check(&[&longer], &[&exact, "rest\\n", "next\\n"]);
         let twice = "x".repeat(2 * PARTIAL_LENGTH + 3);
         check(&[twice.as_bytes()], &[&exact, &exact, "xxx"]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_is_logged_once_however_it_arrives(
+            parts in proptest::collection::vec(
+                proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), 32_u8..127], 0..200), 0..20),
+            stretch in 0_usize..3,
+        ) {
+            let mut parts = parts;
+            parts.push(vec![b'x'; stretch * (PARTIAL_LENGTH - 7)]);
+            let whole: Vec<u8> = parts.concat();
+            let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            let lines = entries(&slices);
+            prop_assert_eq!(&entries(&[&whole]), &lines);
+            let mut logged = Vec::new();
+            for line in &lines {
+                prop_assert_eq!(line.matches('\n').count(), 1, "one line for an entry");
+                let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                let text = value["log"].as_str().unwrap().to_owned();
+                prop_assert!(text.len() <= 3 * PARTIAL_LENGTH);
+                prop_assert!(!text.trim_end_matches('\n').contains('\n'));
+                logged.push(text);
+            }
+            if whole.is_ascii() {
+                prop_assert_eq!(logged.concat().into_bytes(), whole);
+            }
+        }
     }
 }

@@ -19,6 +19,7 @@ mod cgroup;
 mod container;
 mod engine;
 mod execs;
+mod listener;
 mod log_file;
 mod peers;
 mod requests;

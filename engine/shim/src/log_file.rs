@@ -75,7 +75,8 @@ impl LogFile {
                     self.failed = true;
                     crate::complain(format_args!("cannot write the container's log: {error}"));
                 }
-                self.size = file.metadata().map_or(self.size, |data| data.len());
+                // Without the part of an entry that was written: what is in the log stays readable.
+                let _ = file.set_len(self.size);
             }
         }
         self.batch.clear();

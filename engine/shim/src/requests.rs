@@ -2,20 +2,18 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use hoist_kernel::{KernelError, pidfd, pty};
+use hoist_kernel::{pidfd, pty};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::json_log::Stream;
+use crate::listener::Listener;
 use crate::log_file::LogFile;
 use crate::protocol::{
-    ExecRequest, Failure, Reply, RequestBody, SOCKET_NAME, ShimConfig, SignalTarget, State, Status,
+    ExecRequest, Failure, Reply, RequestBody, ShimConfig, SignalTarget, State, Status,
     TerminalTarget,
 };
 use crate::shim::Shim;
-use crate::{cgroup, container, execs, wording};
-
-const BACKLOG: i32 = 16;
+use crate::{cgroup, container, execs, exit_record, wording};
 
 type Answer = (Result<Reply, Failure>, Vec<OwnedFd>);
 
@@ -77,48 +75,13 @@ fn configure(
         let path = config.log.path.clone().unwrap_or_default();
         wording::plain(format!("cannot open the log {}: {error}", path.display()))
     })?);
-    shim.listener = Some(listen(&config).map_err(|error| wording::plain(error.to_string()))?);
+    exit_record::remove(&config.directory).map_err(|error| wording::plain(error.to_string()))?;
+    let listener = Listener::bind(&config.directory);
+    shim.listener = Some(listener.map_err(|error| wording::plain(error.to_string()))?);
     shim.engine = crate::engine::EngineWatch::new(config.engine.clone());
     shim.descriptors = descriptors;
     shim.config = Some(config);
     Ok(())
-}
-
-/// Listens in the container's state directory, through its descriptor: a socket's path has at most 107 bytes.
-fn listen(config: &ShimConfig) -> Result<OwnedFd, KernelError> {
-    use rustix::fs::{AtFlags, Mode, OFlags};
-    use std::os::fd::AsRawFd;
-    let object = config
-        .directory
-        .join(SOCKET_NAME)
-        .to_string_lossy()
-        .into_owned();
-    let context = |call: &'static str| {
-        let object = object.clone();
-        move |errno| KernelError::new(call, object, errno)
-    };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory =
-        rustix::fs::open(&config.directory, flags, Mode::empty()).map_err(context("open"))?;
-    match rustix::fs::unlinkat(&directory, SOCKET_NAME, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(context("unlink")(errno)),
-    }
-    let path = format!("/proc/self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd());
-    let address = SocketAddrUnix::new(path.as_str()).map_err(context("bind"))?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .map_err(context("socket"))?;
-    rustix::net::bind(&socket, &address).map_err(context("bind"))?;
-    rustix::fs::chmodat(
-        &directory,
-        SOCKET_NAME,
-        Mode::from_raw_mode(0o600),
-        AtFlags::empty(),
-    )
-    .map_err(context("chmod"))?;
-    rustix::net::listen(&socket, BACKLOG).map_err(context("listen"))?;
-    Ok(socket)
 }
 
 fn start(shim: &mut Shim) -> Result<Reply, Failure> {
@@ -136,7 +99,9 @@ fn start(shim: &mut Shim) -> Result<Reply, Failure> {
             Ok(Reply::Started(started))
         }
         Err(failure) => {
+            // Before the answer: the engine may start another shim for the container at once.
             cgroup::remove(&config.cgroup);
+            shim.listener = None;
             Err(failure)
         }
     }

@@ -14,6 +14,7 @@ use rustix::process::{WaitOptions, WaitStatus};
 use crate::container::Running;
 use crate::engine::EngineWatch;
 use crate::execs::Exec;
+use crate::listener::Listener;
 use crate::log_file::LogFile;
 use crate::peers::{Peer, broadcast};
 use crate::protocol::{Event, ExitRecord, ShimConfig};
@@ -41,7 +42,7 @@ pub(crate) struct Shim {
     pub(crate) peers: Vec<Peer>,
     pub(crate) store: BTreeMap<String, Vec<OwnedFd>>,
     pub(crate) engine: EngineWatch,
-    pub(crate) listener: Option<OwnedFd>,
+    pub(crate) listener: Option<Listener>,
     pub(crate) released: bool,
     signals: OwnedFd,
 }
@@ -77,6 +78,8 @@ impl Shim {
         // Nobody of a container may look into or stop a process that has the machine's descriptors.
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
             .map_err(context("prctl"))?;
+        // Executed through a descriptor, its name would be that number.
+        let _ = rustix::thread::set_name(c"hoist-shim");
         // Already a leader when it was started as one.
         let _ = rustix::process::setsid();
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -356,19 +359,21 @@ impl Shim {
         if let Err(error) = exit_record::write(&config.directory, &ending.record) {
             crate::complain(format_args!("{error}"));
         }
+        // Once it is told, the engine may start another shim for the container at once: its groups and its socket's
+        // name are free by then.
         cgroup::remove(&config.cgroup);
+        self.listener = None;
+        if ending.record.out_of_memory {
+            broadcast(&mut self.peers, &Event::OutOfMemory);
+        }
         broadcast(&mut self.peers, &Event::Exited(ending.record.clone()));
     }
 
     /// Nobody knows of the end who could have been told: an engine is started to find the record.
     fn clean_up(&mut self) {
-        let Some(config) = &self.config else { return };
-        let _ = std::fs::remove_file(config.directory.join(crate::protocol::SOCKET_NAME));
+        self.listener = None;
         if !self.released && self.ending.is_some() {
             self.engine.ensure();
-        }
-        if self.ending.is_none() {
-            cgroup::remove(&config.cgroup);
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Machine {
     pub capabilities: u64,
     /// Control groups.
     pub cgroups: CgroupLayout,
+    /// Paths that this machine has and that are masked besides the usual ones: thermal events of each processor.
+    pub masked_paths: Vec<String>,
     /// The default seccomp profile, compiled for the default capabilities: what nearly every container gets.
     pub default_filter: DefaultFilter,
 }
@@ -152,9 +154,24 @@ impl Machine {
             kernel,
             capabilities,
             cgroups,
+            masked_paths: thermal_paths(),
             default_filter: default_filter(kernel, capabilities),
         })
     }
+}
+
+/// They tell a neighbour's load, to the precision that attacks on keys need.
+fn thermal_paths() -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu") else {
+        return Vec::new();
+    };
+    let paths = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path().join("thermal_throttle"));
+    let existing = paths.filter(|path| path.is_dir());
+    existing
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect()
 }
 
 fn default_filter(kernel: (u32, u32), available: u64) -> DefaultFilter {

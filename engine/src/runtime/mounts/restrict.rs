@@ -100,7 +100,7 @@ pub(super) fn add_restrictions(builder: &mut Builder<'_>) -> Result<(), LowerErr
     let masked = security
         .masked_paths
         .clone()
-        .unwrap_or_else(|| defaults(&MASKED));
+        .unwrap_or_else(|| [defaults(&MASKED), builder.machine.masked_paths.clone()].concat());
     for path in &read_only {
         builder.inside(Op::MakeReadOnly {
             path: relative(path)?,
