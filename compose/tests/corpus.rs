@@ -109,7 +109,7 @@ fn compare(
         (true, Ok(loaded)) => {
             let got = loaded
                 .model
-                .unwrap_or_else(|| canonical::file_value(&loaded.project));
+                .unwrap_or_else(|| canonical::project_value(&loaded.project));
             let mut why = String::new();
             for name in ["expected.json", "expected.alt.json"] {
                 let Ok(text) = std::fs::read_to_string(place.join(name)) else {

@@ -86,7 +86,7 @@ fn canonical_files_load_again() {
             continue;
         }
         total += 1;
-        let first = canonical::file_value(&loaded.project);
+        let first = canonical::project_value(&loaded.project);
         let text = canonical::to_yaml(&first);
         let path = loaded.project.working_dir.join("canonical.yaml");
         let again = LoadOptions {
@@ -109,7 +109,8 @@ fn canonical_files_load_again() {
         ) {
             Err(error) => wrong.push(format!("{id}: refused: {error}")),
             Ok(second) => {
-                if let Some(found) = difference(&first, &canonical::file_value(&second.project), "")
+                if let Some(found) =
+                    difference(&first, &canonical::project_value(&second.project), "")
                 {
                     wrong.push(format!("{id}: {found}"));
                 }

@@ -6,7 +6,8 @@ use super::node::{self, Node};
 use super::schema::{Presence, ROOT, SERVICE, Type, json_schema};
 use crate::model::{EXTENSIONS_KEY, Project, Service};
 
-/// The canonical project as data, equal to the reference's `config --format json`; a dollar sign is one dollar sign.
+/// The canonical project as data, equal to the reference's `config --format json`. It is itself a Compose file: every
+/// dollar sign is doubled, so that loading it again gives the same.
 pub fn project_value(project: &Project) -> Value {
     let mut value = serde_json::to_value(project).unwrap_or_default();
     for config in value
@@ -32,17 +33,11 @@ pub fn project_value(project: &Project) -> Value {
         list_keys(service);
     }
     prune(&mut value, &ROOT);
-    value
-}
-
-/// The canonical project as a file: as [`project_value`], with every dollar sign doubled, so that it can be loaded again.
-pub fn file_value(project: &Project) -> Value {
-    let mut value = project_value(project);
     escape_dollars(&mut value);
     value
 }
 
-/// The canonical service as data.
+/// The canonical service as data; a dollar sign is one dollar sign.
 pub fn service_value(service: &Service) -> Value {
     let mut value = serde_json::to_value(service).unwrap_or_default();
     list_keys(&mut value);

@@ -86,9 +86,9 @@ pub(crate) fn gather_extensions(node: &mut Node, ty: &'static Type) {
     }
 }
 
-/// An empty text is the same as no text.
+/// An empty text is the same as no text, where only a text can be.
 fn omits_empty(ty: &'static Type) -> bool {
-    ty.presence == Presence::OmitEmpty
+    ty.presence == Presence::OmitEmpty && ty.is_text()
 }
 
 /// Decodes a tree.
@@ -115,15 +115,23 @@ impl<'de> NodeDeserializer<'de> {
             Value::Float(value) => Ok(*value as i64),
             Value::Bool(value) => Ok(i64::from(*value)),
             Value::Null | Value::Invalid => Ok(0),
-            Value::String(text) if text.is_empty() => Ok(0),
-            Value::String(text) => match super::yaml_scalar::integer(text) {
-                Some(Value::Int(value)) => Ok(value),
-                _ => Err(DecodeError {
-                    message: format!("`{text}` is not an integer"),
-                    span: self.node.span,
-                }),
-            },
+            Value::String(text) => text.parse().map_err(|_| DecodeError {
+                message: format!("`{text}` is not an integer"),
+                span: self.node.span,
+            }),
             _ => Err(wrong()),
+        }
+    }
+
+    /// Unsigned numbers are read with Go's prefixes for other bases.
+    fn unsigned(&self) -> Result<i64, DecodeError> {
+        match self.node.as_str() {
+            Some("") => Ok(0),
+            Some(text) => match super::yaml_scalar::integer(text) {
+                Some(Value::Int(value)) if value >= 0 => Ok(value),
+                _ => self.integer(),
+            },
+            None => self.integer(),
         }
     }
 
@@ -133,9 +141,9 @@ impl<'de> NodeDeserializer<'de> {
             Value::Int(value) => Ok(*value != 0),
             Value::Float(value) => Ok(*value != 0.0),
             Value::Null | Value::Invalid => Ok(false),
-            Value::String(text) => match text.as_str() {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-                "0" | "f" | "F" | "false" | "FALSE" | "False" | "" => Ok(false),
+            Value::String(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "y" | "yes" | "on" => Ok(true),
+                "false" | "n" | "no" | "off" => Ok(false),
                 _ => Err(DecodeError {
                     message: format!("`{text}` is not a boolean: write `true` or `false`"),
                     span: self.node.span,
@@ -150,10 +158,10 @@ impl<'de> NodeDeserializer<'de> {
 }
 
 macro_rules! integers {
-    ($($method:ident)*) => {
+    ($read:ident: $($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
             let span = self.node.span;
-            visitor.visit_i64(self.integer()?).map_err(|error: DecodeError| error.at(span))
+            visitor.visit_i64(self.$read()?).map_err(|error: DecodeError| error.at(span))
         })*
     };
 }
@@ -161,7 +169,8 @@ macro_rules! integers {
 impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     type Error = DecodeError;
 
-    integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64);
+    integers!(integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64);
+    integers!(unsigned: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64);
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let span = self.node.span;

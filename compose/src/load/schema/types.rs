@@ -221,6 +221,11 @@ impl Type {
         Self { presence, ..self }
     }
 
+    /// Whether only strings are accepted.
+    pub(crate) fn is_text(&self) -> bool {
+        self.scalars & !NULL == STRING && self.items.is_none() && self.fields.is_none()
+    }
+
     /// The type of an entry of this mapping; none when there is no such entry.
     pub(crate) fn entry(&self, name: &str) -> Option<&'static Type> {
         let fields = self.fields?;
