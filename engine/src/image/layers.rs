@@ -61,6 +61,8 @@ struct Shared {
     limits: LayerLimits,
     claims: Mutex<Claims>,
     changed: Condvar,
+    /// Records that were read: they never change, and every start of a container asks for them.
+    records: Mutex<HashMap<Digest, LayerRecord>>,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +119,7 @@ impl Layers {
             limits,
             claims: Mutex::default(),
             changed: Condvar::new(),
+            records: Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -242,6 +245,8 @@ impl Layers {
             .map_or(0, |record| record.size);
         let aside = self.shared.staging.name("removed");
         fs::rename(self.shared.path(&diff_id), &aside).ok()?;
+        // With the claims still held: whoever reads a record and relies on it has a pin or is in the index.
+        self.shared.records().remove(&diff_id);
         Some(Swept {
             diff_id,
             size,
@@ -358,8 +363,17 @@ impl Shared {
     }
 
     fn read_record(&self, diff_id: &Digest) -> Option<LayerRecord> {
+        if let Some(known) = self.records().get(diff_id) {
+            return Some(known.clone());
+        }
         let file = File::open(self.path(diff_id).join(RECORD)).ok()?;
-        serde_json::from_reader(BufReader::new(file)).ok()
+        let record: LayerRecord = serde_json::from_reader(BufReader::new(file)).ok()?;
+        self.records().insert(diff_id.clone(), record.clone());
+        Some(record)
+    }
+
+    fn records(&self) -> MutexGuard<'_, HashMap<Digest, LayerRecord>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pin(self: &Arc<Self>, claims: &mut Claims, diff_id: Digest, record: LayerRecord) -> Pin {

@@ -490,4 +490,93 @@ fn limits_refuse_before_the_disk_is_full() {
     );
 }
 
+/// What the index names is there, and what is there the index names.
+fn assert_consistent(fixture: &Fixture) {
+    let images = fixture.store().list();
+    let layers: std::collections::BTreeSet<String> = images
+        .iter()
+        .flat_map(|image| {
+            image
+                .config
+                .rootfs
+                .diff_ids
+                .iter()
+                .map(|diff_id| diff_id.hex().to_owned())
+        })
+        .collect();
+    let mut found = fixture.names("layers");
+    found.retain(|name| name != "empty");
+    assert_eq!(found, layers.into_iter().collect::<Vec<_>>());
+    assert_eq!(fixture.names("images/blobs/sha256").len(), images.len() * 2);
+    assert_eq!(fixture.names("images/tmp"), Vec::<String>::new());
+    for image in &images {
+        assert!(
+            image.layers.iter().all(|layer| layer.join("file").exists()),
+            "{}",
+            image.id
+        );
+    }
+}
+
+#[test]
+fn operations_beside_each_other_keep_the_store_whole() {
+    let mut fixture = Fixture::new();
+    let archives: Vec<Vec<u8>> = (0..3)
+        .map(|index| Tar::new().file("file", &[index; 600]).finish())
+        .collect();
+    let bad = Tar::new().file("file", b"x").file("../y", b"").finish();
+    std::thread::scope(|scope| {
+        for seed in 0..4_usize {
+            let (fixture, archives, bad) = (&fixture, &archives, &bad);
+            scope.spawn(move || {
+                for round in 0..40 {
+                    let choice = (seed * 31 + round * 17) % 11;
+                    let name = format!("n{}", choice % 3);
+                    // Any of them may find what it needs gone; none may break the store.
+                    match choice {
+                        0..=4 => drop(
+                            fixture
+                                .import(&archives[choice % 3], &name)
+                                .expect("import"),
+                        ),
+                        5 | 6 => drop(fixture.store().remove(&name, &ImageUsers::new(), false)),
+                        7 => drop(
+                            fixture
+                                .store()
+                                .prune(&ImageUsers::new(), round % 2 == 0)
+                                .expect("prune"),
+                        ),
+                        8 => drop(fixture.import(bad, &name).expect_err("bad")),
+                        9 => drop(fixture.store().tag(&name, &"other".parse().expect("name"))),
+                        _ => drop(fixture.store().list()),
+                    }
+                }
+            });
+        }
+    });
+    fixture
+        .store()
+        .prune(&ImageUsers::new(), false)
+        .expect("prune");
+    assert_consistent(&fixture);
+    let before: Vec<ImageId> = fixture
+        .store()
+        .list()
+        .iter()
+        .map(|image| image.id.clone())
+        .collect();
+    fixture.reopen();
+    let mut after: Vec<ImageId> = fixture
+        .store()
+        .list()
+        .iter()
+        .map(|image| image.id.clone())
+        .collect();
+    after.sort();
+    let mut before = before;
+    before.sort();
+    assert_eq!(after, before);
+    assert_consistent(&fixture);
+}
+
 mod load_tests;
