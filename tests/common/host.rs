@@ -114,7 +114,8 @@ impl TestHost {
         leftovers::processes(&self.dir)
             .into_iter()
             .find(|process| {
-                process.command.contains(" engine run") && !process.command.starts_with("hoist-shim")
+                process.command.contains(" engine run")
+                    && !process.command.starts_with("hoist-shim")
             })
             .map(|process| process.pid)
     }

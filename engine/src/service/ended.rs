@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hoist_api::container::RemoveContainer;
 use hoist_api::error::ErrorKind;
+use hoist_shim::exit_record;
 use hoist_shim::protocol::{Event, ExitRecord, RequestBody};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -49,18 +50,16 @@ impl Service {
 
     /// The end of a container whose shim is gone: as its exit record tells, else unseen.
     pub(super) async fn exit_without_shim(self: &Arc<Self>, container: &Container) -> ExitRecord {
-        let path = self
-            .config
-            .container_state(container.id())
-            .join(hoist_shim::protocol::EXIT_RECORD_NAME);
+        let directory = self.config.container_state(container.id());
         let record = self
-            .blocking(move |_| std::fs::read(path).map_err(|error| internal(&error)))
+            .blocking(move |_| exit_record::read(&directory).map_err(|error| internal(&error)))
             .await;
-        if let Some(exit) = record
-            .ok()
-            .and_then(|bytes| postcard::from_bytes::<ExitRecord>(&bytes).ok())
-        {
-            return exit;
+        match record {
+            Ok(Some(exit)) => return exit,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(container = container.id(), %error, "how it ended is not known");
+            }
         }
         let nanoseconds = |time: Timestamp| {
             hoist_shim::protocol::Timestamp(i64::try_from(time.as_nanosecond()).unwrap_or_default())
