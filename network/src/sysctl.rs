@@ -67,7 +67,7 @@ pub(crate) fn set_if_present(name: &str, value: &str) -> Result<(), SysctlError>
     }
 }
 
-/// Like [`write`], but a setting that the kernel does not have counts as unchanged (no IPv6, for instance).
+/// Like [`write()`], but a setting that the kernel does not have counts as unchanged (no IPv6, for instance).
 ///
 /// # Errors
 /// [`SysctlError::Write`] for any other failure.

@@ -2,7 +2,7 @@
 //! anything starts, and told with the name of who holds the port.
 //!
 //! IPv4 packets to a published port never reach the claim: they are translated before. The claim's socket is
-//! where connections of the other kind arrive ([::] and [::1] for a container without IPv6), and those that come
+//! where connections of the other kind arrive (`[::]` and `[::1]` for a container without IPv6), and those that come
 //! while no rules are loaded; the [`crate::proxy`] serves them.
 
 mod holder;
