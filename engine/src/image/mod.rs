@@ -16,7 +16,7 @@
 //! Invariants:
 //! - The index is replaced atomically and only after everything it names is on disk. Blobs and layers that no index entry names are
 //!   garbage, so a crash at any moment costs at most space, which the next [`ImageStore::open`] takes back.
-//! - Nothing in an archive can cause a write outside its layer's directory: see [`unpack`].
+//! - Nothing in an archive can cause a write outside its layer's directory: see `unpack`.
 //! - A layer's directory is never changed after it was renamed into place.
 //!
 //! This module knows nothing of containers: who uses an image is told by the caller ([`ImageUsers`]).
