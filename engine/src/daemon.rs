@@ -59,11 +59,14 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
     let socket = config.socket.clone();
     let idle = config.idle_exit;
     let listener = listen(&socket)?;
-    let opened = tokio::task::spawn_blocking(move || Service::open(config)).await;
-    let service = opened
-        .map_err(|error| RunError::Start(ApiError::internal(&error)))?
-        .map_err(RunError::Start)?;
-    service.recover().await.map_err(RunError::Start)?;
+    let service = match open(config).await {
+        Ok(service) => service,
+        Err(error) => {
+            // Nobody is to wait for what will never answer.
+            let _ = fs::remove_file(&socket);
+            return Err(RunError::Start(error));
+        }
+    };
     let (leave, left) = watch::channel(false);
     let activity = Arc::new(serve::Activity::default());
     let server = serve::Server {
@@ -85,6 +88,13 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
     }
     service.remove_empty_cgroups();
     Ok(())
+}
+
+async fn open(config: EngineConfig) -> Result<Arc<Service>, ApiError> {
+    let opened = tokio::task::spawn_blocking(move || Service::open(config)).await;
+    let service = opened.map_err(|error| ApiError::internal(&error))??;
+    service.recover().await?;
+    Ok(service)
 }
 
 fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RunError + 'a {

@@ -3,12 +3,10 @@
 
 mod common;
 
-use common::{TestEngine, with_engine};
-use futures_util::StreamExt as _;
+use common::{TestEngine, exec, with_engine};
 use hoist_api::Engine as _;
 use hoist_api::container::{ListContainers, RemoveContainer, WaitCondition};
 use hoist_api::engine::StopOptions;
-use hoist_api::exec::{ExecCreate, ExecStart};
 use hoist_api::{ErrorKind, Filters};
 
 #[test]
@@ -49,6 +47,10 @@ fn a_container_lives_and_ends() {
             ("inside\n".to_owned(), Some(5))
         );
 
+        let (said, code) = exec(&engine, "web", &["nothing"]).await;
+        assert!(said.contains("executable file not found"), "{said}");
+        assert_eq!(code, Some(127));
+
         let options = StopOptions {
             timeout: Some(5),
             signal: None,
@@ -82,34 +84,6 @@ fn a_container_lives_and_ends() {
         let error = client.container_inspect("web").await.unwrap_err();
         assert_eq!(error.message, "No such container: web");
     });
-}
-
-async fn exec(engine: &TestEngine, container: &str, command: &[&str]) -> (String, Option<i64>) {
-    let create = ExecCreate {
-        attach_stdout: true,
-        attach_stderr: true,
-        cmd: command.iter().map(|word| (*word).to_owned()).collect(),
-        ..Default::default()
-    };
-    let exec = engine
-        .client
-        .exec_create(container, &create)
-        .await
-        .unwrap()
-        .id;
-    let mut attached = engine
-        .client
-        .exec_start(&exec, &ExecStart::default())
-        .await
-        .unwrap();
-    let mut output = String::new();
-    while let Some(frame) = attached.output.next().await {
-        output.push_str(std::str::from_utf8(&frame.unwrap().data).unwrap());
-    }
-    (
-        output,
-        engine.client.exec_inspect(&exec).await.unwrap().exit_code,
-    )
 }
 
 #[test]

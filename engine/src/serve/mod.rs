@@ -23,6 +23,7 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, post, put};
 use hoist_api::error::ApiError;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -53,12 +54,12 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Open connections.
+    /// Requests whose answers have not ended.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// When the last connection came or went.
+    /// When the last request came or its answer ended.
     pub(crate) fn last(&self) -> Instant {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +71,7 @@ impl Activity {
     }
 }
 
-/// An open connection.
+/// A request whose answer has not ended.
 struct Busy(Arc<Activity>);
 
 impl Drop for Busy {
@@ -192,11 +193,17 @@ async fn serve_connection(
     activity: Arc<Activity>,
     mut left: watch::Receiver<bool>,
 ) {
-    // A client that follows events or waits is one that uses the engine, also between its requests.
-    let busy = activity.begin();
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
-        async move { Ok::<_, std::convert::Infallible>(answer(router, request.map(Body::new)).await) }
+        let (router, busy) = (router.clone(), activity.begin());
+        async move {
+            let response = answer(router, request.map(Body::new)).await;
+            // A client that follows events or waits uses the engine until its answer has ended.
+            let hold = move |frame| {
+                let _ = &busy;
+                frame
+            };
+            Ok::<_, std::convert::Infallible>(response.map(|body| Body::new(body.map_frame(hold))))
+        }
     });
     let connection = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), answer)
@@ -213,7 +220,6 @@ async fn serve_connection(
         // A client that goes away in the middle is no failure of ours.
         tracing::debug!(%error, "a connection ended early");
     }
-    drop(busy);
 }
 
 async fn answer(router: Router, mut request: Request) -> Response {

@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hoist_api::ExecId;
 use hoist_api::engine::TerminalSize;
 use hoist_api::error::{ApiError, Result};
 use hoist_api::exec::{ExecCreate, ExecCreated, ExecInspect, ProcessConfig};
+use hoist_api::frame::{self, Stream};
 use hoist_shim::protocol::{ExecRequest, Reply, RequestBody, SignalTarget, TerminalTarget};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
 use super::attach::Streams;
 use super::spec::{self, Found};
+use super::start::StartFailure;
 use super::{Service, convert, internal};
 use crate::containers::Container;
 use crate::names;
@@ -37,9 +40,19 @@ pub(crate) struct Exec {
 struct ExecState {
     started: bool,
     pid: i32,
+    ended_at: Option<Instant>,
 }
 
+/// How long an exec that has ended can still be asked about.
+const REMEMBERED: Duration = Duration::from_secs(300);
+
 impl Exec {
+    fn end(&self, code: i32) {
+        self.state().ended_at.get_or_insert_with(Instant::now);
+        self.ended
+            .send_if_modified(|known| known.replace(code).is_none());
+    }
+
     fn state(&self) -> MutexGuard<'_, ExecState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +129,14 @@ impl Service {
             state: Mutex::default(),
             ended: watch::Sender::new(None),
         });
-        self.execs().insert(exec.id.clone(), exec.clone());
+        let mut execs = self.execs();
+        execs.retain(|_, old| {
+            old.state()
+                .ended_at
+                .is_none_or(|ended| ended.elapsed() < REMEMBERED)
+        });
+        execs.insert(exec.id.clone(), exec.clone());
+        drop(execs);
         exec
     }
 
@@ -144,21 +164,28 @@ impl Service {
                 exec.create.attach_stderr,
             ]
         };
-        let result = self.launch_exec(&exec, wanted).await;
-        if result.is_err() {
-            exec.ended.send_replace(Some(126));
-        } else {
-            let action = format!("exec_start: {}", exec.create.cmd.join(" "));
-            self.emit(&exec.container, &action, [("execID", exec.id.clone())]);
+        match self.launch_exec(&exec, wanted).await {
+            Ok(streams) => {
+                let action = format!("exec_start: {}", exec.create.cmd.join(" "));
+                self.emit(&exec.container, &action, [("execID", exec.id.clone())]);
+                Ok(streams)
+            }
+            Err(failure) => {
+                exec.end(failure.exit_code);
+                // Clients take a command that cannot be executed for one that said so and ended.
+                if detach || !matches!(failure.exit_code, 126 | 127) {
+                    return Err(failure.error);
+                }
+                Ok(said(&failure.error.message, exec.create.tty))
+            }
         }
-        result
     }
 
     async fn launch_exec(
         self: &Arc<Self>,
         exec: &Arc<Exec>,
         [stdin, stdout, stderr]: [bool; 3],
-    ) -> Result<Streams> {
+    ) -> Result<Streams, StartFailure> {
         let shim = exec
             .container
             .shim()
@@ -189,8 +216,7 @@ impl Service {
         };
         let (reply, received) = shim
             .call(RequestBody::Exec(Box::new(request)), descriptors)
-            .await
-            .map_err(|error| convert::shim_error(&error))?;
+            .await?;
         if let Reply::Executed { pid } = reply {
             exec.state().pid = pid;
         }
@@ -248,12 +274,9 @@ impl Service {
             if exec.container.id() != container {
                 return true;
             }
-            exec.ended.send_if_modified(|code| {
-                code.is_none() && {
-                    *code = Some(137);
-                    true
-                }
-            });
+            if exec.ended.borrow().is_none() {
+                exec.end(137);
+            }
             exec.state().started
         });
     }
@@ -329,7 +352,8 @@ impl Service {
             id: exec.id.clone(),
             kill: true,
         };
-        let mut streams = self.launch_exec(&exec, [false, true, true]).await?;
+        let launched = self.launch_exec(&exec, [false, true, true]).await;
+        let mut streams = launched.map_err(|failure| failure.error)?;
         let output = streams.stdout.take().zip(streams.stderr.take());
         let mut captured = Vec::new();
         if let Some((stdout, stderr)) = output {
@@ -387,6 +411,26 @@ async fn capture(mut stdout: Pipe, mut stderr: Pipe, captured: &mut Vec<u8>, lim
         }
         let room = limit.saturating_sub(captured.len());
         captured.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+}
+
+/// Streams on which a message is all there is.
+fn said(message: &str, terminal: bool) -> Streams {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let text = format!("{message}\r\n");
+    let piece = if terminal {
+        text.into()
+    } else {
+        frame::encode(Stream::Stderr, text.as_bytes())
+    };
+    // The channel has room for one.
+    let _ = sender.try_send(piece);
+    Streams {
+        stdin: None,
+        stdout: None,
+        stderr: None,
+        terminal,
+        replay: Some(receiver),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hoist_api::error::{ApiError, Result, chain};
 use hoist_network::ports::Claim;
-use hoist_network::sandbox;
+use hoist_network::sandbox::{self, EmbeddedDns, SandboxPlan};
 
 use super::start::open_network_namespace;
 use super::{Service, internal};
@@ -38,15 +38,30 @@ impl Service {
                 self.join_without_links(record, NetworkNamespace::Host)
                     .await
             }
-            "none" => {
-                self.join_without_links(record, NetworkNamespace::Empty)
-                    .await
-            }
+            "none" => self.join_nothing(record).await,
             _ => match mode.strip_prefix("container:") {
                 Some(id) => self.join_container(record, id),
                 None => self.join_networks(container, record).await,
             },
         }
+    }
+
+    /// A namespace with nothing but `lo`, which is up.
+    async fn join_nothing(self: &Arc<Self>, record: &ContainerRecord) -> Result<Joined> {
+        let plan = SandboxPlan {
+            dns: EmbeddedDns::Off,
+            ..join::sandbox_plan(record, &[])
+        };
+        let made = self
+            .blocking(move |_| sandbox::create(&plan).map_err(|error| internal(&error)))
+            .await?;
+        let joined = self
+            .join_without_links(record, NetworkNamespace::Passed)
+            .await?;
+        Ok(Joined {
+            descriptor: Some(made.netns),
+            ..joined
+        })
     }
 
     fn own_hostname(&self, record: &ContainerRecord) -> String {

@@ -443,7 +443,7 @@ impl Service {
 /// A failed start: the error for the caller and the exit code for the record.
 pub(super) struct StartFailure {
     pub(super) error: ApiError,
-    exit_code: i32,
+    pub(super) exit_code: i32,
 }
 
 impl From<ApiError> for StartFailure {

@@ -9,6 +9,7 @@ use hoist_api::Engine as _;
 use hoist_api::client::Client;
 use hoist_api::container::{ContainerConfig, ContainerCreate, LogsOptions};
 use hoist_api::engine::body_of;
+use hoist_api::exec::{ExecCreate, ExecStart};
 use hoist_api::image::ImportImage;
 use hoist_engine::EngineConfig;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
@@ -20,7 +21,12 @@ use rustix::thread::UnshareFlags;
 pub(crate) struct TestEngine {
     pub(crate) client: Client,
     pub(crate) config: EngineConfig,
-    pub(crate) running: tokio::task::JoinHandle<Result<(), hoist_engine::RunError>>,
+    pub(crate) running: Option<Running>,
+}
+
+/// Runs a test against a private engine.
+pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) -> F) {
+    with_configured_engine(|_| {}, test);
 }
 
 /// Runs a test against a private engine, on a runtime whose threads live in namespaces of their own.
@@ -28,7 +34,10 @@ pub(crate) struct TestEngine {
     deprecated,
     reason = "mount and network namespaces are the thread's own: nothing of the process is shared anew"
 )]
-pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) -> F) {
+pub(crate) fn with_configured_engine<F: Future<Output = ()>>(
+    configure: impl FnOnce(&mut EngineConfig),
+    test: impl FnOnce(TestEngine) -> F,
+) {
     let shim = std::env::current_exe()
         .unwrap()
         .parent()
@@ -78,9 +87,10 @@ pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) 
         );
         config.shim = shim;
         config.idle_exit = None;
+        configure(&mut config);
         let engine = TestEngine {
             client: Client::new(config.socket.clone()),
-            running: tokio::spawn(hoist_engine::run(config.clone())),
+            running: Some(run(&config)),
             config,
         };
         engine.wait_until_ready().await;
@@ -94,6 +104,25 @@ pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) 
     runtime.shutdown_timeout(Duration::from_secs(5));
 }
 
+/// A running engine, to be joined.
+pub(crate) type Running = std::thread::JoinHandle<Result<(), hoist_engine::RunError>>;
+
+/// Runs an engine on a runtime of its own: nothing of it is left when it has left, as with a process.
+fn run(config: &EngineConfig) -> Running {
+    let config = config.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let result = runtime.block_on(hoist_engine::run(config));
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        result
+    })
+}
+
+#[allow(dead_code, reason = "not every test needs all of it")]
 impl TestEngine {
     /// Waits until the engine answers.
     pub(crate) async fn wait_until_ready(&self) {
@@ -117,6 +146,33 @@ impl TestEngine {
             .image_import(&options, body_of(busybox_archive()))
             .await
             .unwrap();
+    }
+
+    /// Runs an engine again after the last one has left.
+    pub(crate) async fn run_again(&mut self) {
+        self.has_left().await;
+        self.running = Some(run(&self.config));
+        self.wait_until_ready().await;
+    }
+
+    /// Waits until the engine has left.
+    pub(crate) async fn has_left(&mut self) {
+        let running = self.running.take().unwrap();
+        let joined = tokio::task::spawn_blocking(move || running.join().unwrap());
+        let left = tokio::time::timeout(Duration::from_secs(20), joined).await;
+        left.expect("it leaves").unwrap().unwrap();
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn until(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !holds(self).await {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not in time: {what}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// What a shell line in a busybox container is.
@@ -152,6 +208,64 @@ impl TestEngine {
         }
         String::from_utf8(text).unwrap()
     }
+}
+
+/// Runs a command in a container; its output and exit code.
+#[allow(dead_code, reason = "not every test looks inside")]
+pub(crate) async fn exec(
+    engine: &TestEngine,
+    container: &str,
+    command: &[&str],
+) -> (String, Option<i64>) {
+    use futures_util::StreamExt as _;
+    let create = ExecCreate {
+        attach_stdout: true,
+        attach_stderr: true,
+        cmd: command.iter().map(|word| (*word).to_owned()).collect(),
+        ..Default::default()
+    };
+    let exec = engine
+        .client
+        .exec_create(container, &create)
+        .await
+        .unwrap()
+        .id;
+    let mut attached = engine
+        .client
+        .exec_start(&exec, &ExecStart::default())
+        .await
+        .unwrap();
+    let mut output = String::new();
+    while let Some(frame) = attached.output.next().await {
+        output.push_str(std::str::from_utf8(&frame.unwrap().data).unwrap());
+    }
+    (
+        output,
+        engine.client.exec_inspect(&exec).await.unwrap().exit_code,
+    )
+}
+
+/// The body of `http://ADDRESS/`, tried once.
+#[allow(dead_code, reason = "not every test has a server")]
+pub(crate) async fn fetch(address: &str) -> Result<String, String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let text = |error: std::io::Error| error.to_string();
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(address)
+            .await
+            .map_err(text)?;
+        stream
+            .write_all(b"GET / HTTP/1.0\r\n\r\n")
+            .await
+            .map_err(text)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map_err(text)?;
+        let body = answer.split_once("\r\n\r\n").ok_or("no answer")?.1;
+        Ok(body.to_owned())
+    };
+    tokio::time::timeout(Duration::from_secs(10), exchange)
+        .await
+        .map_err(|error| error.to_string())?
 }
 
 /// A root file system with nothing but busybox.
