@@ -71,6 +71,7 @@ fn run(case: &Path) -> String {
             Vec::new()
         },
         working_directory: case.to_owned(),
+        all_resources: command.all_resources,
         ..LoadOptions::default()
     };
     let project = match load(&options, &LocalFiles) {

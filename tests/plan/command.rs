@@ -16,6 +16,8 @@ pub(crate) struct Command {
     verb: String,
     flags: BTreeMap<String, String>,
     scale: BTreeMap<String, u32>,
+    /// `--all-resources`.
+    pub(crate) all_resources: bool,
     /// `--profile`.
     pub(crate) profiles: Vec<String>,
     /// Services named.
@@ -35,9 +37,14 @@ const VALUED: [&str; 6] = [
 impl Command {
     /// Reads `up --scale web=2 web`.
     pub(crate) fn parse(line: &str) -> Self {
+        let (all_resources, line) = match line.strip_prefix("--all-resources ") {
+            Some(line) => (true, line),
+            None => (false, line),
+        };
         let mut words = line.split_whitespace();
         let mut command = Command {
             verb: words.next().unwrap_or_default().to_owned(),
+            all_resources,
             ..Command::default()
         };
         while let Some(word) = words.next() {

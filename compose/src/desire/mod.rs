@@ -179,21 +179,27 @@ where
             services.insert(name.to_owned(), lower_service(project, name, service)?);
         }
     }
-    let used_network = |key: &str| {
-        services
-            .values()
-            .any(|service: &DesiredService| service.networks.iter().any(|used| used == key))
-    };
-    let used_volume = |key: &str| {
-        services
-            .values()
-            .any(|service: &DesiredService| service.volumes.iter().any(|used| used == key))
-    };
-    let networks = project.networks.iter().filter(|(key, _)| used_network(key));
+    let networks = project.networks.iter();
+    let networks = networks.filter(|(key, _)| {
+        is_wanted(
+            key,
+            &services,
+            |service| &service.networks,
+            project.services.values().map(networks::in_priority_order),
+        )
+    });
     let networks = networks
         .map(|(key, network)| (key.clone(), networks::lower(&project.name, key, network)))
         .collect();
-    let volumes = project.volumes.iter().filter(|(key, _)| used_volume(key));
+    let volumes = project.volumes.iter();
+    let volumes = volumes.filter(|(key, _)| {
+        is_wanted(
+            key,
+            &services,
+            |service| &service.volumes,
+            project.services.values().map(mounts::volume_keys),
+        )
+    });
     let volumes = volumes
         .map(|(key, volume)| {
             (
@@ -208,6 +214,22 @@ where
         volumes,
         services,
     })
+}
+
+/// Whether a network or volume is used by a lowered service, or by none at all: then the loader has kept it because
+/// the user wants it (`--all-resources`).
+fn is_wanted<F, U>(
+    key: &String,
+    services: &IndexMap<String, DesiredService>,
+    used: F,
+    mut all: U,
+) -> bool
+where
+    F: Fn(&DesiredService) -> &Vec<String>,
+    U: Iterator<Item = Vec<String>>,
+{
+    services.values().any(|service| used(service).contains(key))
+        || !all.any(|keys| keys.contains(key))
 }
 
 /// The name of a service's image: `image`, else the name its build is tagged with.

@@ -64,7 +64,7 @@ pub enum PlanError {
     },
     /// Two services have the same container name.
     #[error(
-        "container name {name:?} is already in use by service {first:?}, and service {second:?} wants it too"
+        "container name {name} is already in use by service {first:?}, and service {second:?} wants it too"
     )]
     NameUsedTwice {
         /// The name.

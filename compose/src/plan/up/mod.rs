@@ -18,7 +18,7 @@ use indexmap::IndexMap;
 use crate::desire::{Desired, desire};
 use crate::graph::{ServiceGraph, of_project};
 use crate::model::Project;
-use crate::observe::{Observed, ObservedContainer};
+use crate::observe::{ContainerState, Observed, ObservedContainer};
 
 use super::PlanError;
 use super::builder::{Draft, NewStep, PlanBuilder};
@@ -147,8 +147,9 @@ pub fn plan_up(
         ready_volumes: BTreeMap::new(),
         instances: IndexMap::new(),
     };
-    for warning in resources.warnings() {
-        planner.builder.warn(warning.to_owned());
+    let ignored = ignored_attributes(project, &desired);
+    for warning in resources.warnings().map(str::to_owned).chain(ignored) {
+        planner.builder.warn(warning);
     }
     planner.add_orphans(project);
     planner.add_early_stops(&fates);
@@ -223,15 +224,10 @@ impl Planner<'_> {
     }
 
     fn add_orphans(&mut self, project: &Project) {
-        let known = |service: &str| {
-            project.services.contains_key(service)
-                || project.disabled_services.contains_key(service)
-        };
-        let observed = self.context.observed;
-        let orphans: Vec<&ObservedContainer> = observed
-            .containers
-            .iter()
-            .filter(|container| !container.is_one_off() && !known(container.service()))
+        let context = self.context;
+        let orphans = context.observed.containers.iter();
+        let orphans: Vec<&ObservedContainer> = orphans
+            .filter(|container| is_orphan(project, container))
             .collect();
         match self.context.options.orphans {
             Orphans::Remove => orphans.into_iter().for_each(|orphan| {
@@ -360,6 +356,50 @@ fn check_names(desired: &Desired) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+/// A container of a service that the files do not have, or of a `run` that is over.
+fn is_orphan(project: &Project, container: &ObservedContainer) -> bool {
+    if container.is_one_off() {
+        return matches!(
+            container.state,
+            ContainerState::Exited | ContainerState::Dead
+        );
+    }
+    let service = container.service();
+    !project.services.contains_key(service) && !project.disabled_services.contains_key(service)
+}
+
+/// What the files ask for and containers do not get.
+fn ignored_attributes(project: &Project, desired: &Desired) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, service) in desired
+        .services
+        .keys()
+        .filter_map(|name| project.services.get_key_value(name))
+    {
+        let of_files = service.secrets.iter().filter(|secret| {
+            project
+                .secrets
+                .get(&secret.source)
+                .is_some_and(|secret| secret.file.is_some())
+        });
+        let of_files = of_files.chain(service.configs.iter().filter(|config| {
+            project
+                .configs
+                .get(&config.source)
+                .is_some_and(|config| config.file.is_some())
+        }));
+        for file in
+            of_files.filter(|file| file.uid.is_some() || file.gid.is_some() || file.mode.is_some())
+        {
+            warnings.push(format!(
+                "service {name:?}: uid, gid and mode of {:?} are ignored, since it is a file of the machine: change them there",
+                file.source
+            ));
+        }
+    }
+    warnings
 }
 
 /// Whether the step must have gone well for the next to make sense.
