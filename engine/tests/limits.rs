@@ -14,8 +14,7 @@ fn has(place: &Place, controller: &str) -> bool {
         .v2
         .as_ref()
         .is_some_and(|tree| tree.controllers.iter().any(|name| name == controller));
-    let found = layout.hierarchy(controller).is_some() || unified;
-    found
+    layout.hierarchy(controller).is_some() || unified
 }
 
 #[test]

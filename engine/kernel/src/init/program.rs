@@ -1,7 +1,7 @@
 //! The program of a container's first process: a list of kernel operations with every string ready.
 //!
 //! It is made by pure code (the engine's `runtime::lower`), sent to the shim, and interpreted between
-//! clone3(2) and execve(2) by a loop that neither allocates nor decides ([`super::run`]). A failure is
+//! clone3(2) and execve(2) by a loop that neither allocates nor decides (`run`). A failure is
 //! reported as the index of the operation and an errno; [`Op::describe`] words it in the parent.
 
 use std::ffi::CString;
