@@ -1,8 +1,10 @@
 //! `hoist up`: make what the file describes exist and run, then follow it or leave it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
+use hoist_compose::graph::of_project;
 use hoist_compose::model::Project;
 use hoist_compose::observe::{ContainerState, Observed, observe};
 use hoist_compose::plan::{
@@ -180,10 +182,11 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
         &context.ui,
         if args.no_start { "Creating" } else { "Running" },
     );
-    let running = observed
-        .containers
-        .iter()
-        .filter(|c| c.state == ContainerState::Running && !c.is_one_off());
+    let chosen = chosen_services(&project, &args)?;
+    let running = observed.containers.iter().filter(|container| {
+        let runs = container.state == ContainerState::Running && !container.is_one_off();
+        runs && chosen.contains(container.service())
+    });
     planned::show_untouched(
         &progress,
         &plan,
@@ -200,6 +203,15 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
         .await;
     }
     planned::carry_out_showing(context, &engine, &plan, progress).await
+}
+
+/// The services that `up` is about.
+fn chosen_services(project: &Project, args: &UpArgs) -> Result<BTreeSet<String>, Failure> {
+    Ok(match args.services.as_slice() {
+        [] => project.services.keys().cloned().collect(),
+        named if args.no_deps => named.iter().cloned().collect(),
+        named => of_project(project)?.with_dependencies(named.iter().map(String::as_str)),
+    })
 }
 
 /// Plans, and plans again with the user's answer when only the user can decide.
