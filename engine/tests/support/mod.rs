@@ -325,7 +325,7 @@ fn spec(place: &Path, argv: &[&str], unique: &str) -> RuntimeSpec {
         sysctls: BTreeMap::new(),
         oom_score_adj: None,
         resources: Resources::default(),
-        cgroup: PathBuf::from("hoist-tests").join(unique),
+        cgroup: PathBuf::from(format!("hoist-tests-{unique}")),
         namespaces: Namespaces {
             network: NetworkNamespace::Empty,
             ..Namespaces::default()
