@@ -76,7 +76,7 @@ pub struct DesiredService {
     pub image: String,
     /// Where a missing image would come from.
     pub image_source: ImageSource,
-    /// Hash of what the file says about it; see [`hash`].
+    /// Hash of what the file says about it: what changes its containers, and nothing else.
     pub config_hash: String,
     /// Contents to write into each created container.
     pub files: Vec<InjectedFile>,
