@@ -27,6 +27,7 @@ impl Service {
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<()> {
         let records = self.blocking(Self::load_records).await?;
         let mut ended = Vec::new();
+        let mut askers = Vec::new();
         for record in records {
             if let Err(error) = self.containers.reserve(&record.name, record.id.as_str()) {
                 tracing::warn!(container = record.id.as_str(), %error, "two containers have one name: this one is left alone");
@@ -34,9 +35,13 @@ impl Service {
             }
             let container = Arc::new(Container::new(record));
             self.containers.insert(container.clone());
-            if !self.find_running(&container).await {
+            if !self.find_running(&container, &mut askers).await {
                 ended.push(container);
             }
+        }
+        // Only now, when every name is known: a question for one that is not would go to the machine's name servers.
+        for (record, shim) in askers {
+            self.take_dns(&record, &shim).await;
         }
         self.networks.rules.apply_if_any().await;
         for container in ended {
@@ -77,8 +82,12 @@ impl Service {
         }
     }
 
-    /// Takes a container over whose shim lives.
-    async fn find_running(self: &Arc<Self>, container: &Arc<Container>) -> bool {
+    /// Takes a container over whose shim lives; one that asks for names is added to `askers`.
+    async fn find_running(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        askers: &mut Vec<(ContainerRecord, Shim)>,
+    ) -> bool {
         let directory = self.config.container_state(container.id());
         let connection = self
             .blocking(move |_| {
@@ -112,6 +121,9 @@ impl Service {
             }
         };
         self.take_over(container, &shim, &status, &started).await;
+        if status.stored.iter().any(|name| name == STORED_DNS) {
+            askers.push((container.snapshot(), shim.clone()));
+        }
         self.supervise(container, shim, events);
         self.save_now(container);
         true
@@ -146,9 +158,6 @@ impl Service {
             );
         }
         self.networks.announce(&record, &endpoints);
-        if status.stored.iter().any(|name| name == STORED_DNS) {
-            self.take_dns(&record, shim).await;
-        }
         if status.stored.iter().any(|name| name == STORED_PORTS) {
             self.take_ports(&record, shim, &endpoints).await;
         }
