@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use hoist_api::container::ContainerCreate;
 use hoist_compose::desire::{Desired, DesiredService, InstanceFacts, desire, labels};
 use hoist_compose::model::Project;
 use hoist_compose::observe::{
@@ -167,31 +168,69 @@ fn container(
         None => format!("{}-{}-{number}", project.name, entry.service),
     };
     let name = entry.name.clone().unwrap_or_else(default_name);
-    let request = service.map(|service| {
-        let image = image_id(&service.image);
-        let shared: Vec<String> = service
-            .shared
+    let request = service.map(|service| request(entry, service, project));
+    let networks = entry.networks.clone().unwrap_or_else(|| {
+        let endpoints = request
             .iter()
-            .map(|shared| format!("{}-{}-1", project.name, shared.service))
-            .collect();
-        let facts = InstanceFacts {
-            number,
-            image_id: &image,
-            shared: &shared,
-            links: &[],
-            inherited: &[],
-            replaces: entry.replaces.as_deref(),
-        };
-        service.instance(&project.name, &facts)
+            .flat_map(|request| request.networking_config.endpoints_config.keys());
+        endpoints.cloned().collect()
     });
+    ObservedContainer {
+        id: id_of(&name),
+        name,
+        image: service
+            .map(|service| service.image.clone())
+            .unwrap_or_default(),
+        state: entry.state.unwrap_or(ContainerState::Running),
+        exit_code: entry.exit_code,
+        health: entry.health,
+        labels: labels_of(entry, request.as_ref(), project),
+        networks: networks
+            .into_iter()
+            .map(|name| (name.clone(), id_of(&name)))
+            .collect(),
+        volumes: volumes_of(entry, request.as_ref()),
+        host_ports: entry
+            .host_ports
+            .iter()
+            .map(|port| (*port, "tcp".to_owned()))
+            .collect(),
+        created: 0,
+    }
+}
+
+/// The request that makes the container as the file wants it.
+fn request(entry: &Container, service: &DesiredService, project: &Project) -> ContainerCreate {
+    let shared = service.shared.iter();
+    let shared: Vec<String> = shared
+        .map(|shared| format!("{}-{}-1", project.name, shared.service))
+        .collect();
+    let facts = InstanceFacts {
+        number: entry.number.unwrap_or(1),
+        image_id: &image_id(&service.image),
+        shared: &shared,
+        links: &[],
+        inherited: &[],
+        replaces: entry.replaces.as_deref(),
+    };
+    service.instance(&project.name, &facts)
+}
+
+fn labels_of(
+    entry: &Container,
+    request: Option<&ContainerCreate>,
+    project: &Project,
+) -> BTreeMap<String, String> {
     let mut labels = request
-        .as_ref()
         .map(|request| request.config.labels.clone())
         .unwrap_or_default();
     let mut set = |key: &str, value: &str| labels.insert(key.to_owned(), value.to_owned());
     set(labels::PROJECT, &project.name);
     set(labels::SERVICE, &entry.service);
-    set(labels::CONTAINER_NUMBER, &number.to_string());
+    set(
+        labels::CONTAINER_NUMBER,
+        &entry.number.unwrap_or(1).to_string(),
+    );
     set(
         labels::ONE_OFF,
         if entry.one_off { "True" } else { "False" },
@@ -202,50 +241,23 @@ fn container(
     if entry.other_image {
         set(labels::IMAGE, "sha256:another");
     }
-    let networks = entry.networks.clone().unwrap_or_else(|| {
-        request
-            .as_ref()
-            .map(|request| {
-                request
-                    .networking_config
-                    .endpoints_config
-                    .keys()
-                    .cloned()
-                    .collect()
-            })
-            .unwrap_or_default()
-    });
-    let mut volumes = entry.volumes.clone();
-    for bind in request
+    labels
+}
+
+/// Those of the case, else the named ones that the file wants.
+fn volumes_of(entry: &Container, request: Option<&ContainerCreate>) -> BTreeMap<String, String> {
+    if !entry.volumes.is_empty() {
+        return entry.volumes.clone();
+    }
+    let binds = request
         .iter()
-        .flat_map(|request| &request.host_config.binds)
-    {
-        let mut parts = bind.split(':');
-        let (source, target) = (parts.next().unwrap(), parts.next().unwrap());
-        if !source.starts_with('/') && entry.volumes.is_empty() {
-            volumes.insert(target.to_owned(), source.to_owned());
-        }
-    }
-    ObservedContainer {
-        id: id_of(&name),
-        name,
-        image: service
-            .map(|service| service.image.clone())
-            .unwrap_or_default(),
-        state: entry.state.unwrap_or(ContainerState::Running),
-        exit_code: entry.exit_code,
-        health: entry.health,
-        labels,
-        networks: networks
-            .into_iter()
-            .map(|name| (name.clone(), id_of(&name)))
-            .collect(),
-        volumes,
-        host_ports: entry
-            .host_ports
-            .iter()
-            .map(|port| (*port, "tcp".to_owned()))
-            .collect(),
-        created: 0,
-    }
+        .flat_map(|request| &request.host_config.binds);
+    let parts = binds.filter_map(|bind| bind.split_once(':'));
+    parts
+        .filter(|(source, _)| !source.starts_with('/'))
+        .map(|(source, rest)| {
+            let target = rest.split(':').next().unwrap_or_default();
+            (target.to_owned(), source.to_owned())
+        })
+        .collect()
 }
