@@ -130,6 +130,15 @@ impl Context {
         Ok(loaded)
     }
 
+    /// The variables that the files use.
+    ///
+    /// # Errors
+    /// The files are wrong.
+    pub(crate) fn variables(&self, options: &LoadOptions) -> Result<Vec<load::Variable>, Failure> {
+        load::variables(options, &LocalFiles)
+            .map_err(|error| load_failure(&error, self.ui.color_err))
+    }
+
     /// Loads the project with these services enabled, whatever their profiles.
     ///
     /// # Errors

@@ -122,11 +122,17 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
         // Every profile that the files name, whether its services are enabled or not.
         options.profiles = vec!["*".to_owned()];
     }
+    if args.variables {
+        return output(context, args, &variables(&options, context)?);
+    }
     let loaded = context.load_with(&options)?;
     if loaded.model.is_none() {
         check_services(&loaded.project, &args.services)?;
     }
-    let text = text_of(&loaded, args)?;
+    output(context, args, &text_of(&loaded, args)?)
+}
+
+fn output(context: &Context, args: &ConfigArgs, text: &str) -> Result<(), Failure> {
     if args.quiet {
         return Ok(());
     }
@@ -135,6 +141,36 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
         Some(file) => std::fs::write(file, text)
             .map_err(|error| Failure::from(error).context(format!("cannot write {file}"))),
     }
+}
+
+/// The variables that the files use, as a table.
+fn variables(options: &LoadOptions, context: &Context) -> Result<String, Failure> {
+    let variables = context.variables(options)?;
+    let width = variables
+        .iter()
+        .map(|variable| variable.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(4)
+        + 3;
+    let row = |name: &str, required: &str, default: &str, alternate: &str| {
+        format!("{name:width$}{required:<20}{default:<20}{alternate}")
+            .trim_end()
+            .to_owned()
+            + "\n"
+    };
+    let mut text = row("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE");
+    for variable in &variables {
+        let word = |word: &Option<String>| word.clone().unwrap_or_default();
+        let required = variable.required.to_string();
+        text += &row(
+            &variable.name,
+            &required,
+            &word(&variable.default),
+            &word(&variable.alternate),
+        );
+    }
+    Ok(text)
 }
 
 fn skipped(args: &ConfigArgs) -> SkippedPhases {

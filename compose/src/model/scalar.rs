@@ -248,38 +248,32 @@ impl FromStr for ByteSize {
             return Ok(Self(-1));
         }
         let malformed = || SizeError::Malformed(text.to_owned());
-        let number_end = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
-        let (number, suffix) = text.split_at(number_end);
-        let suffix = suffix
-            .strip_prefix(' ')
-            .unwrap_or(suffix)
-            .to_ascii_lowercase();
+        // The unit is what follows the last digit, point or space.
+        let last = text
+            .rfind(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' '))
+            .ok_or_else(malformed)?;
+        let (number, unit) = text.split_at(last + 1);
+        let number = number.strip_suffix(' ').unwrap_or(number);
         let value: f64 = number.parse().map_err(|_| malformed())?;
-        let letters = suffix
-            .strip_suffix("ib")
-            .or_else(|| suffix.strip_suffix('b'))
-            .unwrap_or(&suffix);
-        let power = match letters {
-            "" if suffix != "ib" => 0,
-            "k" => 1,
-            "m" => 2,
-            "g" => 3,
-            "t" => 4,
-            "p" => 5,
+        if !value.is_finite() || value < 0.0 {
+            return Err(malformed());
+        }
+        let power = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 1,
+            "m" | "mb" | "mib" => 2,
+            "g" | "gb" | "gib" => 3,
+            "t" | "tb" | "tib" => 4,
+            "p" | "pb" | "pib" => 5,
             _ => {
                 return Err(SizeError::UnknownUnit {
                     text: text.to_owned(),
-                    unit: suffix,
+                    unit: unit.to_owned(),
                 });
             }
         };
-        if power == 0 && !number.contains('.') {
-            return number
-                .parse()
-                .map(Self)
-                .map_err(|_| SizeError::TooLarge(text.to_owned()));
+        if let (0, Ok(whole)) = (power, number.parse()) {
+            return Ok(Self(whole));
         }
         let bytes = value * 1024_f64.powi(power);
         if bytes >= 9.2e18 {
@@ -357,6 +351,17 @@ mod tests {
         check("..s", Err(()));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_handled(text in "[0-9.\\-+ a-zµ]{0,24}") {
+            let duration = text.parse::<ComposeDuration>();
+            if let Ok(duration) = duration {
+                let _ = (duration.to_string(), duration.as_std());
+            }
+            let _ = text.parse::<ByteSize>();
+        }
+    }
+
     #[test]
     fn sizes_are_read() {
         let check = |text: &str, expected: Option<i64>| {
@@ -375,5 +380,10 @@ mod tests {
         check("1z", None);
         check("", None);
         check("99999999999999999999", None);
+        check("1e3", Some(1000));
+        check("-5", None);
+        check("1kk", None);
+        check("5 gb", Some(5_368_709_120));
+        check(" 5", None);
     }
 }
