@@ -14,7 +14,7 @@ struct Range {
     count: u16,
 }
 
-/// "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9000-9002/tcp".
+/// `0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9000-9002/tcp`.
 pub(crate) fn summary(ports: &[PortSummary]) -> String {
     let mut single: Vec<Range> = ports
         .iter()

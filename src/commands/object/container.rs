@@ -62,7 +62,7 @@ pub(crate) struct ContainerLsArgs {
     pub(crate) format: ListFormat,
 
     /// Only containers of which this holds (name=TEXT, label=KEY[=VALUE], status=STATUS); repeatable
-    #[arg(long, value_name = "FILTER")]
+    #[arg(short, long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
 
     /// Do not shorten ids and commands

@@ -100,7 +100,7 @@ pub(crate) struct ImageRmArgs {
     pub(crate) images: Vec<String>,
 
     /// Also when a stopped container was made of it, or it has several names
-    #[arg(long)]
+    #[arg(short, long)]
     pub(crate) force: bool,
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct ObjectLsArgs {
     pub(crate) format: ListFormat,
 
     /// Only objects of which this holds (name=TEXT, label=KEY[=VALUE]); repeatable
-    #[arg(long, value_name = "FILTER")]
+    #[arg(short, long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct VolumeRmArgs {
     pub(crate) names: Vec<String>,
 
     /// No error when there is none of that name
-    #[arg(long)]
+    #[arg(short, long)]
     pub(crate) force: bool,
 }
 
