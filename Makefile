@@ -60,7 +60,6 @@ install: release
 	$(SUDO) install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
 	$(SUDO) install -m 755 $(TARGET)/release/hoist $(TARGET)/release/hoist-shim $(DESTDIR)$(PREFIX)/bin/
 	sed 's,/usr/local,$(PREFIX),g' examples/systemd/hoist.service | $(SUDO) install -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/lib/systemd/system/hoist.service
-	$(SUDO) install -m 644 examples/systemd/hoist.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/hoist.socket
 
 # ---- checks ----
 
