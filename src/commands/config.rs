@@ -8,6 +8,7 @@ use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases};
 use hoist_compose::model::Project;
 use serde_json::Value;
 
+use crate::commands::config_check;
 use crate::context::{Context, check_services};
 use crate::failure::Failure;
 
@@ -93,6 +94,18 @@ pub(crate) struct ConfigArgs {
     /// Print a file that pins images to digests
     #[arg(long)]
     pub(crate) lock_image_digests: bool,
+
+    /// Tell all that is wrong or doubtful (with --format json as JSON, for editors)
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// Do not tell findings of this code; may be repeated
+    #[arg(long, value_name = "CODE", requires = "check")]
+    pub(crate) allow: Vec<String>,
+
+    /// Print the JSON Schema of Compose files, for editors
+    #[arg(long)]
+    pub(crate) schema: bool,
 }
 
 /// Form of `config`'s output.
@@ -122,6 +135,12 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
         // Every profile that the files name, whether its services are enabled or not.
         options.profiles = vec!["*".to_owned()];
     }
+    if args.schema {
+        return output(context, args, &format!("{:#}\n", canonical::schema()));
+    }
+    if args.check {
+        return config_check::run(context, args, &options);
+    }
     if args.variables {
         return output(context, args, &variables(&options, context)?);
     }
@@ -132,7 +151,7 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
     output(context, args, &text_of(&loaded, args)?)
 }
 
-fn output(context: &Context, args: &ConfigArgs, text: &str) -> Result<(), Failure> {
+pub(super) fn output(context: &Context, args: &ConfigArgs, text: &str) -> Result<(), Failure> {
     if args.quiet {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod attached;
 pub(crate) mod config;
+mod config_check;
 pub(crate) mod create;
 pub(crate) mod down;
 pub(crate) mod exec;

@@ -57,6 +57,23 @@ fn parts_of_it() {
 }
 
 #[test]
+fn checks_tell_editors_what_is_wrong_or_doubtful() {
+    let place = Place::with("services: {web: {image: nginx}}\n");
+    let run = place.hoist("config --check").ok();
+    assert!(run.stderr.contains("warning[latest-tag]"), "{}", run.stderr);
+    assert_eq!(run.stdout, "");
+    let run = place.hoist("config --check --allow latest-tag").ok();
+    assert_eq!(run.stderr, "");
+    let place = Place::with("services: {web: {imgae: nginx}}\n");
+    let run = place.hoist("config --check --format json").exits(1);
+    let findings = run.json();
+    assert_eq!(findings["findings"][0]["code"], "unknown-attribute");
+    assert_eq!(findings["findings"][0]["at"]["column"], 18);
+    let schema = place.hoist("config --schema").ok().json();
+    assert!(schema["properties"]["services"].is_object());
+}
+
+#[test]
 fn hashes_change_with_the_service_only() {
     let place = Place::with(SHOP);
     let before = place.hoist("config --hash *").ok().stdout;
