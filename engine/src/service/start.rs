@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::networking::Joined;
 use super::spec::{self, Found};
 use super::{Service, convert, image_error, internal, volume_error};
-use crate::containers::Container;
+use crate::containers::{Container, PendingAttach};
 use crate::image::Image;
 use crate::runtime::spec::{Device, DeviceKind, Mount, MountSource, NamespaceMode, RootFilesystem};
 use crate::runtime::{self, Lowered};
@@ -136,7 +136,15 @@ impl Service {
         shim: Shim,
         events: UnboundedReceiver<Event>,
     ) {
-        container.live().shim = Some(shim.clone());
+        let late = {
+            let mut live = container.live();
+            live.shim = Some(shim.clone());
+            std::mem::take(&mut live.attach)
+        };
+        if !late.is_empty() {
+            // These clients came while the start was under way.
+            tokio::spawn(attach_late(shim.clone(), late));
+        }
         container.set_log_ended(false);
         container.announce(|phase| {
             phase.running = true;
@@ -437,6 +445,15 @@ impl Service {
             .spawn(record.id.short(), messages)
             .map_err(|error| internal(&error))?;
         Ok((connection, ShimProcess::new(child)))
+    }
+}
+
+async fn attach_late(shim: Shim, late: Vec<PendingAttach>) {
+    for attach in late {
+        if let Err(error) = shim.call(attach.request, attach.descriptors).await {
+            // Its streams close, and the client sees the end.
+            tracing::debug!(%error, "a client attached too late");
+        }
     }
 }
 
