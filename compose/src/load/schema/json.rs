@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::types::{ANY, BOOL, Cast, Fields, INT, NULL, NUMBER, Rule, STRING, Type};
+use super::types::{ANY, BOOL, Cast, Fields, INT, NULL, NUMBER, Rule, STRING, Type, Unify};
 
 /// The JSON Schema (2020-12) of a Compose file.
 pub(crate) fn json_schema() -> Value {
@@ -41,7 +41,8 @@ fn type_schema(ty: &'static Type) -> Value {
     if let Some(items) = ty.items {
         kinds.push("array");
         schema.insert("items".to_owned(), type_schema(items));
-        if ty.unique_items {
+        // Repetitions that mean the same thing are unified before they are counted.
+        if ty.unique_items && ty.unify == Unify::None {
             schema.insert("uniqueItems".to_owned(), json!(true));
         }
     }

@@ -125,7 +125,7 @@ static INCLUDE: Type = TEXT.or_map(&INCLUDE_FIELDS);
 static ROOT_FIELDS: Fields = Fields::closed(&[
     ("version", TEXT),
     ("name", TEXT),
-    ("include", Type::list(&INCLUDE)),
+    ("include", Type::list(&INCLUDE).or_null()),
     ("services", Type::map(&SERVICES).presence(Presence::Keep)),
     ("models", Type::map(&MODELS)),
     ("networks", Type::map(&NETWORKS)),
