@@ -116,7 +116,27 @@ fn a_port_is_taken() {
     let second = project_named(&host, "second", SERVER);
     second.hoist(&["up", "-d"]).fails().says(&["8080", "p-a-1"]);
     second.down(&[]);
+
+    // The conflict is told before anything is made or started, also when both sides are in one file.
+    let third = project_named(&host, "third", TWO_SERVERS);
+    third.hoist(&["up", "-d"]).fails().says(&[
+        "third-b-1",
+        "8080",
+        "p-a-1",
+        "third-d-1",
+        "9090",
+        "third-c-1",
+    ]);
+    assert_eq!(third.hoist(&["ps", "-a", "-q"]).ok().stdout, "");
 }
+
+const TWO_SERVERS: &str = "\
+services:
+  a: {image: busybox, init: true, command: sleep infinity}
+  b: {image: busybox, init: true, command: sleep infinity, ports: ['8080:80']}
+  c: {image: busybox, init: true, command: sleep infinity, ports: ['9090:80']}
+  d: {image: busybox, init: true, command: sleep infinity, ports: ['9090:90']}
+";
 
 const SERVER: &str = "\
 services:

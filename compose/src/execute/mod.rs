@@ -6,6 +6,7 @@
 
 mod error;
 mod gate;
+mod preflight;
 mod progress;
 pub mod scheduler;
 mod steps;
@@ -77,6 +78,10 @@ where
     E: Engine,
     C: Future<Output = ()>,
 {
+    let conflicts = preflight::conflicts(engine, plan).await;
+    if !conflicts.is_empty() {
+        return refused(plan, conflicts, progress);
+    }
     let (happenings, _) = broadcast::channel(HAPPENINGS);
     let (stop_waiting, stopped) = watch::channel(false);
     let run = Run {
@@ -101,6 +106,31 @@ where
     tokio::select! {
         outcome = driving => outcome,
         never = gate::follow_events(engine, &plan.project, &happenings) => match never {},
+    }
+}
+
+/// Nothing was begun: what was in the way, and everything else skipped.
+fn refused(
+    plan: &Plan,
+    failed: Vec<StepFailure>,
+    progress: &mpsc::UnboundedSender<ProgressEvent>,
+) -> Outcome {
+    for failure in &failed {
+        // Nobody listening is no error.
+        let _ = progress.send(ProgressEvent {
+            object: failure.object.clone(),
+            status: Status::Error,
+            text: Some(failure.error.to_string()),
+        });
+    }
+    let steps = plan.steps.iter().map(|step| step.id);
+    let skipped = steps
+        .filter(|id| failed.iter().all(|failure| failure.step != *id))
+        .collect();
+    Outcome {
+        failed,
+        skipped,
+        ..Outcome::default()
     }
 }
 

@@ -26,6 +26,7 @@ use crate::inspect::ContainerInspect;
 use crate::network::{
     NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworkInspect,
 };
+use crate::ports::{PortConflict, PortsCheck};
 use crate::system::{Info, Ping, Version};
 use crate::volume::{Volume, VolumeCreate, VolumeList};
 
@@ -245,6 +246,14 @@ pub trait Engine: Send + Sync {
     fn volume_create(&self, body: &VolumeCreate) -> impl Future<Output = Result<Volume>> + Send;
     /// Removes a volume that nothing uses; with `force` a missing one is no error.
     fn volume_remove(&self, volume: &str, force: bool) -> impl Future<Output = Result<()>> + Send;
+
+    /// Which host ports are not free for containers that are about to start; an engine that cannot tell says none.
+    fn ports_check(
+        &self,
+        _check: &PortsCheck,
+    ) -> impl Future<Output = Result<Vec<PortConflict>>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// What happens, and with `since` what happened.
     fn events(&self, options: &EventsOptions) -> impl Future<Output = Result<EventStream>> + Send;

@@ -21,6 +21,7 @@ pub mod image;
 pub mod image_ref;
 pub mod inspect;
 pub mod network;
+pub mod ports;
 pub mod system;
 pub mod volume;
 

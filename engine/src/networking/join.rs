@@ -464,7 +464,7 @@ fn port_error(record: &ContainerRecord, error: &PortError) -> ApiError {
     );
     let hint = match error {
         PortError::Allocated { .. } | PortError::RangeAllocated { .. } => {
-            Some("stop what uses the port, or publish another one")
+            Some(super::preflight::HINT)
         }
         _ => None,
     };

@@ -5,6 +5,7 @@
 pub(crate) mod files;
 pub(crate) mod join;
 pub(crate) mod ports;
+mod preflight;
 mod rules;
 
 use std::collections::{BTreeMap, HashMap};

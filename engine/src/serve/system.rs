@@ -2,20 +2,21 @@
 
 use axum::Json;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use futures_util::stream;
 use hoist_api::error::{ApiError, ErrorKind};
 use hoist_api::event::Event;
+use hoist_api::ports::{PortsCheck, PortsChecked};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use super::Server;
 use super::errors::{Answer, Failure};
-use super::query::Query;
+use super::query::{Query, json};
 use crate::events;
 use crate::times::parse_time;
 
@@ -30,6 +31,7 @@ pub(super) fn routes() -> Router<Server> {
         .route("/auth", post(auth))
         .route("/plugins", get(|| async { Json(Vec::<String>::new()) }))
         .route("/hoist/status", get(status))
+        .route("/hoist/ports/check", post(check_ports))
         .route("/hoist/engine/stop", post(stop));
     for swarm in [
         "/swarm",
@@ -75,6 +77,13 @@ async fn info(State(server): State<Server>) -> Response {
 /// `GET /hoist/status`
 async fn status(State(server): State<Server>) -> Response {
     Json(server.service.status()).into_response()
+}
+
+/// `POST /hoist/ports/check`
+async fn check_ports(State(server): State<Server>, headers: HeaderMap, body: Bytes) -> Answer {
+    let check: PortsCheck = json(&headers, &body)?;
+    let conflicts = server.service.check_ports(&check)?;
+    Ok(Json(PortsChecked { conflicts }).into_response())
 }
 
 /// `POST /hoist/engine/stop`

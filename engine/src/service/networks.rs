@@ -9,6 +9,7 @@ use hoist_api::network::{
     Ipam, IpamPool, NetworkConnect, NetworkContainer, NetworkCreate, NetworkCreated,
     NetworkDisconnect, NetworkInspect,
 };
+use hoist_api::ports::{PortConflict, PortsCheck};
 use hoist_api::{Filters, NetworkId, ZERO_TIME};
 use hoist_network::ipam::{self, Occupied, SubnetRequest};
 use hoist_network::link::{bridge, endpoint, host};
@@ -28,6 +29,17 @@ use crate::store::network::{NetworkRecord, SubnetRecord, VERSION};
 const FILTERS: &[&str] = &["driver", "id", "label", "name", "scope", "type", "dangling"];
 
 impl Service {
+    /// Which host ports are not free for containers that are about to start.
+    pub(crate) fn check_ports(&self, check: &PortsCheck) -> Result<Vec<PortConflict>> {
+        // A container that is gone holds nothing.
+        let leaving = check
+            .released
+            .iter()
+            .filter_map(|key| self.containers.find(key).ok());
+        let leaving: Vec<String> = leaving.map(|found| found.id().to_owned()).collect();
+        self.networks.check_ports(&check.wanted, &leaving)
+    }
+
     /// Creates a network.
     pub(crate) async fn network_create(
         self: &Arc<Self>,

@@ -24,6 +24,7 @@ use crate::inspect::ContainerInspect;
 use crate::network::{
     NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworkInspect,
 };
+use crate::ports::{PortConflict, PortsCheck, PortsChecked};
 use crate::system::{Info, Ping, Version};
 use crate::volume::{Volume, VolumeCreate, VolumeList};
 
@@ -360,6 +361,15 @@ impl Engine for Client {
     async fn volume_remove(&self, volume: &str, force: bool) -> Result<()> {
         self.empty(Call::delete(format!("/volumes/{volume}")).flag("force", force))
             .await
+    }
+
+    async fn ports_check(&self, check: &PortsCheck) -> Result<Vec<PortConflict>> {
+        let call = Call::post("/hoist/ports/check").unversioned().json(check)?;
+        match self.json::<PortsChecked>(call).await {
+            // Docker's engine: the conflict is told by the start.
+            Err(error) if error.is(ErrorKind::NotFound) => Ok(Vec::new()),
+            answer => Ok(answer?.conflicts),
+        }
     }
 
     async fn events(&self, options: &EventsOptions) -> Result<EventStream> {

@@ -1,6 +1,11 @@
-//! How long an import takes beside `tar -x` of the same archive: `cargo test --release -p hoist-engine --test image_speed -- --ignored --nocapture`.
+//! How long an import takes beside `tar -x` of the same archive: `cargo bench -p hoist-engine --bench image_speed`.
 //! `HOIST_BENCH_ARCHIVE` names the archive; without it one is made of the machine's own files.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement, run by hand"
+)]
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -58,9 +63,7 @@ fn import(root: &Path, archive: &Path) {
     store.import(&mut file, &ImportOptions::default()).unwrap();
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn import_beside_tar() {
+fn main() {
     let place = tempfile::tempdir_in("/dev/shm").unwrap();
     let plain = archive(place.path());
     println!("{:>8} {:>10} {:>10} {:>8}", "", "tar -x", "import", "ratio");
