@@ -1,5 +1,7 @@
 //! Handlers of `/images`. Names hold slashes and colons, so what follows the name is told by its end.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
@@ -36,6 +38,9 @@ pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
     Ok(Json(json!({ "ImagesDeleted": deleted, "SpaceReclaimed": space })).into_response())
 }
 
+/// How long a client may go on sending an archive that nobody reads any more.
+const UNREAD: Duration = Duration::from_secs(30);
+
 /// The request's body as something that blocking code reads.
 pub(super) fn archive(body: Body) -> PieceReader {
     let (sender, receiver) = mpsc::channel(QUEUE);
@@ -47,6 +52,10 @@ pub(super) fn archive(body: Body) -> PieceReader {
                 .await
                 .is_err()
             {
+                // The reader has failed. A connection that is closed with unread data loses the answer that says why,
+                // so the client may send the rest.
+                let rest = async { while pieces.next().await.is_some() {} };
+                let _ = tokio::time::timeout(UNREAD, rest).await;
                 return;
             }
         }
