@@ -422,6 +422,21 @@ impl Drop for RealFirewalld {
     }
 }
 
+/// Installing firewalld turns it on at the next boot, so only CI installs it, and there it must be present.
+fn has_firewalld() -> bool {
+    let there = ["/usr/sbin/firewalld", "/usr/bin/dbus-daemon"]
+        .iter()
+        .all(|program| std::path::Path::new(program).exists());
+    assert!(
+        there || std::env::var_os("CI").is_none(),
+        "CI has no firewalld"
+    );
+    if !there {
+        eprintln!("skipped: the packages firewalld and dbus-daemon are not installed");
+    }
+    there
+}
+
 /// Looks every few milliseconds until it is so; the deadline is generous because firewalld is Python.
 fn wait_until(mut ready: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -432,8 +447,10 @@ fn wait_until(mut ready: impl FnMut() -> bool) {
 }
 
 #[test]
-#[ignore = "needs the packages firewalld and dbus-daemon; installing firewalld on a machine turns it on there"]
 fn firewalld_is_told_of_our_bridges_by_its_own_interface() {
+    if !has_firewalld() {
+        return;
+    }
     on_private_host_async(|| async {
         let mut stage = stage();
         let real = RealFirewalld::start();

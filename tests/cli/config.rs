@@ -36,6 +36,17 @@ fn the_whole_project() {
     assert!(!place.has_engine());
 }
 
+/// Another YAML reader than ours finds the same data in the file that is printed as in the JSON.
+#[test]
+fn both_formats_say_the_same() {
+    let place = Place::with(&format!(
+        "{SHOP}x-odd: {{a: 'yes', b: '22:22', c: '010', d: 0.5, e: null}}\n"
+    ));
+    let yaml = place.hoist("config").ok().stdout;
+    let read: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(read, place.hoist("config --format json").ok().json());
+}
+
 #[test]
 fn parts_of_it() {
     let place = Place::with(SHOP);
