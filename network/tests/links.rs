@@ -74,6 +74,25 @@ fn a_foreign_bridge_is_never_touched() {
 }
 
 #[test]
+fn a_bridge_whose_maker_was_killed_is_finished_or_removed() {
+    on_private_host(|| {
+        let net = network("one", "10.9.1.1/24", OPEN);
+        let half_made = || {
+            run("ip link add br-one type bridge");
+            run(&format!("ip link set br-one group {}", net.group));
+        };
+        bridge::remove(&net.name, &net.alias).unwrap();
+        half_made();
+        assert!(!bridge::ensure(&net).unwrap().created);
+        assert!(run("ip addr show br-one").contains("10.9.1.1/24"));
+        bridge::remove(&net.name, &net.alias).unwrap();
+        half_made();
+        bridge::remove(&net.name, &net.alias).unwrap();
+        assert!(!run("ip link").contains("br-one"));
+    });
+}
+
+#[test]
 fn a_sandbox_has_its_link_address_and_route() {
     on_private_host(|| {
         let net = network("one", "10.9.1.1/24", OPEN);

@@ -99,12 +99,13 @@ impl Service {
 
     async fn add_network(self: &Arc<Self>, record: NetworkRecord) -> Result<NetworkCreated> {
         let record = self.networks.insert(record);
+        // The record comes first: an engine that is killed in between leaves nothing that the next one does not know.
         let copy = record.clone();
-        let made = match self.networks.ensure_bridge(&record).await {
-            Ok(()) => {
-                self.blocking(move |service| service.networks.save(&copy))
-                    .await
-            }
+        let saved = self
+            .blocking(move |service| service.networks.save(&copy))
+            .await;
+        let made = match saved {
+            Ok(()) => self.networks.ensure_bridge(&record).await,
             Err(error) => Err(error),
         };
         if let Err(error) = made {

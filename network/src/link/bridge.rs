@@ -62,7 +62,7 @@ pub fn ensure(plan: &BridgePlan) -> Result<BridgeChanges, LinkError> {
     let existing = socket.link(&plan.name)?;
     let created = existing.is_none();
     match existing {
-        Some(link) if alias(&link) != plan.alias => {
+        Some(link) if !is_owned(&link, &plan.alias) => {
             return Err(LinkError::Foreign {
                 name: plan.name.clone(),
             });
@@ -79,6 +79,13 @@ pub fn ensure(plan: &BridgePlan) -> Result<BridgeChanges, LinkError> {
         created,
         forwarding_enabled: forwarding == sysctl::Change::Written,
     })
+}
+
+/// Whether the bridge is the one with this alias. The kernel takes no alias when it makes a link, but a group: one whose
+/// maker was killed before it gave the alias is known by that.
+fn is_owned(bridge: &LinkMessage, expected: &str) -> bool {
+    let found = alias(bridge);
+    found == expected || (found.is_empty() && group(bridge) == group_of(expected))
 }
 
 /// What [`ensure`] changed.
@@ -100,7 +107,7 @@ pub fn remove(name_of_bridge: &str, alias_of_bridge: &str) -> Result<(), LinkErr
     let Some(bridge) = socket.link(name_of_bridge)? else {
         return Ok(());
     };
-    if alias(&bridge) != alias_of_bridge {
+    if !is_owned(&bridge, alias_of_bridge) {
         return Err(LinkError::Foreign {
             name: name_of_bridge.to_owned(),
         });
