@@ -99,6 +99,10 @@ pub(crate) fn with_configured_engine<F: Future<Output = ()>>(
         test(engine).await;
         // The test may have stopped it itself.
         let _ = client.stop_engine(true).await;
+        // It answers before it has left, and this process must not end first: the lock is given back last of all.
+        if let Ok(lock) = File::open(directory.path().join("state/engine.lock")) {
+            lock.lock().unwrap();
+        }
         drop(directory);
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
