@@ -457,12 +457,26 @@ fn lock(directory: &Path) -> Result<File, ImageError> {
     make.map_err(|error| ImageError::at("create", directory, error))?;
     let path = directory.join("lock");
     let file = File::create(&path).map_err(|error| ImageError::at("create", &path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(ImageError::InUse(directory.to_path_buf())),
-        Err(std::fs::TryLockError::Error(error)) => Err(ImageError::at("lock", &path, error)),
+    // An engine that is just ending has given up its socket before the kernel closes its files.
+    let deadline = std::time::Instant::now() + ENDING;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::Error(error)) => {
+                return Err(ImageError::at("lock", &path, error));
+            }
+            Err(std::fs::TryLockError::WouldBlock) if std::time::Instant::now() >= deadline => {
+                return Err(ImageError::InUse(directory.to_path_buf()));
+            }
+            Err(std::fs::TryLockError::WouldBlock) => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
     }
 }
+
+/// How long an engine that is ending may still hold the store.
+const ENDING: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Reads the images that the index names. One that is not whole is left out, with a warning.
 fn recover(layout: &Layout, layers: &Layers, entries: &[Descriptor]) -> State {
