@@ -217,9 +217,12 @@ impl Observed {
 
     /// The id of the image that a reference (or an id, or the beginning of one) stands for.
     pub fn image_id(&self, reference: &str) -> Option<&str> {
-        let wanted = ImageRef::parse(reference).ok().map(|wanted| wanted.full());
+        let wanted = reference
+            .parse::<ImageRef>()
+            .ok()
+            .map(|wanted| wanted.full());
         let is_wanted = |known: &String| {
-            wanted.is_some() && ImageRef::parse(known).ok().map(|known| known.full()) == wanted
+            wanted.is_some() && known.parse::<ImageRef>().ok().map(|known| known.full()) == wanted
         };
         let by_name = self
             .images

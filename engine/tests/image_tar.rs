@@ -252,7 +252,7 @@ fn describe(root: &Path, nanoseconds: bool) -> BTreeMap<PathBuf, String> {
 }
 
 fn digest(content: &[u8]) -> String {
-    hoist_engine::image::Digest::of(content).to_string()
+    hoist_api::Digest::of(content).to_string()
 }
 
 fn note(path: &Path) -> Option<Vec<u8>> {

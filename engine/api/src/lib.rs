@@ -8,6 +8,7 @@ mod wire;
 
 pub mod client;
 pub mod container;
+pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod event;
@@ -25,6 +26,7 @@ pub mod ports;
 pub mod system;
 pub mod volume;
 
+pub use digest::Digest;
 pub use engine::Engine;
 pub use error::{ApiError, ErrorKind, Result};
 pub use filters::Filters;

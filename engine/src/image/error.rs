@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::reference::ReferenceError;
+use hoist_api::image_ref::ImageRefError;
 
 /// An image operation that failed. Messages that start with a capital or name a conflict are Docker's: clients match on them.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum ImageError {
         name: String,
         /// Why it is none.
         #[source]
-        source: ReferenceError,
+        source: ImageRefError,
     },
     /// A removal that needs force or cannot be.
     #[error("conflict: {0}")]

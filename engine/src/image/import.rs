@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::change;
 use super::config::{ContainerDefaults, HistoryEntry, ImageConfig, RootFs};
-use super::digest::{Digest, ImageId};
 use super::error::ImageError;
+use super::id::ImageId;
 use super::layers::Pin;
 use super::manifest::{CONFIG_TYPE, Descriptor, LAYER_TYPE, MANIFEST_TYPE, Manifest};
-use super::reference::ImageName;
 use super::store::{ImageStore, ImportOptions, NewImage, now};
+use hoist_api::Digest;
+use hoist_api::ImageRef;
 
 /// What Docker writes when it is told nothing.
 const DEFAULT_MESSAGE: &str = "Imported from -";
@@ -55,7 +56,7 @@ pub(super) fn describe(
     config: ImageConfig,
     config_text: Vec<u8>,
     layers: Vec<Descriptor>,
-    (names, pins): (Vec<ImageName>, Vec<Arc<Pin>>),
+    (names, pins): (Vec<ImageRef>, Vec<Arc<Pin>>),
 ) -> Result<NewImage, ImageError> {
     let digest = Digest::of(&config_text);
     let described = Descriptor::new(CONFIG_TYPE, digest.clone(), config_text.len() as u64);

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::digest::Digest;
 use super::error::ImageError;
 use super::manifest::{Descriptor, INDEX_TYPE, Index};
 use super::staging::Staging;
+use hoist_api::Digest;
 
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 

@@ -17,11 +17,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use hoist_volumes::erase_tree;
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Digest, is_full_hex};
 use super::error::{ImageError, is_full};
 use super::staging::{StagedDirectory, Staging};
 use super::stream::{ChunkReader, Digests, StreamLimits, decompressed};
 use super::unpack::{UnpackError, UnpackLimits, Unpacked, unpack};
+use hoist_api::digest::{Digest, is_full_hex};
 
 const RECORD: &str = "layer.json";
 const CONTENT: &str = "fs";

@@ -8,13 +8,14 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::config::ImageConfig;
-use super::digest::{Digest, is_full_hex};
 use super::error::ImageError;
 use super::layers::{Layers, Pin, from_tar};
 use super::load_plan::{self, Members};
 use super::store::{ImageStore, LoadedImage};
 use super::stream::{ChunkReader, StreamLimits, decompressed};
 use super::tarball::{Entry, EntryKind, TarReader};
+use hoist_api::ImageRef;
+use hoist_api::digest::{Digest, is_full_hex};
 
 /// Bytes that one document may have, and all together.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
@@ -64,7 +65,7 @@ pub(super) fn load(
         .iter()
         .map(|image| LoadedImage {
             id: image.id.clone(),
-            names: image.names.iter().map(super::ImageName::familiar).collect(),
+            names: image.names.iter().map(ImageRef::familiar).collect(),
         })
         .collect();
     store.publish(images)?;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::config::ImageConfig;
-use super::digest::{Digest, ImageId};
 use super::error::ImageError;
+use super::id::ImageId;
 use super::import::describe;
 use super::layers::Pin;
 use super::load::{Member, parse_config};
@@ -13,8 +13,9 @@ use super::manifest::{
     ABOUT_ANNOTATION, DescribedPlatform, Descriptor, Document, Index, LAYER_TYPE, Manifest,
     NAME_ANNOTATION, REF_ANNOTATION, SavedImage,
 };
-use super::reference::ImageName;
 use super::store::{ImageStore, NewImage, Platform};
+use hoist_api::Digest;
+use hoist_api::ImageRef;
 
 pub(super) type Members = HashMap<String, Member>;
 
@@ -119,7 +120,7 @@ impl Archive<'_> {
     fn layout_image(
         &self,
         entry: &Descriptor,
-        names: Vec<ImageName>,
+        names: Vec<ImageRef>,
         depth: usize,
     ) -> Result<NewImage, ImageError> {
         let text = self.blob(&entry.digest)?;
@@ -149,7 +150,7 @@ impl Archive<'_> {
         &self,
         manifest: Manifest,
         text: &[u8],
-        names: Vec<ImageName>,
+        names: Vec<ImageRef>,
     ) -> Result<NewImage, ImageError> {
         let config_text = self.blob(&manifest.config.digest)?;
         let config = parse_config(config_text, manifest.config.digest.as_str())?;
@@ -302,7 +303,7 @@ fn invalid(what: String) -> ImageError {
     ImageError::InvalidArchive(what)
 }
 
-fn parse_name(text: &str) -> Result<ImageName, ImageError> {
+fn parse_name(text: &str) -> Result<ImageRef, ImageError> {
     text.parse().map_err(|source| ImageError::Reference {
         name: text.to_owned(),
         source,

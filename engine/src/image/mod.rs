@@ -23,15 +23,14 @@
 
 pub mod change;
 pub mod config;
-pub mod digest;
 mod error;
+mod id;
 mod import;
 mod index;
 mod layers;
 mod load;
 mod load_plan;
 mod manifest;
-pub mod reference;
 mod remove;
 mod rootfs;
 mod staging;
@@ -43,9 +42,8 @@ mod unpack;
 mod words;
 
 pub use config::{ContainerDefaults, HealthcheckDefaults, HistoryEntry, ImageConfig};
-pub use digest::{Digest, ImageId};
 pub use error::{ImageError, ImageErrorKind};
-pub use reference::{ImageName, ReferenceError};
+pub use id::ImageId;
 pub use rootfs::{PathStatus, RootError, RootFilesystem};
 pub use store::{
     Image, ImageStore, ImageUse, ImageUsers, ImportOptions, LoadedImage, Platform, Removed,

@@ -1,17 +1,17 @@
 //! Docker's rules of `image rm`, as a decision about values: what loses its name, what goes, what is in conflict.
 
-use super::digest::ImageId;
 use super::error::ImageError;
-use super::reference::ImageName;
+use super::id::ImageId;
 use super::state::{Record, State};
 use super::store::{ImageUse, ImageUsers};
+use hoist_api::ImageRef;
 
 /// What a removal is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Removal {
     pub(crate) id: ImageId,
     /// Names to take away.
-    pub(crate) untag: Vec<ImageName>,
+    pub(crate) untag: Vec<ImageRef>,
     /// Whether the image itself goes.
     pub(crate) delete: bool,
 }
@@ -51,17 +51,17 @@ fn by_name(
             id.short()
         )));
     }
-    let name: ImageName = text.parse().map_err(|source| ImageError::Reference {
+    let name: ImageRef = text.parse().map_err(|source| ImageError::Reference {
         name: text.to_owned(),
         source,
     })?;
-    let mut untag: Vec<ImageName> = record
+    let mut untag: Vec<ImageRef> = record
         .names
         .iter()
         .filter(|known| is_meant(known, &name))
         .cloned()
         .collect();
-    let stays = |known: &&ImageName| !untag.contains(known);
+    let stays = |known: &&ImageRef| !untag.contains(known);
     let repository_has_tag = record
         .names
         .iter()
@@ -69,7 +69,7 @@ fn by_name(
         .any(|known| known.digest().is_none() && known.same_repository(&name));
     if !repository_has_tag {
         // A digest alone is no name that anybody would miss.
-        let digests: Vec<ImageName> = record
+        let digests: Vec<ImageRef> = record
             .names
             .iter()
             .filter(stays)
@@ -146,7 +146,7 @@ fn is_single(record: &Record) -> bool {
 }
 
 /// A name without a tag but with a digest means every name of the image in that repository.
-fn is_meant(known: &ImageName, name: &ImageName) -> bool {
+fn is_meant(known: &ImageRef, name: &ImageRef) -> bool {
     match name.digest() {
         None => known == name,
         Some(digest) => {

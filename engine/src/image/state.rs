@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::config::ImageConfig;
-use super::digest::{Digest, ImageId, is_full_hex, is_lower_hex};
 use super::error::ImageError;
+use super::id::ImageId;
 use super::layers::Layers;
 use super::manifest::{
     Annotations, Descriptor, MANIFEST_TYPE, Manifest, NAME_ANNOTATION, REF_ANNOTATION,
 };
-use super::reference::ImageName;
 use super::store::Image;
+use hoist_api::ImageRef;
+use hoist_api::digest::{Digest, is_full_hex, is_lower_hex};
 
 /// When the image got its newest name.
 const TAGGED_ANNOTATION: &str = "dev.hoist.last-tagged";
@@ -23,7 +24,7 @@ pub(crate) struct Record {
     pub(crate) manifest: Manifest,
     pub(crate) manifest_digest: Digest,
     pub(crate) manifest_size: u64,
-    pub(crate) names: BTreeSet<ImageName>,
+    pub(crate) names: BTreeSet<ImageRef>,
     pub(crate) last_tagged: String,
 }
 
@@ -43,7 +44,7 @@ impl State {
                 .cloned()
                 .ok_or_else(|| ImageError::NotFound(text.to_owned()));
         }
-        let name: Result<ImageName, _> = text.parse();
+        let name: Result<ImageRef, _> = text.parse();
         if let Ok(name) = &name
             && let Some(id) = self.owner(name)
         {
@@ -62,7 +63,7 @@ impl State {
     }
 
     /// The image that has a name. A digest counts more than a tag beside it; it may also be that of a tagged image's own manifest.
-    pub(crate) fn owner(&self, name: &ImageName) -> Option<&ImageId> {
+    pub(crate) fn owner(&self, name: &ImageRef) -> Option<&ImageId> {
         let is_it = |record: &Record| match name.digest() {
             None => record.names.contains(name),
             Some(digest) => record.names.iter().any(|known| {
@@ -80,14 +81,14 @@ impl State {
     pub(crate) fn is_id(&self, text: &str, id: &ImageId) -> bool {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let by_name = text
-            .parse::<ImageName>()
+            .parse::<ImageRef>()
             .ok()
             .and_then(|name| self.owner(&name).cloned());
         by_name.is_none() && id.0.hex().starts_with(digits)
     }
 
     /// Gives an image a name, which whoever had it before loses.
-    pub(crate) fn set_name(&mut self, id: &ImageId, name: &ImageName, now: &str) {
+    pub(crate) fn set_name(&mut self, id: &ImageId, name: &ImageRef, now: &str) {
         for record in self.images.values_mut() {
             record.names.remove(name);
         }
@@ -190,7 +191,7 @@ impl Record {
             self.names
                 .iter()
                 .filter(move |name| name.digest().is_some() == is_digest)
-                .map(ImageName::familiar)
+                .map(ImageRef::familiar)
                 .collect()
         };
         let mut directories: Vec<_> = stack(&visible)
@@ -214,7 +215,7 @@ impl Record {
     }
 
     fn entries(&self) -> Vec<Descriptor> {
-        let entry = |name: Option<&ImageName>| {
+        let entry = |name: Option<&ImageRef>| {
             let mut annotations =
                 Annotations::from([(TAGGED_ANNOTATION.to_owned(), self.last_tagged.clone())]);
             if let Some(name) = name {

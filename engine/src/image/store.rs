@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::config::ImageConfig;
-use super::digest::{Digest, ImageId};
 use super::error::ImageError;
+use super::id::ImageId;
 use super::index::Layout;
 use super::layers::{LayerLimits, Layers, Pin};
 use super::manifest::{Descriptor, Manifest};
-use super::reference::ImageName;
 use super::remove::decide;
 use super::staging::Staging;
 use super::state::{Record, State};
+use hoist_api::Digest;
+use hoist_api::ImageRef;
 
 /// How a store behaves.
 #[derive(Debug, Clone)]
@@ -101,7 +102,7 @@ pub enum Removed {
 #[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
     /// The name to give; none leaves the image without a name.
-    pub name: Option<ImageName>,
+    pub name: Option<ImageRef>,
     /// Dockerfile instructions: `CMD ["nginx"]`, `ENV A=b`; see [`super::change`].
     pub changes: Vec<String>,
     /// The comment in the image's history; empty for `Imported from -`.
@@ -143,7 +144,7 @@ pub(crate) struct NewImage {
     pub(crate) manifest: Manifest,
     /// The configuration and the manifest as they are stored.
     pub(crate) documents: [Vec<u8>; 2],
-    pub(crate) names: Vec<ImageName>,
+    pub(crate) names: Vec<ImageRef>,
     /// Keeps the layers until the index names them.
     pub(crate) pins: Vec<Arc<Pin>>,
 }
@@ -242,7 +243,7 @@ impl ImageStore {
     ///
     /// # Errors
     /// As [`ImageStore::resolve`], or the index cannot be written.
-    pub fn tag(&self, source: &str, target: &ImageName) -> Result<(), ImageError> {
+    pub fn tag(&self, source: &str, target: &ImageRef) -> Result<(), ImageError> {
         self.change(|state| {
             let id = state.resolve(source)?;
             state.set_name(&id, target, &now());

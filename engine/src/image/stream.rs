@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use sha2::{Digest as _, Sha256};
 
-use super::digest::Digest;
+use hoist_api::Digest;
 
 const CHUNK: usize = 256 << 10;
 const CHUNKS_AHEAD: usize = 8;

@@ -397,12 +397,14 @@ impl Drop for Forget {
     }
 }
 
-/// Reads both streams to their ends, keeping the first bytes.
+/// Reads both streams to their ends, keeping the first bytes. When both have something to say, standard output comes first: the order
+/// between two pipes is not known, and it must not change from one run to the next.
 async fn capture(mut stdout: Pipe, mut stderr: Pipe, captured: &mut Vec<u8>, limit: usize) {
     let (mut one, mut other) = ([0; 4096], [0; 4096]);
     let (mut out_open, mut err_open) = (true, true);
     while out_open || err_open {
         let (piece, open) = tokio::select! {
+            biased;
             read = stdout.read(&mut one), if out_open => (&one[..*read.as_ref().unwrap_or(&0)], &mut out_open),
             read = stderr.read(&mut other), if err_open => (&other[..*read.as_ref().unwrap_or(&0)], &mut err_open),
         };

@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hoist_api::Filters;
 use hoist_api::container::ContainerConfig;
 use hoist_api::error::{ApiError, Result};
 use hoist_api::image::{
@@ -13,12 +12,13 @@ use hoist_api::image::{
     RootFs,
 };
 use hoist_api::inspect::GraphDriver;
+use hoist_api::{Filters, ImageRef};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{Service, image_error};
 use crate::events;
-use crate::image::{Image, ImageId, ImageName, ImageUse, ImageUsers, ImportOptions, Removed};
+use crate::image::{Image, ImageId, ImageUse, ImageUsers, ImportOptions, Removed};
 
 const FILTERS: &[&str] = &[
     "dangling",
@@ -289,10 +289,11 @@ pub(crate) enum Loaded {
     Id(String),
 }
 
-fn image_name(text: &str) -> Result<ImageName> {
-    text.parse().map_err(|error: crate::image::ReferenceError| {
-        ApiError::bad_request(format!("invalid reference format: {text:?}: {error}"))
-    })
+fn image_name(text: &str) -> Result<ImageRef> {
+    text.parse()
+        .map_err(|error: hoist_api::image_ref::ImageRefError| {
+            ApiError::bad_request(format!("invalid reference format: {text:?}: {error}"))
+        })
 }
 
 /// The image's defaults in the API's type: both have Docker's field names.

@@ -281,10 +281,11 @@ impl Engine for Client {
     }
 
     async fn image_tag(&self, image: &str, reference: &str) -> Result<()> {
-        let reference = crate::ImageRef::parse(reference)
+        let reference = reference
+            .parse::<crate::ImageRef>()
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
         let call = Call::post(format!("/images/{image}/tag"))
-            .query("repo", &reference.familiar_name())
+            .query("repo", &reference.familiar_repository())
             .query("tag", reference.tag().unwrap_or_default());
         self.empty(call).await
     }

@@ -62,7 +62,8 @@ impl FakeEngine {
 
     /// Adds an image; its id is derived from its name.
     pub fn add_image(&self, name: &str) {
-        let reference = crate::ImageRef::parse(name)
+        let reference = name
+            .parse::<crate::ImageRef>()
             .map_or_else(|_| name.to_owned(), |parsed| parsed.familiar());
         let image = crate::image::ImageInspect {
             id: format!("sha256:{}", objects::id_from(&reference)),

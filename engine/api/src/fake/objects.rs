@@ -57,7 +57,8 @@ impl State {
     }
 
     pub(super) fn image_id(&self, image: &str) -> Result<String> {
-        let reference = crate::ImageRef::parse(image)
+        let reference = image
+            .parse::<crate::ImageRef>()
             .map_or_else(|_| image.to_owned(), |parsed| parsed.familiar());
         self.images
             .values()

@@ -20,26 +20,31 @@ const PREFIX: &str = "sha256:";
 
 impl Digest {
     /// The digest of `content`.
+    #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self::from_hash(&Sha256::digest(content))
     }
 
     /// The digest whose raw value is `hash` (32 bytes, as a finished hasher gives them).
+    #[must_use]
     pub fn from_hash(hash: &[u8]) -> Self {
         Self(format!("{PREFIX}{}", hex::encode(hash)))
     }
 
     /// The 64 hexadecimal digits.
+    #[must_use]
     pub fn hex(&self) -> &str {
         &self.0[PREFIX.len()..]
     }
 
     /// The first 12 hexadecimal digits, the form that people read.
+    #[must_use]
     pub fn short(&self) -> &str {
         &self.hex()[..12]
     }
 
     /// The whole digest with its algorithm.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -79,36 +84,16 @@ impl From<Digest> for String {
 }
 
 /// Whether `text` is exactly 64 lower-case hexadecimal digits.
-pub(crate) fn is_full_hex(text: &str) -> bool {
+#[must_use]
+pub fn is_full_hex(text: &str) -> bool {
     text.len() == 64 && is_lower_hex(text)
 }
 
 /// Whether `text` holds only lower-case hexadecimal digits.
-pub(crate) fn is_lower_hex(text: &str) -> bool {
+#[must_use]
+pub fn is_lower_hex(text: &str) -> bool {
     text.bytes()
         .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// An image's id: the digest of its configuration.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ImageId(pub Digest);
-
-impl ImageId {
-    /// `sha256:<64 hex>`, the form on the wire.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-
-    /// The first 12 hexadecimal digits.
-    pub fn short(&self) -> &str {
-        self.0.short()
-    }
-}
-
-impl fmt::Display for ImageId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
 }
 
 #[cfg(test)]
