@@ -28,4 +28,5 @@ pub use bind::{BindKind, BindRequest, BindSource};
 pub use erase::{erase_at, erase_tree};
 pub use error::{VolumeError, VolumeErrorKind};
 pub use name::VolumeName;
+pub use populate::copy_content;
 pub use store::{CreateVolume, MountSource, Populate, Populated, Volume, VolumeStore, VolumeUsers};

@@ -218,8 +218,11 @@ impl Copier {
     }
 }
 
-/// Copies a file's data and keeps its holes; shares the blocks where the file system can.
-fn copy_content(from: &OwnedFd, to: &OwnedFd) -> Result<u64, Errno> {
+/// Copies a file's data and keeps its holes; shares the blocks where the file system can. Returns the file's size.
+///
+/// # Errors
+/// Those of ioctl_ficlone(2), copy_file_range(2), read and write.
+pub fn copy_content(from: &OwnedFd, to: &OwnedFd) -> Result<u64, Errno> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(u64::try_from(rustix::fs::fstat(from)?.st_size).unwrap_or(0));
     }

@@ -13,6 +13,7 @@ use futures_util::stream::BoxStream;
 use tokio::io::AsyncWrite;
 
 use crate::Filters;
+use crate::build::{BuildPrune, BuildPruned, BuildRequest, BuildStream};
 use crate::container::{
     AttachOptions, ContainerCreate, ContainerCreated, ContainerSummary, ListContainers,
     LogsOptions, RemoveContainer, TopResponse, WaitCondition, WaitResponse,
@@ -209,6 +210,17 @@ pub trait Engine: Send + Sync {
     ) -> impl Future<Output = Result<String>> + Send;
     /// Loads images from a docker-archive or an OCI layout.
     fn image_load(&self, body: ByteStream) -> impl Future<Output = Result<ProgressStream>> + Send;
+
+    /// Builds an image from a Dockerfile. Dropping the stream ends the build. `body` is the context's archive, when the
+    /// request says that there is one.
+    fn image_build(
+        &self,
+        request: &BuildRequest,
+        body: Option<ByteStream>,
+    ) -> impl Future<Output = Result<BuildStream>> + Send;
+    /// Removes records of the build cache, and the space that only they hold.
+    fn build_prune(&self, options: &BuildPrune)
+    -> impl Future<Output = Result<BuildPruned>> + Send;
 
     /// Lists networks.
     fn networks(

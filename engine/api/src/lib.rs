@@ -6,6 +6,7 @@
 
 mod wire;
 
+pub mod build;
 pub mod client;
 pub mod container;
 pub mod digest;

@@ -1,6 +1,7 @@
 //! The HTTP server: connections, versions of paths, and the handlers by object. Handlers read the request, call the service and
 //! write the answer; they decide nothing.
 
+mod build;
 mod containers;
 mod errors;
 mod exec;
@@ -121,6 +122,7 @@ impl Server {
         Router::new()
             .merge(container_routes())
             .merge(object_routes())
+            .merge(build::routes())
             .merge(system::routes())
             .fallback(any(|| async {
                 Failure(ApiError::not_found("page not found"))

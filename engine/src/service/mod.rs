@@ -3,6 +3,7 @@
 
 mod archive;
 pub(crate) mod attach;
+pub(crate) mod build;
 mod convert;
 mod create;
 mod ended;

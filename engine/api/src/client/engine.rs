@@ -1,5 +1,6 @@
 //! Each method of [`Engine`] as a call over HTTP.
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hyper::Method;
 use hyper::header::HeaderMap;
@@ -8,6 +9,7 @@ use super::Client;
 use super::request::Call;
 use super::streams;
 use crate::Filters;
+use crate::build::{BuildPrune, BuildPruned, BuildRequest, BuildStream};
 use crate::container::{
     AttachOptions, ContainerCreate, ContainerCreated, ContainerSummary, ListContainers,
     LogsOptions, RemoveContainer, TopResponse, WaitCondition, WaitResponse,
@@ -29,6 +31,8 @@ use crate::system::{Info, Ping, Version};
 use crate::volume::{Volume, VolumeCreate, VolumeList};
 
 const TAR: &str = "application/x-tar";
+/// A request in JSON on one line, then an archive.
+const BUILD: &str = "application/vnd.hoist.build";
 
 fn container_path(container: &str, action: &str) -> String {
     format!("/containers/{container}/{action}")
@@ -318,6 +322,43 @@ impl Engine for Client {
         Ok(streams::progress(streams::pieces(
             self.send(call).await?.response,
         )))
+    }
+
+    async fn image_build(
+        &self,
+        request: &BuildRequest,
+        body: Option<ByteStream>,
+    ) -> Result<BuildStream> {
+        let mut line = serde_json::to_vec(request).map_err(|error| {
+            ApiError::new(
+                ErrorKind::Protocol,
+                format!("cannot write the request: {error}"),
+            )
+        })?;
+        line.push(b'\n');
+        let first = futures_util::stream::iter([Ok(Bytes::from(line))]);
+        let body: ByteStream = match body {
+            Some(archive) => Box::pin(first.chain(archive)),
+            None => Box::pin(first),
+        };
+        let call = Call::post("/hoist/build").unversioned().stream(body, BUILD);
+        Ok(streams::json_lines(streams::pieces(self.send(call).await?.response)).boxed())
+    }
+
+    async fn build_prune(&self, options: &BuildPrune) -> Result<BuildPruned> {
+        let filters = match options.unused_for {
+            0 => Filters::new(),
+            seconds => Filters::new().with("unused-for", format!("{seconds}s")),
+        };
+        let keep = match options.keep_storage {
+            0 => String::new(),
+            bytes => bytes.to_string(),
+        };
+        let call = Call::post("/build/prune")
+            .flag("all", options.all)
+            .query("keep-storage", &keep)
+            .filters(&filters);
+        self.json(call).await
     }
 
     async fn networks(&self, filters: &Filters) -> Result<Vec<NetworkInspect>> {

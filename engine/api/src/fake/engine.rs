@@ -5,6 +5,7 @@ use tokio::sync::broadcast;
 
 use super::{FakeEngine, objects};
 use crate::Filters;
+use crate::build::{BuildEvent, BuildPrune, BuildPruned, BuildRequest, BuildResult, BuildStream};
 use crate::container::{
     AttachOptions, ContainerCreate, ContainerCreated, ContainerSummary, ListContainers,
     LogsOptions, RemoveContainer, TopResponse, WaitCondition, WaitResponse,
@@ -396,6 +397,32 @@ impl Engine for FakeEngine {
     async fn image_load(&self, _body: ByteStream) -> Result<ProgressStream> {
         self.record("image load".into())?;
         Ok(stream::empty().boxed())
+    }
+
+    async fn image_build(
+        &self,
+        request: &BuildRequest,
+        _body: Option<ByteStream>,
+    ) -> Result<BuildStream> {
+        self.record(format!("image build {}", request.tags.join(" ")))?;
+        for tag in &request.tags {
+            self.add_image(tag);
+        }
+        let image = match request.tags.first() {
+            Some(tag) => self.lock().image_id(tag)?,
+            None => String::new(),
+        };
+        let finished = BuildEvent::Finished(BuildResult {
+            image,
+            tags: request.tags.clone(),
+            ..Default::default()
+        });
+        Ok(stream::iter([Ok(finished)]).boxed())
+    }
+
+    async fn build_prune(&self, _options: &BuildPrune) -> Result<BuildPruned> {
+        self.record("build prune".into())?;
+        Ok(BuildPruned::default())
     }
 
     async fn networks(&self, filters: &Filters) -> Result<Vec<NetworkInspect>> {

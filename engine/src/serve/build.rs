@@ -1,0 +1,134 @@
+//! Handlers of `/build` (Docker's words) and `/hoist/build` (ours).
+
+mod classic;
+mod query;
+
+use std::io::{self, Read};
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use hoist_api::build::{BuildEvent, BuildPrune, BuildRequest};
+use hoist_api::error::{ApiError, Result};
+use tokio::sync::mpsc;
+
+use super::Server;
+use super::errors::Answer;
+use super::hijack;
+use super::images::archive;
+use super::query::Query;
+use crate::service::images::PieceReader;
+
+/// Lines that wait for a slow client.
+const QUEUE: usize = 64;
+/// Longest request line of `/hoist/build`: an inline Dockerfile and secrets fit in.
+const MAX_REQUEST: u64 = 16 << 20;
+
+pub(super) fn routes() -> Router<Server> {
+    Router::new()
+        .route("/build", post(classic))
+        .route("/build/prune", post(prune))
+        .route("/hoist/build", post(own))
+}
+
+/// `POST /build`
+async fn classic(State(server): State<Server>, request: Request) -> Answer {
+    let query = Query::of(request.uri());
+    let build = query::build_request(&query)?;
+    let mut writer = classic::Writer::new(&query);
+    let events = server
+        .service
+        .image_build(build, archive(request.into_body()))
+        .await?;
+    Ok(lines(events, move |event| writer.lines(event)))
+}
+
+/// `POST /hoist/build`: the request in JSON on the first line of the body, then the archive.
+async fn own(State(server): State<Server>, request: Request) -> Answer {
+    let body = archive(request.into_body());
+    let (build, body) = tokio::task::spawn_blocking(move || first_line(body))
+        .await
+        .map_err(|error| ApiError::internal(&error))??;
+    let events = server.service.image_build(build, body).await?;
+    Ok(lines(events, |event| {
+        let mut line = serde_json::to_vec(&event).unwrap_or_default();
+        line.push(b'\n');
+        vec![line.into()]
+    }))
+}
+
+/// `POST /build/prune`
+async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
+    let query = Query::of(&uri);
+    let filters = query.filters()?;
+    let unused_for = filters
+        .get("unused-for")
+        .iter()
+        .chain(filters.get("until"))
+        .next();
+    let options = BuildPrune {
+        all: query.flag("all"),
+        keep_storage: query
+            .number("reserved-space")?
+            .or(query.number("keep-storage")?)
+            .unwrap_or_default(),
+        unused_for: unused_for.map_or(Ok(0), |text| query::seconds(text))?,
+    };
+    Ok(Json(server.service.build_prune(options).await?).into_response())
+}
+
+/// Reads the request and gives back the rest of the body.
+fn first_line(mut body: PieceReader) -> Result<(BuildRequest, PieceReader)> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    loop {
+        match body.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) if byte[0] == b'\n' => break,
+            Ok(_) if line.len() as u64 >= MAX_REQUEST => {
+                return Err(ApiError::bad_request("the build request is too long"));
+            }
+            Ok(_) => line.push(byte[0]),
+            Err(error) => return Err(broken(&error)),
+        }
+    }
+    let request = serde_json::from_slice(&line)
+        .map_err(|error| ApiError::bad_request(format!("invalid build request: {error}")))?;
+    Ok((request, body))
+}
+
+fn broken(error: &io::Error) -> ApiError {
+    ApiError::bad_request(format!("cannot read the build request: {error}"))
+}
+
+/// Answers with lines as events come. When the client goes, so do the events' receiver and with it the build.
+fn lines(
+    mut events: mpsc::Receiver<BuildEvent>,
+    mut write: impl FnMut(BuildEvent) -> Vec<Bytes> + Send + 'static,
+) -> Response {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = sender.closed() => return,
+            };
+            let Some(event) = event else { return };
+            for line in write(event) {
+                if sender.send(line).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let mut response = Response::new(hijack::body_of(receiver));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    response
+}

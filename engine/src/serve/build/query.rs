@@ -1,0 +1,197 @@
+//! Docker's `/build` query as a build request.
+
+use std::collections::BTreeMap;
+
+use hoist_api::build::{BuildContext, BuildOutput, BuildRequest, CacheLocation, DockerfileSource};
+use hoist_api::error::{ApiError, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::serve::query::Query;
+
+/// One entry of `outputs`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Output {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(default)]
+    attrs: BTreeMap<String, String>,
+}
+
+/// Reads the query of `POST /build`.
+///
+/// # Errors
+/// 400 for a value that cannot be read.
+pub(super) fn build_request(query: &Query) -> Result<BuildRequest> {
+    let remote = query.text("remote");
+    let dockerfile = query.text("dockerfile");
+    let args: BTreeMap<String, Option<String>> = json(query, "buildargs")?.unwrap_or_default();
+    let platform = query.text("platform");
+    let cache_from: Vec<String> = json(query, "cachefrom")?.unwrap_or_default();
+    Ok(BuildRequest {
+        context: match remote {
+            "" => BuildContext::Archive,
+            "client-session" => {
+                return Err(ApiError::bad_request(
+                    "this call takes the context in its body; contexts of a session come over /grpc",
+                ));
+            }
+            url => BuildContext::Remote(url.to_owned()),
+        },
+        dockerfile: match dockerfile {
+            "" => DockerfileSource::default(),
+            name => DockerfileSource::Context(name.to_owned()),
+        },
+        tags: query
+            .all("t")
+            .into_iter()
+            .filter(|tag| !tag.is_empty())
+            .collect(),
+        target: query.text("target").to_owned(),
+        // A null value means "as the client's environment has it", and it has none.
+        args: args
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect(),
+        labels: json(query, "labels")?.unwrap_or_default(),
+        platforms: platform
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        no_cache: query.flag("nocache"),
+        pull: query.flag("pull"),
+        network: query.text("networkmode").to_owned(),
+        extra_hosts: query
+            .all("extrahosts")
+            .into_iter()
+            .filter(|host| !host.is_empty())
+            .collect(),
+        shm_size: query.number("shmsize")?.unwrap_or_default(),
+        ulimits: json(query, "ulimits")?.unwrap_or_default(),
+        memory: query.number("memory")?.unwrap_or_default(),
+        memory_swap: query.number("memswap")?.unwrap_or_default(),
+        cpu_shares: query.number("cpushares")?.unwrap_or_default(),
+        cpu_quota: query.number("cpuquota")?.unwrap_or_default(),
+        cpu_period: query.number("cpuperiod")?.unwrap_or_default(),
+        cpuset_cpus: query.text("cpusetcpus").to_owned(),
+        cpuset_mems: query.text("cpusetmems").to_owned(),
+        cgroup_parent: query.text("cgroupparent").to_owned(),
+        cache_from: cache_from.into_iter().map(registry_cache).collect(),
+        outputs: outputs(query)?,
+        squash: query.flag("squash"),
+        ..BuildRequest::default()
+    })
+}
+
+/// `24h`, `90m30s`, or plain seconds.
+///
+/// # Errors
+/// 400 for anything else.
+pub(super) fn seconds(text: &str) -> Result<i64> {
+    let invalid =
+        || ApiError::bad_request(format!("invalid duration {text:?}: expected 24h, 10m, 30s"));
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    let mut total = 0_i64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest
+            .find(|character: char| !character.is_ascii_digit())
+            .ok_or_else(invalid)?;
+        let number: i64 = rest[..end].parse().map_err(|_| invalid())?;
+        let unit = rest[end..].chars().next().ok_or_else(invalid)?;
+        let factor = match unit {
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return Err(invalid()),
+        };
+        total = number
+            .checked_mul(factor)
+            .and_then(|part| total.checked_add(part))
+            .ok_or_else(invalid)?;
+        rest = &rest[end + 1..];
+    }
+    Ok(total)
+}
+
+fn registry_cache(reference: String) -> CacheLocation {
+    CacheLocation {
+        kind: "registry".to_owned(),
+        attributes: BTreeMap::from([("ref".to_owned(), reference)]),
+    }
+}
+
+fn outputs(query: &Query) -> Result<Vec<BuildOutput>> {
+    let outputs: Vec<Output> = json(query, "outputs")?.unwrap_or_default();
+    let read = |output: Output| match output.kind.as_str() {
+        "image" | "moby" | "" => Ok(BuildOutput::Image),
+        "cacheonly" => Ok(BuildOutput::Cache),
+        // The client would have to be handed the files, which this call has no way to do.
+        other => Err(ApiError::bad_request(format!(
+            "output of type {other} cannot be had over this call{}",
+            if output.attrs.contains_key("dest") {
+                ": use `hoist build`"
+            } else {
+                ""
+            }
+        ))),
+    };
+    outputs.into_iter().map(read).collect()
+}
+
+fn json<T: DeserializeOwned>(query: &Query, key: &str) -> Result<Option<T>> {
+    let text = query.text(key);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(text)
+        .map_err(|error| ApiError::bad_request(format!("invalid value for {key}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: &str) -> Result<BuildRequest> {
+        build_request(&Query::of(
+            &format!("/build?{query}").parse().expect("a URI"),
+        ))
+    }
+
+    #[test]
+    fn dockers_query_is_read() {
+        let request = check(
+            "t=a&t=b:1&buildargs=%7B%22A%22%3A%221%22%2C%22B%22%3Anull%7D&labels=%7B%22x%22%3A%22y%22%7D&nocache=1&dockerfile=d%2FD\
+             &cachefrom=%5B%22r%2Fi%22%5D&extrahosts=h%3A1.2.3.4&shmsize=1024&ulimits=null&target=t&networkmode=host&version=1",
+        )
+        .unwrap();
+        assert_eq!(request.tags, ["a", "b:1"]);
+        assert_eq!(
+            request.args,
+            BTreeMap::from([("A".to_owned(), "1".to_owned())])
+        );
+        assert_eq!(
+            request.dockerfile,
+            DockerfileSource::Context("d/D".to_owned())
+        );
+        assert_eq!(request.cache_from[0].attributes["ref"], "r/i");
+        assert_eq!(request.extra_hosts, ["h:1.2.3.4"]);
+        assert!(request.no_cache && request.context == BuildContext::Archive);
+        assert!(check("buildargs=%7B").is_err());
+        assert!(check("shmsize=x").is_err());
+    }
+
+    #[test]
+    fn durations_are_read() {
+        assert_eq!(seconds("24h").unwrap(), 86400);
+        assert_eq!(seconds("1m30s").unwrap(), 90);
+        assert_eq!(seconds("7").unwrap(), 7);
+        for bad in ["h", "1d", "1h2", "99999999999999h"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}
