@@ -5,6 +5,7 @@
 //! themselves (netlink(7)).
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_sys::{Socket, SocketAddr};
 
@@ -142,6 +143,21 @@ impl Netlink {
         parse_answer(&message).error.map_or(Ok(None), Err)
     }
 
+    /// Makes the kernel send the announcements of a multicast group here, too.
+    pub(crate) fn join(&mut self, group: u32) -> io::Result<()> {
+        self.socket.add_membership(group)
+    }
+
+    /// Hands every message that has arrived to `each` as `(type, payload)`; never waits.
+    pub(crate) fn announcements(&mut self, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
+        while self.receive(MSG_DONTWAIT)? {
+            for message in Messages::new(&self.buffer) {
+                each(message.kind, message.payload);
+            }
+        }
+        Ok(())
+    }
+
     /// Throws away what an earlier, failed exchange may have left, and sends.
     fn begin(&mut self, messages: &[u8]) -> io::Result<()> {
         while self.dirty && self.receive(MSG_DONTWAIT)? {}
@@ -161,6 +177,12 @@ impl Netlink {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

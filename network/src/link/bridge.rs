@@ -1,5 +1,7 @@
 //! Bridges: one per network.
 
+use std::collections::BTreeSet;
+
 use ipnetwork::IpNetwork;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
@@ -98,7 +100,8 @@ pub struct BridgeChanges {
 }
 
 /// Removes the bridge and every other link of its group (veth ends still plugged in) in one request. Removing a
-/// bridge that does not exist is fine. Takes tens of milliseconds: the kernel waits for readers.
+/// bridge that does not exist is fine. Returns when the links are gone; the kernel cleans up behind them for some tens of
+/// milliseconds more.
 ///
 /// # Errors
 /// [`LinkError::Foreign`] when the link of this name is not ours; else the failed request.
@@ -112,23 +115,40 @@ pub fn remove(name_of_bridge: &str, alias_of_bridge: &str) -> Result<(), LinkErr
             name: name_of_bridge.to_owned(),
         });
     }
-    let prefix = engine_prefix(alias_of_bridge);
-    let number = group(&bridge);
-    let whole_group_is_ours = number != 0
-        && super::host::dump_links(&mut socket)?
-            .iter()
-            .filter(|link| group(link) == number)
-            .all(|link| alias(link).starts_with(prefix));
-    if whole_group_is_ours {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::Group(number));
-        return socket.apply(vec![Request {
-            message: RouteNetlinkMessage::DelLink(message),
-            flags: 0,
-            what: format!("delete bridge {name_of_bridge} and its ports"),
-        }]);
+    let mut message = LinkMessage::default();
+    let members = our_group(&mut socket, &bridge, engine_prefix(alias_of_bridge))?;
+    let (indexes, attribute) = match members {
+        Some(members) => (members, LinkAttribute::Group(group(&bridge))),
+        None => (
+            BTreeSet::from([bridge.header.index]),
+            LinkAttribute::IfName(name_of_bridge.to_owned()),
+        ),
+    };
+    message.attributes.push(attribute);
+    let request = Request {
+        message: RouteNetlinkMessage::DelLink(message),
+        flags: 0,
+        what: format!("delete bridge {name_of_bridge} and its ports"),
+    };
+    super::removal::remove(socket, request, indexes)
+}
+
+/// The indexes of the links of the bridge's group, when the group is more than the default one and every link in it is ours.
+fn our_group(
+    socket: &mut RouteSocket,
+    bridge: &LinkMessage,
+    prefix: &str,
+) -> Result<Option<BTreeSet<u32>>, LinkError> {
+    let number = group(bridge);
+    if number == 0 {
+        return Ok(None);
     }
-    delete_by_name(&mut socket, name_of_bridge)
+    let links = super::host::dump_links(socket)?;
+    let mut members = links.iter().filter(|link| group(link) == number);
+    Ok(members
+        .clone()
+        .all(|link| alias(link).starts_with(prefix))
+        .then(|| members.by_ref().map(|link| link.header.index).collect()))
 }
 
 /// The names of this engine's bridges and veth ends that exist, with their aliases.

@@ -6,6 +6,7 @@
 pub mod bridge;
 pub mod endpoint;
 pub mod host;
+mod removal;
 mod route_socket;
 
 use std::fmt;

@@ -1,6 +1,7 @@
 //! rtnetlink requests in batches over a blocking socket.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -8,6 +9,9 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use super::LinkError;
 use crate::netlink::{self, Netlink};
+
+/// The multicast group of links (rtnetlink(7)).
+const RTNLGRP_LINK: u32 = 1;
 
 /// One change, with words for its failure.
 #[derive(Debug)]
@@ -32,6 +36,21 @@ impl RouteSocket {
         Netlink::open(netlink_sys::protocols::NETLINK_ROUTE)
             .map(|netlink| Self { netlink })
             .map_err(LinkError::Open)
+    }
+
+    /// Opens a socket that is told of every link that comes, changes or goes.
+    pub(crate) fn open_for_links() -> Result<Self, LinkError> {
+        let mut socket = Self::open()?;
+        socket.netlink.join(RTNLGRP_LINK).map_err(LinkError::Open)?;
+        Ok(socket)
+    }
+
+    /// What was announced since the last call. Never waits.
+    pub(crate) fn announcements(&mut self) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let mut found = Vec::new();
+        self.netlink
+            .announcements(|kind, payload| found.extend(parse(kind, payload)))?;
+        Ok(found)
     }
 
     /// Carries out requests in order, all in one system call. The kernel tries every one even when an earlier
@@ -141,6 +160,12 @@ impl RouteSocket {
                 name: name.to_owned(),
             }),
         }
+    }
+}
+
+impl AsFd for RouteSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.netlink.as_fd()
     }
 }
 
