@@ -75,7 +75,7 @@ fn its_root_is_nobody_outside_and_root_inside() {
             "a",
             "stat -c %u /secret / /bin/busybox /etc/hosts /proc /dev/null"
         ),
-        "65534\n0\n0\n0\n0\n65534\n"
+        "65534\n0\n0\n0\n65534\n65534\n"
     );
     assert_eq!(
         project.sh("a", "stat -c %u /scratch /dev/pts /dev/shm"),
@@ -117,7 +117,6 @@ fn its_network_works_and_its_volumes_survive_a_change() {
     project.write("secret", "");
     project.up();
     project.sh("a", "ping -c 1 -W 5 b && nslookup a >/dev/null");
-    project.sh("b", "ping -c 1 -W 5 a");
     project.sh(
         "a",
         "mkdir /www && echo it works >/www/index.html && httpd -h /www",
@@ -166,8 +165,14 @@ fn an_engine_can_give_them_to_all() {
     project.sh("a", "echo shared >/dev/shm/x");
     assert_eq!(project.sh("joins", "cat /dev/shm/x"), "shared\n");
     assert_eq!(
-        project.sh("joins", "readlink /proc/self/ns/user /proc/self/ns/net"),
-        project.sh("a", "readlink /proc/self/ns/user /proc/self/ns/net")
+        project.sh(
+            "joins",
+            "readlink /proc/self/ns/user; readlink /proc/self/ns/net"
+        ),
+        project.sh(
+            "a",
+            "readlink /proc/self/ns/user; readlink /proc/self/ns/net"
+        )
     );
     project.down(&["-v"]);
 
