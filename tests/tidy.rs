@@ -16,12 +16,14 @@ const EDGES: &[(&str, &[&str])] = &[
         &["hoist-api", "hoist-compose", "hoist-engine", "hoist-shim"],
     ),
     ("hoist-api", &[]),
+    ("hoist-buildkit", &["hoist-api"]),
     ("hoist-compose", &["hoist-api"]),
     ("hoist-dockerfile", &[]),
     (
         "hoist-engine",
         &[
             "hoist-api",
+            "hoist-buildkit",
             "hoist-dockerfile",
             "hoist-kernel",
             "hoist-network",
@@ -43,6 +45,7 @@ const PRODUCT: &[&str] = &[
     "compose/src",
     "engine/src",
     "engine/api/src",
+    "engine/buildkit/src",
     "engine/dockerfile/src",
     "engine/kernel/src",
     "engine/registry/src",

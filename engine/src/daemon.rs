@@ -73,6 +73,7 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
         service: service.clone(),
         leave: Arc::new(leave),
         activity: activity.clone(),
+        buildkit: serve::buildkit::open(&service),
     };
     let serving = tokio::spawn(server.clone().accept(listener, left.clone()));
     watch_rules(&service);

@@ -2,6 +2,7 @@
 //! write the answer; they decide nothing.
 
 mod build;
+pub(crate) mod buildkit;
 mod containers;
 mod errors;
 mod exec;
@@ -89,6 +90,7 @@ pub(crate) struct Server {
     /// Set to true, the engine leaves.
     pub(crate) leave: Arc<watch::Sender<bool>>,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) buildkit: hoist_buildkit::BuildKit,
 }
 
 impl Server {
@@ -123,6 +125,7 @@ impl Server {
             .merge(container_routes())
             .merge(object_routes())
             .merge(build::routes())
+            .merge(buildkit::routes())
             .merge(system::routes())
             .fallback(any(|| async {
                 Failure(ApiError::not_found("page not found"))

@@ -4,6 +4,7 @@
 mod archive;
 pub(crate) mod attach;
 pub(crate) mod build;
+pub(crate) mod buildkit;
 mod convert;
 mod create;
 mod ended;

@@ -1,0 +1,125 @@
+//! BuildKit's protocol, as much of it as Docker's clients speak to build a Dockerfile.
+//!
+//! A client opens two HTTP/2 connections through the engine's socket. On `POST /grpc` it calls us ([`BuildKit::serve_grpc`]): it
+//! asks for a build and follows its progress. On `POST /session` the roles are reversed ([`BuildKit::serve_session`]): we call the
+//! client for the files of the build, for secrets, credentials and its SSH agent.
+//!
+//! Nothing is built here. What a client asks for becomes a [`hoist_api::build::BuildRequest`], its files are brought into
+//! directories that are kept between builds, and a [`Builder`] does the rest; its events go back in BuildKit's shape. Graphs of
+//! BuildKit's own (LLB) are not carried out: the frontend `dockerfile.v0` is the only one.
+#![forbid(unsafe_code)]
+
+mod agents;
+mod bridge;
+mod builder;
+mod contexts;
+mod control;
+mod export;
+mod files;
+mod grpc;
+mod ignore;
+mod jobs;
+mod mounts;
+mod progress;
+pub mod proto;
+mod request;
+mod session;
+mod solve;
+mod steps;
+#[cfg(test)]
+mod tests;
+pub mod transfer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::rt::{Read, Write};
+
+pub use builder::{Builder, Events, ImageConfig};
+pub use contexts::{Context, Contexts, Usage};
+pub use grpc::{Channel, ChannelError, Code, Messages, Status};
+pub use ignore::patterns as ignore_patterns;
+pub use mounts::{Mounts, mounts};
+pub use progress::{Progress, Translator, failure_message, trace_line};
+pub use session::{FilesWanted, Session, SessionError, SessionInfo, Sessions};
+
+use control::Control;
+use jobs::Jobs;
+use solve::Solver;
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where contexts are kept between builds; belongs to this alone.
+    pub contexts: PathBuf,
+    /// The address that containers find the host by.
+    pub host_gateway: Option<String>,
+}
+
+/// Sessions, builds, and who carries them out.
+#[derive(Debug, Clone)]
+pub struct BuildKit {
+    control: Arc<Control>,
+}
+
+impl BuildKit {
+    /// With a builder.
+    #[must_use]
+    pub fn new(config: Config, builder: Arc<dyn Builder>) -> Self {
+        let solver = Solver {
+            sessions: Sessions::default(),
+            contexts: Contexts::new(config.contexts),
+            builder,
+        };
+        Self {
+            control: Arc::new(Control {
+                solver: Arc::new(solver),
+                jobs: Jobs::default(),
+                host_gateway: config.host_gateway,
+            }),
+        }
+    }
+
+    /// Answers a client on its connection until it leaves.
+    pub async fn serve_grpc<I>(&self, io: I)
+    where
+        I: Read + Write + Unpin + Send + 'static,
+    {
+        if let Err(error) = grpc::serve(io, self.control.clone()).await {
+            // A client that goes away in the middle is no failure of ours.
+            tracing::debug!(%error, "a client of the builder left early");
+        }
+    }
+
+    /// Keeps a client's session open until its connection ends.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn serve_session<I>(&self, info: SessionInfo, io: I) -> Result<(), SessionError>
+    where
+        I: Read + Write + Unpin + Send + 'static,
+    {
+        self.control.solver.sessions.serve(info, io).await
+    }
+
+    /// A session that is open, or comes within seconds.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub async fn session(&self, id: &str) -> Result<Arc<Session>, Status> {
+        self.control.solver.sessions.get(id).await
+    }
+
+    /// What is kept between builds.
+    #[must_use]
+    pub fn usage(&self) -> Vec<Usage> {
+        self.control.solver.contexts.usage()
+    }
+
+    /// Removes what was kept between builds and not used for so long.
+    #[must_use]
+    pub fn prune(&self, unused: Duration) -> Vec<Usage> {
+        self.control.solver.contexts.prune(unused)
+    }
+}

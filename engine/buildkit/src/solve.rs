@@ -1,0 +1,185 @@
+//! A build from what a client asks for to what it gets back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use hoist_api::build::{BuildEvent, BuildOutput, BuildResult};
+use hoist_api::error::{ApiError, ErrorKind};
+
+use crate::builder::Builder;
+use crate::contexts::Contexts;
+use crate::export;
+use crate::files::{Files, Gather};
+use crate::grpc::{Code, Status};
+use crate::jobs::{Job, Made};
+use crate::progress::Translator;
+use crate::proto::Definition;
+use crate::proto::control::{Exporter, SolveRequest};
+use crate::request::{self, Asked};
+use crate::session::Sessions;
+use crate::steps::Steps;
+
+/// What builds need.
+#[derive(Debug)]
+pub(crate) struct Solver {
+    pub(crate) sessions: Sessions,
+    pub(crate) contexts: Contexts,
+    pub(crate) builder: Arc<dyn Builder>,
+}
+
+/// What is asked of the frontend.
+#[derive(Debug)]
+pub(crate) struct Wanted<'call> {
+    pub(crate) frontend: &'call str,
+    pub(crate) attrs: &'call BTreeMap<String, String>,
+    pub(crate) inputs: &'call BTreeMap<String, Definition>,
+}
+
+impl Solver {
+    /// Builds.
+    pub(crate) async fn solve(&self, job: &Job, wanted: Wanted<'_>) -> Result<Made, Status> {
+        check_frontend(&wanted)?;
+        let mut asked = request::read(wanted.attrs, wanted.inputs)?;
+        let session = self.sessions.get(&job.request.session).await?;
+        let steps = Steps::new(job.progress.clone(), job.request.reference.clone());
+        let gather = Gather {
+            sessions: &self.sessions,
+            contexts: &self.contexts,
+            session,
+            steps: &steps,
+        };
+        let mut files = gather.run(&mut asked).await?;
+        complete(&mut asked, &job.request, &files)?;
+        let names = asked.request.tags.join(",");
+        let result = self.build(job, asked, &files).await?;
+        files.release();
+        Ok(Made {
+            image: result.image,
+            names,
+            files: Some(Arc::new(files)),
+        })
+    }
+
+    async fn build(&self, job: &Job, asked: Asked, files: &Files) -> Result<BuildResult, Status> {
+        let mut translator = Translator::new(&job.request.reference);
+        if let Some((name, text)) = &files.dockerfile {
+            translator = translator.with_dockerfile(name.clone(), text.clone());
+        }
+        let mut events = self
+            .builder
+            .build(asked.request)
+            .await
+            .map_err(|error| status(&error))?;
+        while let Some(event) = events.next().await {
+            if let Some(response) = translator.translate(&event) {
+                job.progress.tell(response);
+            }
+            match event {
+                BuildEvent::Finished(result) => return Ok(result),
+                BuildEvent::Failed(failure) => return Err(translator.failure(&failure)),
+                _ => {}
+            }
+        }
+        Err(Status::new(
+            Code::Internal,
+            "the builder ended without a result",
+        ))
+    }
+
+    /// Hands a result to where the client wants it; says what it became.
+    pub(crate) async fn export(
+        &self,
+        job: &Job,
+        made: &Made,
+    ) -> Result<BTreeMap<String, String>, Status> {
+        if let Some(files) = &made.files {
+            for (number, exporter) in exporters(&job.request).into_iter().enumerate() {
+                let session = self.sessions.get(&job.request.session).await?;
+                export::send(&session, number, &exporter, files).await?;
+            }
+        }
+        let mut response = BTreeMap::new();
+        if !made.image.is_empty() {
+            // Docker's own exporter gives the image's id for both.
+            for key in ["containerimage.digest", "containerimage.config.digest"] {
+                response.insert(key.to_owned(), made.image.clone());
+            }
+        }
+        if !made.names.is_empty() {
+            response.insert("image.name".to_owned(), made.names.clone());
+        }
+        Ok(response)
+    }
+}
+
+/// Only Dockerfiles are built, whichever version of their language is asked for.
+fn check_frontend(wanted: &Wanted<'_>) -> Result<(), Status> {
+    let source = wanted.attrs.get("source").map(String::as_str);
+    let dockerfiles = |source: &str| {
+        let name = source.trim_start_matches("docker.io/");
+        name.starts_with("docker/dockerfile")
+    };
+    match wanted.frontend {
+        "dockerfile.v0" => Ok(()),
+        "gateway.v0" if source.is_some_and(dockerfiles) => Ok(()),
+        frontend => {
+            let message = format!(
+                "frontend {:?} is not run by this engine: it builds Dockerfiles",
+                source.unwrap_or(frontend)
+            );
+            Err(Status::new(Code::Unimplemented, message))
+        }
+    }
+}
+
+/// What becomes of the result, whichever way the client says it.
+pub(crate) fn exporters(request: &SolveRequest) -> Vec<Exporter> {
+    if !request.exporters.is_empty() || request.exporter.is_empty() {
+        return request.exporters.clone();
+    }
+    vec![Exporter {
+        kind: request.exporter.clone(),
+        attrs: request.exporter_attrs.clone(),
+    }]
+}
+
+/// Adds what the build as a whole says.
+fn complete(asked: &mut Asked, request: &SolveRequest, files: &Files) -> Result<(), Status> {
+    let build = &mut asked.request;
+    build.entitlements.clone_from(&request.entitlements);
+    let cache = request.cache.iter();
+    let exports = cache.flat_map(|cache| &cache.exports);
+    build.cache_to = exports.map(request::cache).collect();
+    for (number, exporter) in exporters(request).iter().enumerate() {
+        let output = export::output(exporter, number, files.own.path())?;
+        if output == BuildOutput::Image {
+            let names = exporter.attrs.get("name").map(String::as_str);
+            let names = names.unwrap_or_default().split(',');
+            let names = names.filter(|name| !name.is_empty()).map(str::to_owned);
+            build.tags.extend(names);
+        }
+        build.outputs.push(output);
+    }
+    if build.outputs.is_empty() {
+        build.outputs.push(BuildOutput::Cache);
+    }
+    Ok(())
+}
+
+/// An error of the builder.
+pub(crate) fn status(error: &ApiError) -> Status {
+    let code = match error.kind {
+        ErrorKind::BadRequest => Code::InvalidArgument,
+        ErrorKind::Unauthorized => Code::Unauthenticated,
+        ErrorKind::Forbidden => Code::PermissionDenied,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::NotImplemented => Code::Unimplemented,
+        _ => Code::Unknown,
+    };
+    let message = match &error.hint {
+        Some(hint) => format!("{}: {hint}", error.message),
+        None => error.message.clone(),
+    };
+    Status::new(code, message)
+}

@@ -1,0 +1,330 @@
+//! Builds from the first call to the last.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use hoist_api::build::{
+    BuildEvent, BuildFailure, BuildPlace, BuildResult, BuildStep, DockerfileSource, SecretSource,
+};
+use tempfile::TempDir;
+
+use super::FakeBuilder;
+use super::client::{Client, Offer};
+use crate::grpc::{Code, Status};
+use crate::proto::Definition;
+use crate::proto::control::{
+    CacheEntry, CacheOptions, Exporter, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
+};
+use crate::proto::gateway::{self, ReturnRequest};
+use crate::proto::session::{Empty, Packet, Stat};
+use crate::{BuildKit, Config};
+
+const IMAGE: &str = "sha256:0123";
+
+fn step() -> BuildEvent {
+    BuildEvent::Started {
+        step: BuildStep {
+            name: "[2/2] RUN false".to_owned(),
+            ..BuildStep::default()
+        },
+        at: 1,
+    }
+}
+
+fn finished() -> BuildEvent {
+    BuildEvent::Finished(BuildResult {
+        image: IMAGE.to_owned(),
+        ..BuildResult::default()
+    })
+}
+
+struct Place {
+    home: TempDir,
+    buildkit: BuildKit,
+    builder: Arc<FakeBuilder>,
+}
+
+fn place(events: Vec<BuildEvent>) -> Place {
+    let home = tempfile::tempdir().unwrap();
+    let builder = FakeBuilder::playing(events);
+    let config = Config {
+        contexts: home.path().join("contexts"),
+        host_gateway: None,
+    };
+    let app = home.path().join("app");
+    fs::create_dir_all(app.join("src")).unwrap();
+    for (name, text) in [
+        (
+            "Dockerfile",
+            "FROM x\nRUN --mount=type=secret,id=token false\n",
+        ),
+        (".dockerignore", "# no\nlocal.txt\n"),
+        ("local.txt", "private"),
+        ("src/main", "1"),
+        ("readme", "2"),
+    ] {
+        fs::write(app.join(name), text).unwrap();
+    }
+    Place {
+        buildkit: BuildKit::new(config, builder.clone()),
+        home,
+        builder,
+    }
+}
+
+impl Place {
+    fn offer(&self) -> Offer {
+        let app = self.home.path().join("app");
+        Offer {
+            directories: ["context", "dockerfile", "extra"]
+                .map(|name| (name.to_owned(), app.clone()))
+                .into(),
+            secrets: BTreeMap::from([("token".to_owned(), b"s3cret".to_vec())]),
+            ..Offer::default()
+        }
+    }
+}
+
+/// Builds as buildx does: `Solve` waits while the gateway is driven.
+async fn build(
+    client: &Client,
+    (name, session): (&str, &str),
+    attrs: &[(&str, &str)],
+) -> Result<BTreeMap<String, String>, Status> {
+    let request = SolveRequest {
+        reference: name.to_owned(),
+        session: session.to_owned(),
+        exporters: vec![Exporter {
+            kind: "moby".to_owned(),
+            attrs: BTreeMap::from([(
+                "name".to_owned(),
+                "docker.io/library/app:latest,b:1".to_owned(),
+            )]),
+        }],
+        cache: Some(CacheOptions {
+            exports: vec![CacheEntry {
+                kind: "inline".to_owned(),
+                ..CacheEntry::default()
+            }],
+            ..CacheOptions::default()
+        }),
+        ..SolveRequest::default()
+    };
+    let solving = client.call::<SolveResponse>("/moby.buildkit.v1.Control/Solve", &request);
+    let driving = async {
+        let request = gateway::SolveRequest {
+            frontend: "dockerfile.v0".to_owned(),
+            frontend_opt: attrs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..gateway::SolveRequest::default()
+        };
+        let path = "/moby.buildkit.v1.frontend.LLBBridge/Solve";
+        let solved = client
+            .bridge::<gateway::SolveResponse>(name, path, &request)
+            .await;
+        let finish = match solved {
+            Ok(solved) => ReturnRequest {
+                result: solved.result,
+                error: None,
+            },
+            Err(status) => ReturnRequest {
+                result: None,
+                error: Some(crate::proto::RpcStatus {
+                    code: status.code as i32,
+                    message: status.message,
+                    details: status.details,
+                }),
+            },
+        };
+        let path = "/moby.buildkit.v1.frontend.LLBBridge/Return";
+        client.bridge::<Empty>(name, path, &finish).await.unwrap();
+    };
+    let (solved, ()) = tokio::join!(solving, driving);
+    solved.map(|response| response.exporter_response)
+}
+
+async fn status(client: &Client, name: &str) -> Vec<StatusResponse> {
+    let request = StatusRequest {
+        reference: name.to_owned(),
+    };
+    let path = "/moby.buildkit.v1.Control/Status";
+    let mut messages = client.stream(path, &request).await;
+    let mut all = Vec::new();
+    while let Some(response) = messages.next().await.unwrap() {
+        all.push(response);
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_gets_its_files_and_gives_its_image() {
+    let place = place(vec![step(), finished()]);
+    let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    let attrs = [
+        ("build-arg:A", "1"),
+        ("target", "t"),
+        ("context:more", "local:extra"),
+        ("context:image", "docker-image://busybox"),
+    ];
+    let response = build(&client, ("b1", "s1"), &attrs).await.unwrap();
+    assert_eq!(response["containerimage.digest"], IMAGE);
+    assert_eq!(response["image.name"], "docker.io/library/app:latest,b:1");
+    let asked = place.builder.asked.lock().unwrap();
+    let (request, files) = &asked[0];
+    let names: Vec<_> = files.keys().map(String::as_str).collect();
+    assert_eq!(names, [".dockerignore", "Dockerfile", "readme", "src/main"]);
+    assert_eq!(request.args["A"], "1");
+    assert_eq!(request.target, "t");
+    assert_eq!(request.tags, ["docker.io/library/app:latest", "b:1"]);
+    assert_eq!(request.cache_to[0].kind, "inline");
+    assert_eq!(
+        request.secrets["token"],
+        SecretSource::Value(b"s3cret".to_vec())
+    );
+    assert_eq!(request.contexts["image"], "docker-image://busybox");
+    assert!(request.contexts["more"].starts_with('/'));
+    let DockerfileSource::File(dockerfile) = &request.dockerfile else {
+        panic!("{:?}", request.dockerfile);
+    };
+    assert!(dockerfile.ends_with("/Dockerfile"));
+    let said = status(&client, "b1").await;
+    let vertexes = said.iter().flat_map(|response| &response.vertexes);
+    let names: Vec<_> = vertexes.map(|vertex| vertex.name.as_str()).collect();
+    for name in [
+        "[internal] load build definition from Dockerfile",
+        "[internal] load .dockerignore",
+        "[internal] load build context",
+        "[2/2] RUN false",
+    ] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_build_moves_only_what_changed() {
+    let place = place(vec![finished()]);
+    let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    build(&client, ("b1", "s1"), &[]).await.unwrap();
+    fs::write(place.home.path().join("app/src/main"), "changed").unwrap();
+    fs::remove_file(place.home.path().join("app/readme")).unwrap();
+    let client = Client::connect(&place.buildkit, "s2", place.offer()).await;
+    build(&client, ("b2", "s2"), &[]).await.unwrap();
+    assert_eq!(*client.offer.sent.lock().unwrap(), ["src/main"]);
+    let asked = place.builder.asked.lock().unwrap();
+    assert_eq!(asked[1].1["src/main"], "changed");
+    assert!(!asked[1].1.contains_key("readme"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_step_is_told_with_its_line() {
+    let failure = BuildFailure {
+        message: "the command failed".to_owned(),
+        step: Some(0),
+        exit_code: Some(3),
+        command: ["/bin/sh", "-c", "false"].map(str::to_owned).into(),
+        place: Some(BuildPlace {
+            line: 2,
+            ..BuildPlace::default()
+        }),
+        ..BuildFailure::default()
+    };
+    let place = place(vec![step(), BuildEvent::Failed(failure)]);
+    let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    let error = build(&client, ("b1", "s1"), &[]).await.unwrap_err();
+    let expected = "process \"/bin/sh -c false\" did not complete successfully: exit code: 3";
+    assert_eq!(error.message, expected);
+    let source: serde_json::Value = serde_json::from_slice(&error.details[0].value).unwrap();
+    assert_eq!(source["info"]["filename"], "Dockerfile");
+    assert_eq!(source["ranges"][0]["start"]["line"], 2);
+    let said = status(&client, "b1").await;
+    let failed = said.iter().flat_map(|response| &response.vertexes);
+    assert!(failed.into_iter().any(|vertex| vertex.error == expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_is_the_context_of_another_build() {
+    let place = place(vec![finished()]);
+    let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    let inputs: BTreeMap<String, Definition> =
+        [("base".to_owned(), crate::request::definition_of(IMAGE))].into();
+    let request = SolveRequest {
+        reference: "b1".to_owned(),
+        session: "s1".to_owned(),
+        frontend: "dockerfile.v0".to_owned(),
+        frontend_attrs: [("context:base".to_owned(), "input:base".to_owned())].into(),
+        frontend_inputs: inputs,
+        ..SolveRequest::default()
+    };
+    let path = "/moby.buildkit.v1.Control/Solve";
+    client.call::<SolveResponse>(path, &request).await.unwrap();
+    let asked = place.builder.asked.lock().unwrap();
+    assert_eq!(
+        asked[0].0.contexts["base"],
+        format!("docker-image://{IMAGE}")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_or_not_done_is_said() {
+    let place = place(vec![finished()]);
+    let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    let check = async |name: &str, attrs: &[(&str, &str)]| {
+        let error = build(&client, (name, "s1"), attrs).await.unwrap_err();
+        (error.code, error.message)
+    };
+    let (_, message) = check("b1", &[("filename", "Other")]).await;
+    let expected = "failed to read dockerfile: open Other: no such file or directory";
+    assert_eq!(message, expected);
+    let (code, _) = check("b2", &[("requestid", "frontend.outline")]).await;
+    assert_eq!(code, Code::Unimplemented);
+    let (_, message) = check("b3", &[("context:a", "local:nowhere")]).await;
+    assert!(message.contains("no access allowed"), "{message}");
+    let unknown = client.call::<Empty>("/moby.buildkit.v1.Control/Nothing", &Empty {});
+    assert_eq!(unknown.await.unwrap_err().code, Code::Unimplemented);
+    let health = client
+        .call::<crate::proto::session::HealthResponse>("/grpc.health.v1.Health/Check", &Empty {});
+    assert_eq!(health.await.unwrap().status, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_session_is_refused() {
+    let place = place(vec![finished()]);
+    let evil = |path: &str| Packet {
+        stat: Some(Stat {
+            path: path.to_owned(),
+            mode: 0o644,
+            ..Stat::default()
+        }),
+        ..Packet::default()
+    };
+    for (number, path) in ["../../evil", "/etc/evil", "a/../../evil"]
+        .into_iter()
+        .enumerate()
+    {
+        let offer = Offer {
+            hostile: Some(vec![evil(path), Packet::default()]),
+            ..place.offer()
+        };
+        let session = format!("s{number}");
+        let client = Client::connect(&place.buildkit, &session, offer).await;
+        let name = format!("b{number}");
+        let error = build(&client, (&name, &session), &[]).await.unwrap_err();
+        assert!(error.message.contains("not a clean path"), "{error}");
+    }
+    assert!(place.builder.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_says_nothing_more_ends_the_build() {
+    let place = place(vec![finished()]);
+    let offer = Offer {
+        hostile: Some(Vec::new()),
+        ..place.offer()
+    };
+    let client = Client::connect(&place.buildkit, "s1", offer).await;
+    let error = build(&client, ("b1", "s1"), &[]).await.unwrap_err();
+    assert!(error.message.contains("went away"), "{error}");
+}

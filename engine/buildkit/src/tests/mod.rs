@@ -1,0 +1,79 @@
+//! The whole protocol: a client and a builder of the test's own, real connections between.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod builds;
+mod client;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use hoist_api::build::{BuildContext, BuildEvent, BuildPrune, BuildPruned, BuildRequest};
+use hoist_api::error::Result;
+
+use crate::builder::{Builder, Events, ImageConfig};
+
+/// Notes what it was asked for and the files it found, and plays given events.
+#[derive(Debug, Default)]
+pub(super) struct FakeBuilder {
+    pub(super) events: Mutex<Vec<BuildEvent>>,
+    pub(super) asked: Mutex<Vec<(BuildRequest, BTreeMap<String, String>)>>,
+}
+
+impl FakeBuilder {
+    pub(super) fn playing(events: Vec<BuildEvent>) -> Arc<Self> {
+        Arc::new(Self {
+            events: Mutex::new(events),
+            asked: Mutex::default(),
+        })
+    }
+}
+
+fn files(request: &BuildRequest) -> BTreeMap<String, String> {
+    let BuildContext::Directory(root) = &request.context else {
+        return BTreeMap::new();
+    };
+    let mut found = BTreeMap::new();
+    let mut ahead = vec![PathBuf::from(root)];
+    while let Some(directory) = ahead.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                ahead.push(path);
+            } else {
+                let name = path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
+                found.insert(name, std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+impl Builder for FakeBuilder {
+    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<Events>> {
+        let found = files(&request);
+        self.asked.lock().unwrap().push((request, found));
+        let events = self.events.lock().unwrap().clone();
+        Box::pin(async { Ok(futures_util::stream::iter(events).boxed()) })
+    }
+
+    fn image_config(&self, reference: String) -> BoxFuture<'_, Result<ImageConfig>> {
+        Box::pin(async {
+            Ok(ImageConfig {
+                reference,
+                config: b"{}".to_vec(),
+                ..ImageConfig::default()
+            })
+        })
+    }
+
+    fn prune(&self, _: BuildPrune) -> BoxFuture<'_, Result<BuildPruned>> {
+        Box::pin(async { Ok(BuildPruned::default()) })
+    }
+}
