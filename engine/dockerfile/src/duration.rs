@@ -55,6 +55,35 @@ pub(crate) fn parse(text: &str) -> Result<i64, String> {
     Ok(if negative { -nanoseconds } else { nanoseconds })
 }
 
+/// A duration as Go shows it.
+pub(crate) fn show(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let total = nanoseconds.unsigned_abs();
+    // Thousandths of a unit, without the noughts at the end.
+    let fraction = |whole: u64, rest: u64, digits: usize| {
+        let text = format!("{whole}.{rest:0digits$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let text = match total {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{total}ns"),
+        1_000..1_000_000 => format!("{}µs", fraction(total / 1_000, total % 1_000, 3)),
+        1_000_000..1_000_000_000 => {
+            format!("{}ms", fraction(total / 1_000_000, total % 1_000_000, 6))
+        }
+        _ => {
+            let seconds = total / 1_000_000_000;
+            let rest = fraction(seconds % 60, total % 1_000_000_000, 9);
+            match (seconds / 3600, seconds / 60 % 60) {
+                (0, 0) => format!("{rest}s"),
+                (0, minutes) => format!("{minutes}m{rest}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{rest}s"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +94,9 @@ mod tests {
         assert_eq!(parse("1.5ms"), Ok(1_500_000));
         assert_eq!(parse("0"), Ok(0));
         assert_eq!(parse("-2h"), Ok(-7_200_000_000_000));
+        for text in ["0s", "5ns", "1.5ms", "2µs", "1m0s", "1h0m2.5s", "-3s"] {
+            assert_eq!(show(parse(text).unwrap()), text);
+        }
         for bad in ["", "5", "1x", "s", "-", "1..2s"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

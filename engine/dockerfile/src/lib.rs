@@ -17,6 +17,7 @@ mod graph;
 mod ignore;
 mod instruction;
 mod lint;
+mod lower;
 mod options;
 mod parse;
 mod span;

@@ -97,7 +97,6 @@ impl Bases {
             .insert((image.reference.clone(), image.platform.clone()), base);
     }
 
-    #[expect(dead_code, reason = "the lowering uses it")]
     pub(crate) fn get(&self, reference: &str, platform: &Platform) -> Option<&Base> {
         self.0.get(&(reference.to_owned(), platform.clone()))
     }

@@ -7,6 +7,8 @@ mod heredoc;
 mod lines;
 mod words;
 
+pub(crate) use heredoc::parse_word as parse_heredoc_word;
+
 use crate::diagnostic::Diagnostic;
 use crate::instruction::{Dockerfile, Instruction, Kind, Stage};
 use crate::lint::Linter;
@@ -54,7 +56,6 @@ pub fn parse(text: &str) -> Result<Dockerfile, Vec<Diagnostic>> {
 ///
 /// # Errors
 /// What is wrong with it; the places are within the trigger.
-#[expect(dead_code, reason = "the lowering uses it")]
 pub(crate) fn parse_trigger(text: &str, escape: char) -> Result<Instruction, Vec<Diagnostic>> {
     let source = Source::new(text);
     let mut parser = Parser::new(&source);
