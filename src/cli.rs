@@ -5,8 +5,10 @@
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::config::ConfigArgs;
+use crate::commands::cp::CpArgs;
 use crate::commands::create::CreateArgs;
 use crate::commands::down::DownArgs;
+use crate::commands::events::EventsArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::lifecycle::{
     KillArgs, RestartArgs, RmArgs, ScaleArgs, ServicesArgs, StartArgs, StopArgs, WaitArgs,
@@ -17,10 +19,15 @@ use crate::commands::object::container::ContainerVerb;
 use crate::commands::object::engine::EngineVerb;
 use crate::commands::object::image::ImageVerb;
 use crate::commands::object::network::NetworkVerb;
+use crate::commands::object::system::{AnyInspectArgs, InfoArgs, SystemVerb};
 use crate::commands::object::volume::VolumeVerb;
 use crate::commands::plan::PlanArgs;
 use crate::commands::ps::PsArgs;
+use crate::commands::refused::AnyArgs;
+use crate::commands::run::RunArgs;
+use crate::commands::single::{AttachArgs, CommitArgs, ExportArgs, StatsArgs};
 use crate::commands::up::UpArgs;
+use crate::commands::watch::WatchArgs;
 use crate::globals::{self, Globals};
 
 const ABOUT: &str = "\
@@ -50,6 +57,7 @@ Exit codes:
 
 Environment:
   HOIST_ROOT, HOIST_STATE, HOIST_HOST  as --root, --state, --host
+  DOCKER_HOST, DOCKER_CONTEXT, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH  as docker has them, without those
   COMPOSE_FILE (separated by COMPOSE_PATH_SEPARATOR, else ':'), COMPOSE_PROJECT_NAME,
   COMPOSE_PROFILES, COMPOSE_ENV_FILES, COMPOSE_DISABLE_ENV_FILE, COMPOSE_PARALLEL_LIMIT,
   COMPOSE_ANSI, COMPOSE_PROGRESS, COMPOSE_STATUS_STDOUT, COMPOSE_IGNORE_ORPHANS,
@@ -91,6 +99,20 @@ pub(crate) enum Verb {
     Ps(PsArgs),
     Logs(LogsArgs),
     Exec(ExecArgs),
+    Run(Box<RunArgs>),
+    Attach(AttachArgs),
+    Cp(CpArgs),
+    Events(EventsArgs),
+    Stats(StatsArgs),
+    Commit(CommitArgs),
+    Export(ExportArgs),
+    Watch(WatchArgs),
+    #[command(hide = true)]
+    Alpha(AnyArgs),
+    #[command(hide = true)]
+    Bridge(AnyArgs),
+    #[command(hide = true)]
+    Publish(AnyArgs),
     Start(StartArgs),
     Stop(StopArgs),
     Restart(RestartArgs),
@@ -123,6 +145,11 @@ pub(crate) enum Verb {
     /// Work with containers of any project
     #[command(subcommand)]
     Container(ContainerVerb),
+    /// Work with the engine as a whole: space, events, facts
+    #[command(subcommand)]
+    System(SystemVerb),
+    Inspect(AnyInspectArgs),
+    Info(InfoArgs),
     /// Work with the engine itself
     #[command(subcommand)]
     Engine(EngineVerb),

@@ -7,7 +7,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,7 +37,7 @@ pub(crate) async fn engine(context: &Context) -> Result<Client, Failure> {
     }
     let places = &context.places;
     if !places.ours {
-        let failure = Failure::new(format!("no engine answers at {}", places.socket.display()));
+        let failure = Failure::new(format!("no engine answers at {}", places.endpoint));
         return Err(
             failure.hint("only the default engine, or that of --state, is started by itself")
         );
@@ -51,24 +50,27 @@ pub(crate) async fn engine(context: &Context) -> Result<Client, Failure> {
 /// # Errors
 /// Something answers at the socket that is not to be used.
 pub(crate) async fn running_engine(context: &Context) -> Result<Option<Client>, Failure> {
-    let client = Client::new(&context.places.socket);
+    let client = Client::connect(context.places.endpoint.clone());
     match client.ping().await {
         Ok(_) if context.places.ours => Ok(Some(client)),
         // Another engine may be older than we are.
         Ok(_) => Ok(Some(client.negotiated().await?)),
-        Err(error) if error.is(ErrorKind::Unreachable) => match denied(&context.places.socket) {
+        Err(error) if error.is(ErrorKind::Unreachable) => match denied(context) {
             Some(failure) => Err(failure),
+            // Elsewhere the reason is all that is known.
+            None if context.places.endpoint.socket().is_none() => Err(error.into()),
             None => Ok(None),
         },
         Err(error) => Err(Failure::from(error).context(format!(
             "cannot use the engine at {}",
-            context.places.socket.display()
+            context.places.endpoint
         ))),
     }
 }
 
 /// Why a socket that exists cannot be used by this user.
-fn denied(socket: &Path) -> Option<Failure> {
+fn denied(context: &Context) -> Option<Failure> {
+    let socket = context.places.endpoint.socket()?;
     match std::os::unix::net::UnixStream::connect(socket) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(
             Failure::from(error)
@@ -91,7 +93,7 @@ pub(crate) async fn start(places: &Places) -> Result<Client, Failure> {
     let outcome = tokio::task::spawn_blocking(move || spawn_and_wait(&place)).await;
     let started =
         outcome.map_err(|error| Failure::from(error).context("cannot start the engine"))??;
-    let client = Client::new(&places.socket);
+    let client = Client::connect(places.endpoint.clone());
     match started {
         Started::Ready => Ok(client),
         Started::Ended(status, log) => {

@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use crate::failure::Failure;
 use crate::globals::{AnsiMode, Globals, ProgressMode};
 use crate::places::{PlaceOptions, Places};
+use crate::remote;
 use crate::ui::{Ui, UiOptions};
 
 /// What every command starts from.
@@ -42,14 +43,19 @@ impl Context {
     ///
     /// # Errors
     /// A variable has a value that cannot be used, or there is no current directory.
-    pub(crate) fn new(globals: Globals) -> Result<Context, Failure> {
+    pub(crate) fn new(globals: Globals, as_docker: bool) -> Result<Context, Failure> {
         let environment: IndexMap<String, String> = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let working_directory = std::env::current_dir()
             .map_err(|error| Failure::from(error).context("cannot tell the current directory"))?;
         let ui = Ui::new(ui_options(&globals, &environment)?);
-        let places = Places::decide(&place_options(&globals, &environment, &working_directory))?;
+        let endpoint = remote::endpoint(&globals, &environment, as_docker)?;
+        let options = place_options(&globals, &environment, &working_directory);
+        let places = Places::decide(&PlaceOptions {
+            endpoint,
+            ..options
+        });
         Ok(Context {
             globals,
             ui,
@@ -57,6 +63,11 @@ impl Context {
             environment,
             working_directory,
         })
+    }
+
+    /// A path as the user wrote it, from the current directory on.
+    pub(crate) fn absolute(&self, path: &str) -> PathBuf {
+        self.working_directory.join(path).components().collect()
     }
 
     /// A variable that is set and not empty.
@@ -306,7 +317,7 @@ fn place_options(
     PlaceOptions {
         root: globals.root.clone().or_else(|| variable("HOIST_ROOT")),
         state: globals.state.clone().or_else(|| variable("HOIST_STATE")),
-        host: globals.host.clone().or_else(|| variable("HOIST_HOST")),
+        endpoint: None,
         user_runtime: directory("XDG_RUNTIME_DIR"),
         user_data: data,
         working_directory: working_directory.to_owned(),

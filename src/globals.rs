@@ -76,9 +76,33 @@ pub(crate) struct Globals {
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<String>,
 
-    /// Socket of the engine to use, as unix://PATH [env: HOIST_HOST=]
+    /// Engine to use, as unix://PATH, tcp://HOST:PORT or ssh://USER@HOST [env: HOIST_HOST=, DOCKER_HOST=]
     #[arg(short = 'H', long, value_name = "URL")]
     pub(crate) host: Option<String>,
+
+    /// Engine to use, by the name of a docker context [env: DOCKER_CONTEXT=]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+
+    /// Speak TLS with a tcp:// engine
+    #[arg(long)]
+    pub(crate) tls: bool,
+
+    /// Speak TLS with a tcp:// engine and check its certificate [env: DOCKER_TLS_VERIFY=]
+    #[arg(long)]
+    pub(crate) tlsverify: bool,
+
+    /// Certificate of the authority to believe [default: ca.pem in DOCKER_CERT_PATH]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscacert: Option<String>,
+
+    /// Our certificate [default: cert.pem in DOCKER_CERT_PATH]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscert: Option<String>,
+
+    /// The key of our certificate [default: key.pem in DOCKER_CERT_PATH]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlskey: Option<String>,
 }
 
 /// When to colour output and move the cursor.
@@ -174,6 +198,12 @@ impl Globals {
         replace(&mut self.root, m, "root");
         replace(&mut self.state, m, "state");
         replace(&mut self.host, m, "host");
+        replace(&mut self.context, m, "context");
+        replace(&mut self.tlscacert, m, "tlscacert");
+        replace(&mut self.tlscert, m, "tlscert");
+        replace(&mut self.tlskey, m, "tlskey");
+        set(&mut self.tls, m, "tls");
+        set(&mut self.tlsverify, m, "tlsverify");
         set(&mut self.dry_run, m, "dry_run");
         set(&mut self.all_resources, m, "all_resources");
         set(&mut self.compatibility, m, "compatibility");

@@ -7,16 +7,25 @@ mod cli;
 mod commands;
 mod connect;
 mod context;
+mod docker;
 mod failure;
 mod follow;
 mod globals;
+mod listing;
 mod members;
+mod patterns;
 mod places;
 mod planned;
 mod ports;
+mod publish;
+mod remote;
 mod session;
 mod signals;
+mod streams;
+mod template;
+mod transfer;
 mod ui;
+mod usage;
 mod when;
 
 use std::ffi::OsString;
@@ -31,11 +40,12 @@ use failure::{FAILED, Failure};
 
 fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
-    let cli = match Cli::read(&line) {
+    let as_docker = docker::is_docker(&line);
+    let cli = match Cli::read(docker::translate(line)) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let context = match Context::new(cli.globals) {
+    let context = match Context::new(cli.globals, as_docker) {
         Ok(context) => context,
         Err(failure) => return end(&ui::Ui::plain(), &failure),
     };
@@ -87,7 +97,10 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
 }
 
 async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
-    use commands::{create, down, exec, lifecycle, listing, logs, object, plan, ps, up};
+    use commands::{
+        cp, create, down, events, exec, lifecycle, listing, logs, object, plan, ps, refused, run,
+        single, up, watch,
+    };
     match verb {
         Verb::Up(args) => up::run(context, args).await,
         Verb::Down(args) => down::run(context, args).await,
@@ -105,6 +118,17 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Ps(args) => ps::run(context, args).await,
         Verb::Logs(args) => logs::run(context, args).await,
         Verb::Exec(args) => exec::run(context, args).await,
+        Verb::Run(args) => run::run(context, *args).await,
+        Verb::Attach(args) => single::attach(context, args).await,
+        Verb::Cp(args) => cp::run(context, args).await,
+        Verb::Events(args) => events::run(context, args).await,
+        Verb::Stats(args) => single::stats(context, args).await,
+        Verb::Commit(args) => single::commit(context, args).await,
+        Verb::Export(args) => single::export(context, args).await,
+        Verb::Watch(args) => watch::run(context, args).await,
+        Verb::Alpha(args) => refused::run("alpha", &args),
+        Verb::Bridge(args) => refused::run("bridge", &args),
+        Verb::Publish(args) => refused::run("publish", &args),
         Verb::Top(args) => listing::top(context, args).await,
         Verb::Port(args) => listing::port(context, args).await,
         Verb::Images(args) => listing::images(context, args).await,
@@ -114,6 +138,9 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Volume(verb) => object::volume::run(context, verb).await,
         Verb::Network(verb) => object::network::run(context, verb).await,
         Verb::Container(verb) => object::container::run(context, verb).await,
+        Verb::System(verb) => object::system::run(context, verb).await,
+        Verb::Inspect(args) => object::system::inspect(context, args).await,
+        Verb::Info(args) => object::system::info(context, args).await,
         Verb::Engine(verb) => object::engine::run(context, verb).await,
         // Carried out by the caller, without an engine.
         Verb::Config(_) | Verb::Version(_) => Ok(()),

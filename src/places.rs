@@ -1,8 +1,8 @@
 //! Where the engine is: its directories, its socket, and whether we may start it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::failure::Failure;
+use hoist_api::client::Endpoint;
 
 /// The engine that a command is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,9 +11,9 @@ pub(crate) struct Places {
     pub(crate) root: PathBuf,
     /// Socket, log, run-time state.
     pub(crate) state: PathBuf,
-    /// The socket to talk to.
-    pub(crate) socket: PathBuf,
-    /// The socket is that of the engine in `state`, so that we may start one there.
+    /// The engine to talk to.
+    pub(crate) endpoint: Endpoint,
+    /// It is that of the engine in `state`, so that we may start one there.
     pub(crate) ours: bool,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Places {
 pub(crate) struct PlaceOptions {
     pub(crate) root: Option<String>,
     pub(crate) state: Option<String>,
-    pub(crate) host: Option<String>,
+    pub(crate) endpoint: Option<Endpoint>,
     /// The user's own run-time directory, when the user is not root.
     pub(crate) user_runtime: Option<PathBuf>,
     /// The user's own data directory, when the user is not root.
@@ -34,10 +34,7 @@ pub(crate) struct PlaceOptions {
 impl Places {
     /// Decides the places. A root of one's own has its state inside it, unless that is given too, so
     /// that it never meets the default engine's socket.
-    ///
-    /// # Errors
-    /// The host is not of the form `unix://PATH`.
-    pub(crate) fn decide(options: &PlaceOptions) -> Result<Places, Failure> {
+    pub(crate) fn decide(options: &PlaceOptions) -> Places {
         let absolute = |text: &String| options.working_directory.join(text);
         let default_root = match &options.user_data {
             Some(data) => data.join("hoist"),
@@ -57,17 +54,18 @@ impl Places {
             None => root.join("run"),
         };
         let own_socket = state.join("hoist.sock");
-        let socket = match &options.host {
-            Some(host) => options.working_directory.join(socket_of(host)?),
-            None => own_socket.clone(),
+        let endpoint = match &options.endpoint {
+            Some(Endpoint::Unix(path)) => Endpoint::Unix(options.working_directory.join(path)),
+            Some(other) => other.clone(),
+            None => Endpoint::Unix(own_socket.clone()),
         };
-        let ours = socket == own_socket;
-        Ok(Places {
+        let ours = endpoint.socket() == Some(&own_socket);
+        Places {
             root,
             state,
-            socket,
+            endpoint,
             ours,
-        })
+        }
     }
 
     /// The log of the engine itself.
@@ -76,52 +74,37 @@ impl Places {
     }
 }
 
-fn socket_of(host: &str) -> Result<&Path, Failure> {
-    let path = host
-        .strip_prefix("unix://")
-        .or_else(|| host.starts_with('/').then_some(host));
-    path.filter(|path| !path.is_empty())
-        .map(Path::new)
-        .ok_or_else(|| {
-            Failure::new(format!(
-                "cannot use the engine at \"{host}\": it is not a unix socket"
-            ))
-            .hint("write it as unix:///path/of/the.sock")
-        })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn decide(root: Option<&str>, state: Option<&str>, host: Option<&str>) -> Places {
         let options = PlaceOptions {
             root: root.map(str::to_owned),
             state: state.map(str::to_owned),
-            host: host.map(str::to_owned),
+            endpoint: host.map(|host| Endpoint::parse(host).expect("the tests give good hosts")),
             working_directory: "/w".into(),
             ..PlaceOptions::default()
         };
-        Places::decide(&options).expect("the tests give good hosts")
+        Places::decide(&options)
     }
 
     #[test]
     fn places_follow_from_each_other() {
         let default = decide(None, None, None);
         assert_eq!(default.root, Path::new("/var/lib/hoist"));
-        assert_eq!(default.socket, Path::new("/run/hoist/hoist.sock"));
+        assert_eq!(
+            default.endpoint,
+            Endpoint::Unix("/run/hoist/hoist.sock".into())
+        );
         assert!(default.ours);
         let own = decide(Some("r"), None, None);
         assert_eq!(own.root, Path::new("/w/r"));
-        assert_eq!(own.socket, Path::new("/w/r/run/hoist.sock"));
+        assert_eq!(own.endpoint, Endpoint::Unix("/w/r/run/hoist.sock".into()));
         let other = decide(None, Some("/s"), Some("unix:///var/run/docker.sock"));
         assert!(!other.ours);
         assert!(decide(None, Some("/s"), Some("unix:///s/hoist.sock")).ours);
-    }
-
-    #[test]
-    fn only_unix_sockets_are_engines() {
-        assert!(socket_of("tcp://1.2.3.4:2375").is_err());
-        assert!(socket_of("unix://").is_err());
     }
 }

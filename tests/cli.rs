@@ -12,6 +12,10 @@ mod config;
 mod errors;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/objects.rs"]
+mod objects;
+#[path = "cli/one_off.rs"]
+mod one_off;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/running.rs"]

@@ -7,5 +7,3 @@ mod common;
 mod archives;
 #[path = "security/container.rs"]
 mod container;
-#[path = "security/userns.rs"]
-mod userns;

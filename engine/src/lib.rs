@@ -23,7 +23,6 @@ mod status;
 mod store;
 mod supervise;
 mod times;
-mod users;
 
-pub use config::{DEFAULT_ROOT, DEFAULT_STATE, EngineConfig, InvalidPool, InvalidRemap};
+pub use config::{DEFAULT_ROOT, DEFAULT_STATE, EngineConfig, InvalidPool};
 pub use daemon::{READY_FD, RunError, run};

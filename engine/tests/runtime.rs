@@ -231,7 +231,6 @@ fn mounts_of_the_user() {
             subpath: None,
             recursive: true,
             propagation: Propagation::Private,
-            ids: Default::default(),
         },
         read_only,
     };
@@ -292,7 +291,6 @@ fn a_directory_onto_a_file_is_told() {
             subpath: None,
             recursive: true,
             propagation: Propagation::Private,
-            ids: Default::default(),
         },
         read_only: false,
     });

@@ -56,6 +56,9 @@ enum End {
 /// How long output and ends may still come after all containers have been stopped.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How long dependencies may say something before it is looked whether the chosen services still run.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
 /// How many containers a plan starts.
 fn starts(plan: &Plan) -> usize {
     let is_start = |step: &&Step| matches!(step.action, Action::StartContainer);
@@ -266,12 +269,17 @@ impl Attached<'_> {
         mut to_end: usize,
     ) -> Result<End, Failure> {
         let mut idle_since: Option<Instant> = None;
+        // The output of dependencies goes on; who asked for a service is done when that ends.
+        let only_chosen = self.args.attach_dependencies && !self.args.services.is_empty();
         loop {
-            if session.is_reading() || self.any_active(session).await? {
+            // Who watches waits for the next change, too.
+            let reading = session.is_reading() && !only_chosen;
+            if self.args.watch || reading || self.any_active(session).await? {
                 idle_since = None;
             } else {
                 let since = *idle_since.get_or_insert_with(Instant::now);
-                if to_end == 0 || since.elapsed() > DRAIN {
+                let told = to_end == 0 && !only_chosen;
+                if told || since.elapsed() > DRAIN {
                     return Ok(End::Idle);
                 }
             }
@@ -279,6 +287,7 @@ impl Attached<'_> {
                 let end = tokio::select! {
                     end = session.next() => end?,
                     () = interrupts.next() => return Ok(End::Interrupted),
+                    () = tokio::time::sleep(LOOK_AGAIN), if only_chosen => break,
                 };
                 match end {
                     Some(end) if self.ends_all(&end) => return Ok(End::Aborted(end)),

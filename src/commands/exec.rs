@@ -1,22 +1,16 @@
 //! `hoist exec`: run a command in a running container.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 
 use clap::Args;
-use futures_util::StreamExt;
-use hoist_api::engine::{FrameStream, TerminalSize};
 use hoist_api::exec::{ExecCreate, ExecStart};
-use hoist_api::frame::Stream;
 use hoist_api::{ApiError, Engine};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{self, Receiver};
 
 use crate::connect;
 use crate::context::Context;
 use crate::failure::{FAILED, Failure};
 use crate::members;
-use crate::ui::terminal::{self, RawMode};
+use crate::streams::{Parted, Wiring, console_size};
 
 /// Run a command in a running container of a service
 #[derive(Args, Debug, Clone)]
@@ -88,17 +82,17 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure
     if !member.is_running() {
         return Err(members::not_running(service));
     }
-    let streams = Streams::decide(&args)?;
+    let wiring = wiring(&args)?;
     let created = engine
         .exec_create(
             &member.summary.id,
-            &body_of(context, &args, command, streams),
+            &body_of(context, &args, command, &wiring),
         )
         .await?;
     if args.detach {
         return Ok(engine.exec_start_detached(&created.id).await?);
     }
-    let code = session(context, &engine, &created.id, streams).await?;
+    let code = session(context, &engine, &created.id, &wiring).await?;
     if code == 0 {
         Ok(())
     } else {
@@ -106,8 +100,18 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure
     }
 }
 
+/// `KEY=VALUE` options; a variable without a value has ours, or is left out.
+pub(crate) fn variables(context: &Context, texts: &[String]) -> Vec<String> {
+    let resolve = |text: &String| match (text.contains('='), context.environment.get(text)) {
+        (true, _) => Some(text.clone()),
+        (false, Some(value)) => Some(format!("{text}={value}")),
+        (false, None) => None,
+    };
+    texts.iter().filter_map(resolve).collect()
+}
+
 /// A command that cannot be started leaves what a shell would.
-fn not_started(error: ApiError) -> Failure {
+pub(crate) fn not_started(error: ApiError) -> Failure {
     let code = match error.message.as_str() {
         m if m.contains("working directory") => 126,
         m if m.contains("not found") || m.contains("no such file") => 127,
@@ -122,54 +126,35 @@ fn not_started(error: ApiError) -> Failure {
     Failure::from(error).with_exit(code)
 }
 
-fn exit_code(code: i64) -> u8 {
+pub(crate) fn exit_code(code: i64) -> u8 {
     u8::try_from(code).unwrap_or(FAILED)
 }
 
-/// Which of our streams the command gets.
-#[derive(Debug, Clone, Copy)]
-struct Streams {
-    terminal: bool,
-    input: bool,
-}
-
-impl Streams {
-    /// A terminal when standard input and output are one, unless -T says no.
-    fn decide(args: &ExecArgs) -> Result<Streams, Failure> {
-        let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-        if args.tty
-            && !args.no_tty
-            && !args.detach
-            && args.interactive
-            && !io::stdin().is_terminal()
-        {
-            return Err(
-                Failure::new("cannot give the command a terminal: standard input is none")
-                    .hint("leave out -t, or add -T"),
-            );
-        }
-        let terminal = !args.no_tty && (args.tty || is_terminal) && !args.detach;
-        Ok(Streams {
-            terminal,
-            input: args.interactive && !args.detach,
-        })
+/// A terminal when standard input and output are one, unless -T says no.
+fn wiring(args: &ExecArgs) -> Result<Wiring, Failure> {
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    if args.tty && !args.no_tty && !args.detach && args.interactive && !io::stdin().is_terminal() {
+        return Err(
+            Failure::new("cannot give the command a terminal: standard input is none")
+                .hint("leave out -t, or add -T"),
+        );
     }
+    let terminal = !args.no_tty && (args.tty || is_terminal) && !args.detach;
+    Ok(Wiring {
+        terminal,
+        input: args.interactive && !args.detach,
+        ..Wiring::default()
+    })
 }
 
-fn body_of(context: &Context, args: &ExecArgs, command: &[String], streams: Streams) -> ExecCreate {
-    // A variable without a value has ours.
-    let resolve = |text: &String| match (text.contains('='), context.environment.get(text)) {
-        (true, _) => Some(text.clone()),
-        (false, Some(value)) => Some(format!("{text}={value}")),
-        (false, None) => None,
-    };
+fn body_of(context: &Context, args: &ExecArgs, command: &[String], wiring: &Wiring) -> ExecCreate {
     ExecCreate {
-        attach_stdin: streams.input,
+        attach_stdin: wiring.input,
         attach_stdout: !args.detach,
         attach_stderr: !args.detach,
-        tty: streams.terminal,
-        console_size: console_size(streams),
-        env: args.env.iter().filter_map(resolve).collect(),
+        tty: wiring.terminal,
+        console_size: console_size(wiring.terminal),
+        env: variables(context, &args.env),
         cmd: command.to_vec(),
         privileged: args.privileged,
         user: args.user.clone().unwrap_or_default(),
@@ -178,109 +163,31 @@ fn body_of(context: &Context, args: &ExecArgs, command: &[String], streams: Stre
     }
 }
 
-fn console_size(streams: Streams) -> Option<[u32; 2]> {
-    let size = terminal::size().filter(|_| streams.terminal)?;
-    Some([size.rows.into(), size.columns.into()])
-}
-
 /// Starts the prepared command, connects it with our streams, and waits for its end.
-async fn session<E: Engine>(
+///
+/// # Errors
+/// It cannot be started, or the engine was lost.
+pub(crate) async fn session<E: Engine>(
     context: &Context,
     engine: &E,
     exec: &str,
-    streams: Streams,
+    wiring: &Wiring,
 ) -> Result<i64, Failure> {
     let start = ExecStart {
         detach: false,
-        tty: streams.terminal,
-        console_size: console_size(streams),
+        tty: wiring.terminal,
+        console_size: console_size(wiring.terminal),
     };
     let attached = engine.exec_start(exec, &start).await.map_err(not_started)?;
-    let raw = if streams.terminal && streams.input {
-        RawMode::enter().ok()
-    } else {
-        None
+    let resize = async |size| {
+        // A command that has just ended has no terminal.
+        let _ = engine.exec_resize(exec, size).await;
     };
-    let input = if streams.input {
-        Some(read_stdin())
-    } else {
-        None
-    };
-    let outcome = tokio::select! {
-        outcome = print_output(context, attached.output) => outcome,
-        outcome = send_input(attached.input, input) => match outcome {},
-        () = follow_size(engine, exec, streams) => Ok(()),
-    };
-    drop(raw);
-    outcome?;
+    if wiring.join(context, attached, resize).await? == Parted::Detached {
+        return Ok(0);
+    }
     let inspect = engine.exec_inspect(exec).await?;
     inspect.exit_code.ok_or_else(|| {
         Failure::new("the command's exit code is not known: the engine was restarted while it ran")
     })
-}
-
-async fn print_output(context: &Context, mut output: FrameStream) -> Result<(), Failure> {
-    while let Some(frame) = output.next().await {
-        let frame = frame?;
-        match frame.stream {
-            Stream::Stderr => context.ui.error_bytes(&frame.data)?,
-            Stream::Stdin | Stream::Stdout => context.ui.bytes(&frame.data)?,
-        }
-    }
-    Ok(())
-}
-
-/// Sends what is read, closes the command's input at the end; never ends by itself.
-async fn send_input(
-    mut input: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
-    source: Option<Receiver<Vec<u8>>>,
-) -> std::convert::Infallible {
-    if let Some(mut source) = source {
-        while let Some(bytes) = source.recv().await {
-            // A command that has closed its input goes on.
-            if input.write_all(&bytes).await.is_err() || input.flush().await.is_err() {
-                break;
-            }
-        }
-        let _ = input.shutdown().await;
-    }
-    std::future::pending().await
-}
-
-/// Reads standard input on a thread of its own, which nobody waits for: a read of a terminal cannot be given up.
-fn read_stdin() -> Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel(4);
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 32 * 1024];
-        loop {
-            match io::stdin().lock().read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => {
-                    if sender.blocking_send(buffer[..count].to_vec()).is_err() {
-                        break;
-                    }
-                }
-            }
-        }
-    });
-    receiver
-}
-
-/// Gives the command's terminal the size of ours, now and whenever it changes; never ends by itself.
-async fn follow_size<E: Engine>(engine: &E, exec: &str, streams: Streams) {
-    let changes = signal(SignalKind::window_change());
-    let (true, Ok(mut changes)) = (streams.terminal, changes) else {
-        return std::future::pending().await;
-    };
-    loop {
-        if let Some(size) = terminal::size() {
-            let size = TerminalSize {
-                height: size.rows,
-                width: size.columns,
-            };
-            // A command that has just ended has no terminal.
-            let _ = engine.exec_resize(exec, size).await;
-        }
-        changes.recv().await;
-    }
 }

@@ -63,9 +63,9 @@ pub(crate) struct VolumesArgs {
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
 
-    /// Form of the output
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) format: ListFormat,
+    /// table, json, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
 
     /// Only the names
     #[arg(short, long)]
@@ -178,7 +178,7 @@ fn print_projects(
         });
         return context.ui.line(&Value::Array(list.collect()).to_string());
     }
-    let mut table = Table::new(&["NAME", "STATUS", "CONFIG FILES"]);
+    let mut table = Table::wide(&["NAME", "STATUS", "CONFIG FILES"]);
     for (name, containers) in projects {
         table.row(vec![
             name.clone(),
@@ -233,7 +233,7 @@ fn print_images(
         });
     }
     let now = Timestamp::now().as_second();
-    let mut table = Table::new(&[
+    let mut table = Table::wide(&[
         "CONTAINER",
         "REPOSITORY",
         "TAG",
@@ -284,7 +284,7 @@ fn print_images(
 pub(crate) async fn volumes(context: &Context, args: VolumesArgs) -> Result<(), Failure> {
     let target = context.target(&args.services)?;
     let Some(engine) = connect::existing_engine(context).await? else {
-        return volume::print(context, &[], args.quiet, args.format);
+        return volume::print(context, &[], args.quiet, args.format.as_deref());
     };
     let filters = Filters::new().label(format!("{}={}", members::PROJECT, target.name));
     let mut found = engine.volumes(&filters).await?.volumes;
@@ -297,7 +297,7 @@ pub(crate) async fn volumes(context: &Context, args: VolumesArgs) -> Result<(), 
         });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    volume::print(context, &found, args.quiet, args.format)
+    volume::print(context, &found, args.quiet, args.format.as_deref())
 }
 
 /// Prints the host's address of a published port.

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::connect;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::listing::{self, Columns, Format};
 use crate::members::{self, Member};
 use crate::ports;
 use crate::ui::human;
-use crate::ui::table::Table;
 
 /// List the containers of the project
 #[derive(Args, Debug, Clone)]
@@ -43,9 +43,9 @@ pub(crate) struct PsArgs {
     #[arg(long, value_name = "FILTER")]
     pub(crate) filter: Option<String>,
 
-    /// table or json (one object a line)
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub(crate) format: String,
+    /// table, json (one object a line), or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
 
     /// Do not shorten commands
     #[arg(long)]
@@ -61,10 +61,7 @@ pub(crate) struct PsArgs {
 /// # Errors
 /// The files are wrong, a service is unknown, or the engine cannot be asked.
 pub(crate) async fn run(context: &Context, args: PsArgs) -> Result<(), Failure> {
-    if !matches!(args.format.as_str(), "table" | "json") {
-        return Err(Failure::new(format!("cannot print as \"{}\"", args.format))
-            .hint("--format takes table or json"));
-    }
+    let format = Format::read(args.format.as_deref())?;
     let wanted = wanted_states(&args)?;
     let target = context.target(&args.services)?;
     // Without an engine nothing of the project can exist.
@@ -92,7 +89,7 @@ pub(crate) async fn run(context: &Context, args: PsArgs) -> Result<(), Failure> 
         .filter(in_files)
         .collect();
     shown.sort_by(|a, b| a.name().cmp(b.name()));
-    print(context, &shown, &args)
+    print(context, &shown, &args, &format)
 }
 
 fn wanted_states(args: &PsArgs) -> Result<Vec<String>, Failure> {
@@ -109,7 +106,22 @@ fn wanted_states(args: &PsArgs) -> Result<Vec<String>, Failure> {
     Ok(wanted)
 }
 
-fn print(context: &Context, members: &[Member], args: &PsArgs) -> Result<(), Failure> {
+const COLUMNS: &Columns = &[
+    ("Name", "NAME"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("Service", "SERVICE"),
+    ("RunningFor", "CREATED"),
+    ("Status", "STATUS"),
+    ("Ports", "PORTS"),
+];
+
+fn print(
+    context: &Context,
+    members: &[Member],
+    args: &PsArgs,
+    format: &Format,
+) -> Result<(), Failure> {
     let ui = &context.ui;
     if args.quiet {
         return members
@@ -125,29 +137,11 @@ fn print(context: &Context, members: &[Member], args: &PsArgs) -> Result<(), Fai
             .into_iter()
             .try_for_each(|service| ui.line(service));
     }
-    let rows = members
+    let rows: Vec<Value> = members
         .iter()
-        .map(|member| Row::of(&member.summary, args.no_trunc));
-    if args.format == "json" {
-        return rows
-            .into_iter()
-            .try_for_each(|row| ui.line(&row.json().to_string()));
-    }
-    let mut table = Table::new(&[
-        "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
-    ]);
-    for row in rows {
-        table.row(vec![
-            row.name,
-            row.image,
-            row.command,
-            row.service,
-            row.running_for,
-            row.status,
-            row.ports,
-        ]);
-    }
-    ui.line(&table.render())
+        .map(|member| Row::of(&member.summary, args.no_trunc).json())
+        .collect();
+    listing::print(ui, format, COLUMNS, &rows)
 }
 
 /// A container as lists show it, in Docker's words and with Docker's JSON keys.

@@ -13,6 +13,7 @@ use hoist_compose::plan::{
 
 use super::attached::Attached;
 use super::values::{PullPolicy, Scale};
+use super::watch;
 use crate::connect;
 use crate::context::{Context, check_services};
 use crate::failure::Failure;
@@ -140,7 +141,7 @@ pub(crate) struct UpArgs {
     pub(crate) menu: Option<bool>,
 
     /// Watch the sources and refresh containers when they change
-    #[arg(short, long, hide = true)]
+    #[arg(short, long)]
     pub(crate) watch: bool,
 
     /// Answer every question with yes
@@ -153,9 +154,6 @@ pub(crate) struct UpArgs {
 /// # Errors
 /// The files are wrong, there is no plan, a step failed, or a container's code is to be left with.
 pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> {
-    if args.watch {
-        return Err(Failure::new("cannot watch files yet"));
-    }
     let project = context.load(&args.services)?;
     let mentioned: Vec<String> = [&args.attach, &args.no_attach]
         .into_iter()
@@ -193,14 +191,20 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
         running.map(|container| container.name.clone()),
     );
     if stays {
-        return Attached {
+        let attached = Attached {
             context,
             engine: &engine,
             project: &project,
             args: &args,
+        };
+        if !args.watch {
+            return attached.run(&plan, progress).await;
         }
-        .run(&plan, progress)
-        .await;
+        let rules = watch::rules_of(&project, &args.services)?;
+        return tokio::select! {
+            outcome = attached.run(&plan, progress) => outcome,
+            outcome = watch::follow(context, &engine, (&project.name, rules)) => outcome,
+        };
     }
     planned::carry_out_showing(context, &engine, &plan, progress).await
 }

@@ -50,6 +50,30 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{short}{}", UNITS[unit])
 }
 
+/// A size with up to four significant digits and a binary unit: "1.5MiB".
+pub(crate) fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let decimals = match value {
+        v if v >= 999.95 => 0,
+        v if v >= 99.995 => 1,
+        v if v >= 9.9995 => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.decimals$}");
+    let short = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    format!("{short}{}", UNITS[unit])
+}
+
 /// At most `width` characters, the last one "…" when some were cut.
 pub(crate) fn ellipsis(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -101,6 +125,18 @@ mod tests {
             (999_900, "1MB"),
         ] {
             assert_eq!(size(bytes), expected, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn binary_sizes_have_four_digits() {
+        for (bytes, expected) in [
+            (0, "0B"),
+            (1536, "1.5KiB"),
+            (8 << 20, "8MiB"),
+            (1_234_567_890, "1.15GiB"),
+        ] {
+            assert_eq!(binary_size(bytes), expected, "{bytes}");
         }
     }
 

@@ -1,13 +1,18 @@
-//! Tables as Docker prints them: left-aligned, three blanks between columns, no borders.
+//! Tables as Docker prints them: left-aligned, three blanks between columns, none narrower than ten, no borders.
 
 use unicode_width::UnicodeWidthStr;
 
 const GAP: usize = 3;
+/// The least width of a column, with the blanks after it.
+const NARROWEST: usize = 10;
+/// The same in the lists of Docker Compose's own.
+const NARROWEST_WIDE: usize = 20;
 
 /// Rows below a heading.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
+    narrowest: usize,
 }
 
 impl Table {
@@ -15,6 +20,15 @@ impl Table {
     pub(crate) fn new(heading: &[&str]) -> Table {
         Table {
             rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()],
+            narrowest: NARROWEST,
+        }
+    }
+
+    /// The same with the wider columns that `ls`, `images` and `volumes` of Docker Compose have.
+    pub(crate) fn wide(heading: &[&str]) -> Table {
+        Table {
+            narrowest: NARROWEST_WIDE,
+            ..Table::new(heading)
         }
     }
 
@@ -39,6 +53,7 @@ impl Table {
                     .map(|cell| cell.width())
                     .max()
                     .unwrap_or(0)
+                    .max(self.narrowest - GAP)
             })
             .collect();
         let lines: Vec<String> = self.rows.iter().map(|row| line(row, &widths)).collect();
@@ -72,5 +87,10 @@ NAME          STATUS         PORTS
 日本          Up 3 seconds
 a-long-name   Up 1           80/tcp";
         assert_eq!(table.render(), expected);
+        assert_eq!(Table::new(&["ID", "X"]).render(), "ID        X");
+        assert_eq!(
+            Table::wide(&["NAME", "X"]).render(),
+            "NAME                X"
+        );
     }
 }

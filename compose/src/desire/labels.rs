@@ -15,6 +15,8 @@ pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
 pub const CONTAINER_NUMBER: &str = "com.docker.compose.container-number";
 /// `True` for containers of `run`.
 pub const ONE_OFF: &str = "com.docker.compose.oneoff";
+/// What tells containers of `run` from each other.
+pub const SLUG: &str = "com.docker.compose.slug";
 /// `service:condition:restart`, separated by commas.
 pub const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 /// Id of the image a container was made from.

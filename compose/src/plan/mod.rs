@@ -11,6 +11,7 @@ mod down;
 mod error;
 mod lifecycle;
 mod live;
+mod run;
 mod start;
 mod step;
 mod up;
@@ -23,6 +24,7 @@ pub use lifecycle::{
     plan_start, plan_stop,
 };
 pub use live::{Live, LiveService};
+pub use run::{RunOptions, RunPlan, plan_run};
 pub use step::{
     Action, After, Cause, Gate, GateContainer, Kind, Need, Object, Plan, Step, StepId, Until,
 };

@@ -182,6 +182,26 @@ wire! {
         pub mounts: Vec<MountPoint>,
     }
 
+    /// Answer to an update.
+    pub struct ContainerUpdated {
+        /// What was accepted but does not work as asked.
+        pub warnings: Vec<String>,
+    }
+
+    /// Answer to a commit.
+    pub struct ContainerCommitted {
+        /// The new image's id.
+        pub id: String,
+    }
+
+    /// Answer to the removal of all stopped containers.
+    pub struct ContainersPruned {
+        /// Their ids.
+        pub containers_deleted: Vec<String>,
+        /// Bytes freed.
+        pub space_reclaimed: i64,
+    }
+
     /// Processes of a container.
     pub struct TopResponse {
         /// Column titles.
@@ -241,6 +261,21 @@ pub struct RemoveContainer {
     pub force: bool,
     /// Remove its anonymous volumes.
     pub volumes: bool,
+}
+
+/// Which part of a container becomes a new image, and how the image is described.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommitContainer {
+    /// `repository[:tag]` of the image; empty: none.
+    pub reference: String,
+    /// Message.
+    pub comment: String,
+    /// Author.
+    pub author: String,
+    /// Freeze the container meanwhile.
+    pub pause: bool,
+    /// Dockerfile instructions for the configuration: `CMD ["x"]`, `ENV a=b`.
+    pub changes: Vec<String>,
 }
 
 /// When waiting ends.

@@ -92,6 +92,14 @@ wire! {
         pub deleted: String,
     }
 
+    /// Answer to the removal of all images that nothing uses.
+    pub struct ImagesPruned {
+        /// What was removed.
+        pub images_deleted: Vec<ImageDelete>,
+        /// Bytes freed.
+        pub space_reclaimed: i64,
+    }
+
     /// One step of an image's history.
     pub struct ImageHistory {
         /// Image id, or `<missing>`.

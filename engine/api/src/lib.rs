@@ -6,6 +6,7 @@
 
 mod wire;
 
+pub mod archive;
 pub mod build;
 pub mod client;
 pub mod container;
@@ -24,6 +25,7 @@ pub mod image_ref;
 pub mod inspect;
 pub mod network;
 pub mod ports;
+pub mod stats;
 pub mod system;
 pub mod volume;
 

@@ -198,6 +198,12 @@ wire! {
         pub endpoint_config: Option<EndpointSettings>,
     }
 
+    /// Answer to the removal of all networks that nothing uses.
+    pub struct NetworksPruned {
+        /// Their names.
+        pub networks_deleted: Vec<String>,
+    }
+
     /// Body of a disconnection.
     pub struct NetworkDisconnect {
         /// Container name or id.

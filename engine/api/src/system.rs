@@ -177,6 +177,44 @@ wire! {
         pub warnings: Vec<String>,
     }
 
+    /// A layer of the build cache.
+    pub struct BuildCacheRecord {
+        /// Its id.
+        #[serde(rename = "ID")]
+        pub id: String,
+        /// Kind, such as `regular`.
+        #[serde(rename = "Type")]
+        pub kind: String,
+        /// What made it.
+        pub description: String,
+        /// A build uses it now.
+        pub in_use: bool,
+        /// An image uses it, too.
+        pub shared: bool,
+        /// Bytes.
+        pub size: i64,
+        /// RFC 3339.
+        pub created_at: String,
+        /// RFC 3339.
+        pub last_used_at: Option<String>,
+        /// How often builds used it.
+        pub usage_count: i64,
+    }
+
+    /// What takes room on the disk.
+    pub struct DataUsage {
+        /// Bytes of all image layers, each counted once.
+        pub layers_size: i64,
+        /// Images, with shared sizes and numbers of containers.
+        pub images: Vec<crate::image::ImageSummary>,
+        /// Containers, with sizes.
+        pub containers: Vec<crate::container::ContainerSummary>,
+        /// Volumes, with usage.
+        pub volumes: Vec<crate::volume::Volume>,
+        /// The build cache.
+        pub build_cache: Vec<BuildCacheRecord>,
+    }
+
     /// Our own facts, under `/hoist/status`.
     pub struct EngineStatus {
         /// The engine's process id.

@@ -53,4 +53,12 @@ wire! {
         /// What could not be listed.
         pub warnings: Option<Vec<String>>,
     }
+
+    /// Answer to the removal of all volumes that nothing uses.
+    pub struct VolumesPruned {
+        /// Their names.
+        pub volumes_deleted: Vec<String>,
+        /// Bytes freed.
+        pub space_reclaimed: i64,
+    }
 }

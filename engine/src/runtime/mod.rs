@@ -7,7 +7,6 @@
 pub mod machine;
 pub mod seccomp;
 pub mod spec;
-mod userns;
 
 mod capabilities;
 mod cgroup;

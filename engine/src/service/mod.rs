@@ -23,7 +23,6 @@ mod remove;
 mod spec;
 mod start;
 mod system;
-mod userns;
 mod volumes;
 mod watch_health;
 

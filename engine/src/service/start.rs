@@ -20,9 +20,7 @@ use super::spec::{self, Found};
 use super::{Service, convert, image_error, internal, volume_error};
 use crate::containers::{Container, PendingAttach};
 use crate::image::Image;
-use crate::runtime::spec::{
-    Device, DeviceKind, FileIds, Mount, MountSource, NamespaceMode, RootFilesystem, UserNamespace,
-};
+use crate::runtime::spec::{Device, DeviceKind, Mount, MountSource, NamespaceMode, RootFilesystem};
 use crate::runtime::{self, Lowered};
 use crate::shim::{Shim, ShimError, ShimProcess};
 use crate::store;
@@ -110,14 +108,12 @@ impl Service {
     ) -> Result<(), StartFailure> {
         let joined = self.join(container, &record).await?;
         let (endpoints, ports) = (joined.endpoints.clone(), joined.ports.clone());
-        let user_namespace = joined.users.as_ref().map(|(ids, _)| *ids);
         let (shim, events, started) = self.launch(container, &record, joined).await?;
         {
             let mut record = container.record();
             record.run.status = Status::Running;
             record.run.pid = started.pid;
             record.run.exit_code = 0;
-            record.run.user_namespace = user_namespace;
             record.run.started_at = Some(times::from_nanoseconds(started.at.0));
             record.ports = ports;
             for (network, given) in endpoints {
@@ -165,15 +161,11 @@ impl Service {
         mut joined: Joined,
     ) -> Result<(Shim, UnboundedReceiver<Event>, Started), StartFailure> {
         let config = record.clone();
-        let mut descriptors: Vec<OwnedFd> = joined.descriptor.take().into_iter().collect();
-        let user_namespace = joined.users.take().map(|(ids, namespace)| {
-            descriptors.push(namespace);
-            ids
-        });
+        let network_descriptor = joined.descriptor.take();
         let stored = std::mem::take(&mut joined.stored);
         let (shim_config, (connection, process)) = self
             .blocking(move |service| {
-                let lowered = service.lower(&config, &joined, user_namespace)?;
+                let lowered = service.lower(&config, &joined)?;
                 let shim_config = service.shim_config(&config, lowered)?;
                 let connection = service.spawn_shim(&config)?;
                 Ok((shim_config, connection))
@@ -181,6 +173,7 @@ impl Service {
             .await?;
         let (shim, events) = Shim::drive(connection).map_err(|error| internal(&error))?;
         container.live().process = Some(process);
+        let descriptors: Vec<OwnedFd> = network_descriptor.into_iter().collect();
         shim.call(RequestBody::Configure(Box::new(shim_config)), descriptors)
             .await?;
         for (name, descriptors) in stored {
@@ -240,12 +233,7 @@ impl Service {
     }
 
     /// Finds what the record names and makes the programs that the shim carries out.
-    fn lower(
-        &self,
-        record: &ContainerRecord,
-        joined: &Joined,
-        user_namespace: Option<UserNamespace>,
-    ) -> Result<Lowered> {
+    fn lower(&self, record: &ContainerRecord, joined: &Joined) -> Result<Lowered> {
         let image = self.images.resolve(&record.image_id).map_err(image_error)?;
         let found = Found {
             root: self.root_filesystem(record, &image)?,
@@ -262,7 +250,6 @@ impl Service {
                 })
                 .transpose()?,
             cgroup_parent: self.config.cgroup_parent.clone(),
-            user_namespace,
         };
         let spec = spec::runtime_spec(record, found)?;
         let lowered = runtime::lower(&spec, &self.machine).map_err(|error| {
@@ -321,7 +308,6 @@ impl Service {
                     subpath: None,
                     recursive: false,
                     propagation: spec::propagation(""),
-                    ids: FileIds::Container,
                 },
                 read_only: false,
             });
@@ -330,12 +316,11 @@ impl Service {
     }
 
     fn mount_source(&self, mount: &MountRecord) -> Result<MountSource> {
-        let bind = |path: PathBuf, ids: FileIds| MountSource::Bind {
+        let bind = |path: PathBuf, subpath: Option<PathBuf>| MountSource::Bind {
             path,
-            subpath: None,
+            subpath,
             recursive: !mount.non_recursive,
             propagation: spec::propagation(&mount.propagation),
-            ids,
         };
         match &mount.source {
             Recorded::Bind { path, create } => {
@@ -343,8 +328,7 @@ impl Service {
                     path: PathBuf::from(path),
                     create: *create,
                 };
-                let path = request.resolve().map_err(volume_error)?.path;
-                Ok(bind(path, FileIds::Machine))
+                Ok(bind(request.resolve().map_err(volume_error)?.path, None))
             }
             Recorded::Volume { name, subpath, .. } => {
                 let subpath = (!subpath.is_empty()).then(|| PathBuf::from(subpath));
@@ -353,7 +337,7 @@ impl Service {
                     .mount_source(name, subpath.as_deref())
                     .map_err(volume_error)?
                 {
-                    VolumeSource::Bind { path, .. } => Ok(bind(path, FileIds::Container)),
+                    VolumeSource::Bind { path, .. } => Ok(bind(path, None)),
                     VolumeSource::FileSystem { kind, options, .. } if kind == "tmpfs" => {
                         Ok(MountSource::Tmpfs {
                             size: None,
@@ -568,7 +552,6 @@ fn devices(record: &ContainerRecord) -> Result<Vec<Device>> {
         };
         let number = metadata.rdev();
         devices.push(Device {
-            source: path.to_owned(),
             path: if mapping.path_in_container.is_empty() {
                 mapping.path_on_host.clone()
             } else {

@@ -88,11 +88,6 @@ pub(crate) struct EngineRunArgs {
     /// Name server for containers instead of the machine's; repeatable
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<IpAddr>,
-
-    /// Give containers user namespaces, with their users mapped to 100000:100000:65536 (user, group, how many), to a name of
-    /// /etc/subuid, or to "default" [env: HOIST_USERNS_REMAP]
-    #[arg(long, value_name = "IDS")]
-    pub(crate) userns_remap: Option<String>,
 }
 
 /// What `engine run` leaves with when another engine has these places.
@@ -126,13 +121,13 @@ async fn print_status(context: &Context, client: Option<&Client>) -> Result<(), 
     let Some(client) = client else {
         context.ui.line(&format!(
             "engine: not running (socket {})",
-            context.places.socket.display()
+            context.places.endpoint
         ))?;
         return Err(Failure::exit(FAILED));
     };
     if !context.places.ours {
         let version = client.version().await?;
-        let socket = context.places.socket.display();
+        let socket = &context.places.endpoint;
         return context.ui.line(&format!(
             "engine: {} {} at {socket}",
             version.platform.name, version.version

@@ -4,18 +4,18 @@ use std::io::IsTerminal;
 
 use clap::{Args, Subcommand};
 use futures_util::StreamExt;
+use hoist_api::client::Client;
 use hoist_api::image::{ImageSummary, ImportImage, RemoveImage};
-use hoist_api::{ApiError, Engine, Filters};
-use serde_json::json;
+use hoist_api::{ApiError, Engine};
+use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::{each, inspect};
-use crate::commands::values::ListFormat;
+use super::{each, filters, inspect};
 use crate::connect;
 use crate::context::{Context, open_input};
 use crate::failure::Failure;
+use crate::listing::{self, Columns, Format};
 use crate::ui::human;
-use crate::ui::table::Table;
 
 /// What can be done with images.
 #[derive(Subcommand, Debug, Clone)]
@@ -83,9 +83,21 @@ pub(crate) struct ImageLsArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Form of the output
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) format: ListFormat,
+    /// Also images that only other images are made of
+    #[arg(short, long)]
+    pub(crate) all: bool,
+
+    /// Also digests
+    #[arg(long)]
+    pub(crate) digests: bool,
+
+    /// Only images of which this holds (reference=NAME, dangling=true, label=KEY[=VALUE], …); repeatable
+    #[arg(short, long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+
+    /// table, json, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
 
     /// Do not shorten ids
     #[arg(long)]
@@ -102,6 +114,10 @@ pub(crate) struct ImageRmArgs {
     /// Also when a stopped container was made of it, or it has several names
     #[arg(short, long)]
     pub(crate) force: bool,
+
+    /// Keep parents without a name
+    #[arg(long)]
+    pub(crate) no_prune: bool,
 }
 
 /// `inspect` of any object.
@@ -110,6 +126,10 @@ pub(crate) struct InspectArgs {
     /// Names or ids
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
+
+    /// json, or a Go template for each
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
 }
 
 /// `image tag`.
@@ -137,9 +157,11 @@ pub(crate) async fn run(context: &Context, verb: ImageVerb) -> Result<(), Failur
         ImageVerb::Rm(args) => remove(context, &engine, args).await,
         ImageVerb::Tag(args) => Ok(engine.image_tag(&args.source, &args.target).await?),
         ImageVerb::Inspect(args) => {
-            inspect(context, &args.names, async |name: &str| {
-                engine.image_inspect(name).await
-            })
+            inspect(
+                context,
+                (&args.names, args.format.as_deref()),
+                async |name: &str| engine.inspect_raw("images", name).await,
+            )
             .await
         }
     }
@@ -203,44 +225,92 @@ async fn load<E: Engine>(context: &Context, engine: &E, args: LoadArgs) -> Resul
     Ok(())
 }
 
-async fn list<E: Engine>(context: &Context, engine: &E, args: ImageLsArgs) -> Result<(), Failure> {
-    let filters = match &args.reference {
-        Some(reference) => Filters::new().with("reference", reference),
-        None => Filters::new(),
-    };
-    let images = engine.images(&filters).await?;
-    let id = |image: &ImageSummary| {
-        if args.no_trunc {
-            image.id.clone()
-        } else {
-            human::short_id(&image.id).to_owned()
-        }
-    };
-    if args.quiet {
-        let mut ids: Vec<String> = images.iter().map(id).collect();
+const COLUMNS: &Columns = &[
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("ID", "IMAGE ID"),
+    ("CreatedSince", "CREATED"),
+    ("Size", "SIZE"),
+];
+
+const COLUMNS_WITH_DIGESTS: &Columns = &[
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("CreatedSince", "CREATED"),
+    ("Size", "SIZE"),
+];
+
+async fn list(context: &Context, engine: &Client, args: ImageLsArgs) -> Result<(), Failure> {
+    let format = Format::read(args.format.as_deref())?;
+    let mut filters = filters(&args.filter)?;
+    if let Some(reference) = &args.reference {
+        filters = filters.with("reference", reference);
+    }
+    let images = engine.images_all(&filters, args.all).await?;
+    if args.quiet && args.format.is_none() {
+        let mut ids: Vec<String> = images
+            .iter()
+            .map(|image| shown_id(image, args.no_trunc))
+            .collect();
         ids.dedup();
         return ids.iter().try_for_each(|id| context.ui.line(id));
     }
-    let now = jiff::Timestamp::now().as_second();
-    let mut table = Table::new(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
-    for image in &images {
-        for (repository, tag) in names_of(image) {
-            let created = human::ago(image.created, now);
-            let size = human::size(u64::try_from(image.size).unwrap_or(0));
-            if args.format == ListFormat::Json {
-                context.ui.line(&json!({
-                    "Repository": repository, "Tag": tag, "ID": id(image), "CreatedSince": created, "Size": size,
-                }).to_string())?;
-            } else {
-                table.row(vec![repository, tag, id(image), created, size]);
-            }
-        }
-    }
-    if args.format == ListFormat::Json {
-        Ok(())
+    let rows: Vec<Value> = images
+        .iter()
+        .flat_map(|image| rows(image, args.no_trunc))
+        .collect();
+    let columns = if args.digests {
+        COLUMNS_WITH_DIGESTS
     } else {
-        context.ui.line(&table.render())
+        COLUMNS
+    };
+    listing::print(&context.ui, &format, columns, &rows)
+}
+
+fn shown_id(image: &ImageSummary, whole: bool) -> String {
+    match whole {
+        true => image.id.clone(),
+        false => human::short_id(&image.id).to_owned(),
     }
+}
+
+/// One row for each name of an image, as `docker image ls --format json` has it.
+fn rows(image: &ImageSummary, whole: bool) -> Vec<Value> {
+    let now = jiff::Timestamp::now().as_second();
+    let created = jiff::Timestamp::from_second(image.created).unwrap_or_default();
+    let size = |bytes: i64| match u64::try_from(bytes) {
+        Ok(bytes) => human::size(bytes),
+        Err(_) => "N/A".to_owned(),
+    };
+    let digest = |repository: &str| {
+        let of = |digest: &String| {
+            let (name, digest) = digest.split_once('@')?;
+            (name == repository).then(|| digest.to_owned())
+        };
+        image
+            .repo_digests
+            .iter()
+            .find_map(of)
+            .unwrap_or_else(|| "<none>".to_owned())
+    };
+    let row = |(repository, tag): (String, String)| {
+        json!({
+            "Containers": if image.containers < 0 { "N/A".to_owned() } else { image.containers.to_string() },
+            "CreatedAt": created.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+            "CreatedSince": human::ago(image.created, now),
+            "Digest": digest(&repository),
+            "ID": shown_id(image, whole),
+            "Repository": repository,
+            "SharedSize": size(image.shared_size),
+            "Size": size(image.size),
+            "Tag": tag,
+            "UniqueSize": if image.shared_size < 0 { "N/A".to_owned() } else { size(image.size - image.shared_size) },
+            "VirtualSize": size(image.size),
+        })
+    };
+    names_of(image).into_iter().map(row).collect()
 }
 
 /// The image's repositories and tags; one pair of `<none>` when it has none.
@@ -270,7 +340,7 @@ async fn remove<E: Engine>(
 ) -> Result<(), Failure> {
     let options = RemoveImage {
         force: args.force,
-        ..RemoveImage::default()
+        no_prune: args.no_prune,
     };
     each(context, &args.images, async |name: &str| {
         for step in engine.image_remove(name, options).await? {

@@ -5,14 +5,15 @@ pub(crate) mod engine;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod serve;
+pub(crate) mod system;
 pub(crate) mod volume;
 
 use hoist_api::Filters;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::context::Context;
 use crate::failure::{FAILED, Failure};
+use crate::listing;
 
 /// Does something with each name, reports each failure, and fails at the end when one failed.
 ///
@@ -40,28 +41,28 @@ where
     failed.map_or(Ok(()), Err)
 }
 
-/// Prints everything known of each name as one JSON list, then fails when a name is unknown.
+/// Prints everything known of each name, as one JSON list or each through a template, then fails when a name is
+/// unknown.
 ///
 /// # Errors
-/// At least one name is unknown.
-pub(crate) async fn inspect<T, F>(
+/// The template is wrong, or at least one name is unknown.
+pub(crate) async fn inspect<F>(
     context: &Context,
-    names: &[String],
+    (names, format): (&[String], Option<&str>),
     mut find: F,
 ) -> Result<(), Failure>
 where
-    T: Serialize,
-    F: AsyncFnMut(&str) -> hoist_api::Result<T>,
+    F: AsyncFnMut(&str) -> hoist_api::Result<Value>,
 {
     let mut found: Vec<Value> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
     for name in names {
         match find(name).await {
-            Ok(object) => found.push(serde_json::to_value(object)?),
+            Ok(object) => found.push(object),
             Err(error) => failures.push(error.into()),
         }
     }
-    context.ui.json(&Value::Array(found))?;
+    listing::inspect(&context.ui, format, &found)?;
     let Some(last) = failures.pop() else {
         return Ok(());
     };

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use hoist_api::Engine;
-use hoist_api::network::{Ipam, IpamPool, NetworkCreate, NetworkInspect};
-use serde_json::json;
+use hoist_api::network::{
+    EndpointIpamConfig, EndpointSettings, Ipam, IpamPool, NetworkConnect, NetworkCreate,
+    NetworkDisconnect, NetworkInspect,
+};
+use hoist_api::{Engine, ErrorKind};
+use serde_json::{Value, json};
 
+use super::container::state::{PruneArgs, agreed, print_pruned};
 use super::image::InspectArgs;
 use super::volume::ObjectLsArgs;
 use super::{each, filters, inspect, pairs};
-use crate::commands::values::ListFormat;
 use crate::connect;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::listing::{self, Columns, Format};
 use crate::ui::human;
-use crate::ui::table::Table;
 
 /// What can be done with networks.
 #[derive(Subcommand, Debug, Clone)]
@@ -30,6 +33,74 @@ pub(crate) enum NetworkVerb {
     Rm(NetworkRmArgs),
     /// Create a network
     Create(NetworkCreateArgs),
+    /// Connect a container to a network
+    Connect(NetworkConnectArgs),
+    /// Disconnect a container from a network
+    Disconnect(NetworkDisconnectArgs),
+    /// Remove networks that no container uses
+    Prune(PruneArgs),
+}
+
+/// `network connect`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct NetworkConnectArgs {
+    /// The network
+    #[arg(value_name = "NETWORK")]
+    pub(crate) network: String,
+
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+
+    /// Further name in the network; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alias: Vec<String>,
+
+    /// Option for the driver; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) driver_opt: Vec<String>,
+
+    /// The highest of a container's networks is its way out
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub(crate) gw_priority: i64,
+
+    /// IPv4 address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<String>,
+
+    /// IPv6 address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip6: Option<String>,
+
+    /// Link to another container, NAME[:ALIAS]; repeatable
+    #[arg(long, value_name = "CONTAINER")]
+    pub(crate) link: Vec<String>,
+
+    /// Link-local address; repeatable
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) link_local_ip: Vec<String>,
+}
+
+/// `network disconnect`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct NetworkDisconnectArgs {
+    /// The network
+    #[arg(value_name = "NETWORK")]
+    pub(crate) network: String,
+
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+
+    /// Even when the container does not exist any more
+    #[arg(short, long)]
+    pub(crate) force: bool,
 }
 
 /// `network rm`.
@@ -38,6 +109,10 @@ pub(crate) struct NetworkRmArgs {
     /// Networks
     #[arg(value_name = "NETWORK", required = true)]
     pub(crate) names: Vec<String>,
+
+    /// No error when there is none of that name
+    #[arg(short, long)]
+    pub(crate) force: bool,
 }
 
 /// `network create`.
@@ -73,7 +148,35 @@ pub(crate) struct NetworkCreateArgs {
 
     /// With IPv6 addresses
     #[arg(long)]
-    pub ipv6: bool,
+    pub(crate) ipv6: bool,
+
+    /// Without IPv4 addresses when false
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) ipv4: bool,
+
+    /// Part of the subnet that containers get addresses from; repeatable
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) ip_range: Vec<String>,
+
+    /// Address that no container gets, NAME=ADDRESS; repeatable
+    #[arg(long, value_name = "NAME=ADDRESS")]
+    pub(crate) aux_address: Vec<String>,
+
+    /// Driver of addresses
+    #[arg(long, value_name = "DRIVER", default_value = "default")]
+    pub(crate) ipam_driver: String,
+
+    /// Option for the driver of addresses; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) ipam_opt: Vec<String>,
+
+    /// Containers may be connected by hand (they always may)
+    #[arg(long)]
+    pub(crate) attachable: bool,
+
+    /// Only of swarms
+    #[arg(long, hide = true)]
+    pub(crate) scope: Option<String>,
 }
 
 /// Carries out a `network` command.
@@ -89,15 +192,22 @@ pub(crate) async fn run(context: &Context, verb: NetworkVerb) -> Result<(), Fail
             print(context, &networks, &args)
         }
         NetworkVerb::Inspect(args) => {
-            inspect(context, &args.names, async |name: &str| {
-                engine.network_inspect(name).await
-            })
+            inspect(
+                context,
+                (&args.names, args.format.as_deref()),
+                async |name: &str| engine.inspect_raw("networks", name).await,
+            )
             .await
         }
         NetworkVerb::Rm(args) => {
             each(context, &args.names, async |name: &str| {
-                engine.network_remove(name).await?;
-                context.ui.line(name)
+                match engine.network_remove(name).await {
+                    Err(error) if args.force && error.is(ErrorKind::NotFound) => Ok(()),
+                    outcome => {
+                        outcome?;
+                        context.ui.line(name)
+                    }
+                }
             })
             .await
         }
@@ -108,6 +218,51 @@ pub(crate) async fn run(context: &Context, verb: NetworkVerb) -> Result<(), Fail
             }
             context.ui.line(&created.id)
         }
+        NetworkVerb::Connect(args) => {
+            Ok(engine.network_connect(&args.network, &place(&args)).await?)
+        }
+        NetworkVerb::Disconnect(args) => {
+            let body = NetworkDisconnect {
+                container: args.container,
+                force: args.force,
+            };
+            Ok(engine.network_disconnect(&args.network, &body).await?)
+        }
+        NetworkVerb::Prune(args) => {
+            let filters = filters(&args.filter)?;
+            let warning =
+                "This will remove all custom networks not used by at least one container.";
+            if !args.force && !agreed(context, warning)? {
+                return Ok(());
+            }
+            let pruned = engine.networks_prune(&filters).await?;
+            print_pruned(
+                context,
+                ("Deleted Networks:", &pruned.networks_deleted),
+                None,
+            )
+        }
+    }
+}
+
+fn place(args: &NetworkConnectArgs) -> NetworkConnect {
+    let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+    let addressed = args.ip.is_some() || args.ip6.is_some() || !args.link_local_ip.is_empty();
+    let endpoint = EndpointSettings {
+        ipam_config: addressed.then(|| EndpointIpamConfig {
+            ipv4_address: args.ip.clone().unwrap_or_default(),
+            ipv6_address: args.ip6.clone().unwrap_or_default(),
+            link_local_ips: args.link_local_ip.clone(),
+        }),
+        links: some(&args.link),
+        aliases: some(&args.alias),
+        driver_opts: (!args.driver_opt.is_empty()).then(|| pairs(&args.driver_opt)),
+        gw_priority: args.gw_priority,
+        ..EndpointSettings::default()
+    };
+    NetworkConnect {
+        container: args.container.clone(),
+        endpoint_config: Some(endpoint),
     }
 }
 
@@ -118,11 +273,15 @@ fn body_of(args: NetworkCreateArgs) -> Result<NetworkCreate, Failure> {
     let pools = args.subnet.iter().enumerate().map(|(i, subnet)| IpamPool {
         subnet: subnet.clone(),
         gateway: args.gateway.get(i).cloned().unwrap_or_default(),
-        ..IpamPool::default()
+        ip_range: args.ip_range.get(i).cloned().unwrap_or_default(),
+        auxiliary_addresses: match i {
+            0 => pairs(&args.aux_address),
+            _ => BTreeMap::new(),
+        },
     });
     let ipam = Ipam {
-        driver: "default".to_owned(),
-        options: None,
+        driver: args.ipam_driver.clone(),
+        options: (!args.ipam_opt.is_empty()).then(|| pairs(&args.ipam_opt)),
         config: pools.collect(),
     };
     let labels: BTreeMap<String, String> = pairs(&args.label);
@@ -132,43 +291,53 @@ fn body_of(args: NetworkCreateArgs) -> Result<NetworkCreate, Failure> {
         driver: args.driver,
         internal: args.internal,
         ipam: Some(ipam),
+        enable_ipv4: (!args.ipv4).then_some(false),
         enable_ipv6: args.ipv6.then_some(true),
+        attachable: args.attachable,
         options: pairs(&args.opt),
         labels,
         ..NetworkCreate::default()
     })
 }
 
+const COLUMNS: &Columns = &[
+    ("ID", "NETWORK ID"),
+    ("Name", "NAME"),
+    ("Driver", "DRIVER"),
+    ("Scope", "SCOPE"),
+];
+
 fn print(
     context: &Context,
     networks: &[NetworkInspect],
     args: &ObjectLsArgs,
 ) -> Result<(), Failure> {
-    if args.quiet {
+    let id = |network: &NetworkInspect| match args.no_trunc {
+        true => network.id.clone(),
+        false => human::short_id(&network.id).to_owned(),
+    };
+    if args.quiet && args.format.is_none() {
         return networks
             .iter()
-            .try_for_each(|network| context.ui.line(human::short_id(&network.id)));
+            .try_for_each(|network| context.ui.line(&id(network)));
     }
-    if args.format == ListFormat::Json {
-        return networks.iter().try_for_each(|network| {
-            let labels: Vec<String> = network.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-            let line = json!({
-                "CreatedAt": network.created, "Driver": network.driver, "ID": human::short_id(&network.id),
-                "IPv4": network.enable_ipv4.to_string(), "IPv6": network.enable_ipv6.to_string(),
-                "Internal": network.internal.to_string(), "Labels": labels.join(","), "Name": network.name, "Scope": network.scope,
-            });
-            context.ui.line(&line.to_string())
-        });
-    }
-    let mut table = Table::new(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"]);
-    for network in networks {
-        let id = human::short_id(&network.id).to_owned();
-        table.row(vec![
-            id,
-            network.name.clone(),
-            network.driver.clone(),
-            network.scope.clone(),
-        ]);
-    }
-    context.ui.line(&table.render())
+    let row = |network: &NetworkInspect| {
+        let labels: Vec<String> = network
+            .labels
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        json!({
+            "CreatedAt": network.created, "Driver": network.driver, "ID": id(network),
+            "IPv4": network.enable_ipv4.to_string(), "IPv6": network.enable_ipv6.to_string(),
+            "Internal": network.internal.to_string(), "Labels": labels.join(","), "Name": network.name, "Scope": network.scope,
+        })
+    };
+    let rows: Vec<Value> = networks.iter().map(row).collect();
+    listing::print(
+        &context.ui,
+        &Format::read(args.format.as_deref())?,
+        COLUMNS,
+        &rows,
+    )
 }

@@ -2,16 +2,17 @@
 
 use clap::{Args, Subcommand};
 use hoist_api::Engine;
+use hoist_api::client::Client;
 use hoist_api::volume::{Volume, VolumeCreate};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::container::state::{agreed, print_pruned};
 use super::image::InspectArgs;
 use super::{each, filters, inspect, pairs};
-use crate::commands::values::ListFormat;
 use crate::connect;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::ui::table::Table;
+use crate::listing::{self, Columns, Format};
 
 /// What can be done with volumes.
 #[derive(Subcommand, Debug, Clone)]
@@ -26,6 +27,24 @@ pub(crate) enum VolumeVerb {
     Rm(VolumeRmArgs),
     /// Create a volume
     Create(VolumeCreateArgs),
+    /// Remove volumes that no container uses: their data is lost
+    Prune(VolumePruneArgs),
+}
+
+/// `volume prune`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct VolumePruneArgs {
+    /// Also volumes with a name
+    #[arg(short, long)]
+    pub(crate) all: bool,
+
+    /// Only volumes of which this holds (label=KEY[=VALUE]); repeatable
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
 }
 
 /// `ls` of volumes and networks.
@@ -35,9 +54,13 @@ pub(crate) struct ObjectLsArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Form of the output
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) format: ListFormat,
+    /// table, json, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+
+    /// Do not shorten ids
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
 
     /// Only objects of which this holds (name=TEXT, label=KEY[=VALUE]); repeatable
     #[arg(short, long, value_name = "FILTER")]
@@ -85,9 +108,11 @@ pub(crate) async fn run(context: &Context, verb: VolumeVerb) -> Result<(), Failu
     match verb {
         VolumeVerb::Ls(args) => list(context, &engine, args).await,
         VolumeVerb::Inspect(args) => {
-            inspect(context, &args.names, async |name: &str| {
-                engine.volume_inspect(name).await
-            })
+            inspect(
+                context,
+                (&args.names, args.format.as_deref()),
+                async |name: &str| engine.inspect_raw("volumes", name).await,
+            )
             .await
         }
         VolumeVerb::Rm(args) => {
@@ -106,43 +131,62 @@ pub(crate) async fn run(context: &Context, verb: VolumeVerb) -> Result<(), Failu
             };
             context.ui.line(&engine.volume_create(&body).await?.name)
         }
+        VolumeVerb::Prune(args) => prune(context, &engine, args).await,
     }
 }
 
 async fn list<E: Engine>(context: &Context, engine: &E, args: ObjectLsArgs) -> Result<(), Failure> {
     let mut volumes = engine.volumes(&filters(&args.filter)?).await?.volumes;
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
-    print(context, &volumes, args.quiet, args.format)
+    print(context, &volumes, args.quiet, args.format.as_deref())
 }
+
+async fn prune(context: &Context, engine: &Client, args: VolumePruneArgs) -> Result<(), Failure> {
+    let mut filters = filters(&args.filter)?;
+    let which = if args.all { "local" } else { "anonymous local" };
+    if args.all {
+        filters = filters.with("all", "true");
+    }
+    let warning = format!("This will remove {which} volumes not used by at least one container.");
+    if !args.force && !agreed(context, &warning)? {
+        return Ok(());
+    }
+    let pruned = engine.volumes_prune(&filters).await?;
+    print_pruned(
+        context,
+        ("Deleted Volumes:", &pruned.volumes_deleted),
+        Some(pruned.space_reclaimed),
+    )
+}
+
+const COLUMNS: &Columns = &[("Driver", "DRIVER"), ("Name", "VOLUME NAME")];
 
 /// Prints volumes as `docker volume ls` does.
 ///
 /// # Errors
-/// Standard output cannot be written.
+/// The template is wrong, or standard output cannot be written.
 pub(crate) fn print(
     context: &Context,
     volumes: &[Volume],
     quiet: bool,
-    format: ListFormat,
+    format: Option<&str>,
 ) -> Result<(), Failure> {
-    if quiet {
+    if quiet && format.is_none() {
         return volumes
             .iter()
             .try_for_each(|volume| context.ui.line(&volume.name));
     }
-    if format == ListFormat::Json {
-        return volumes.iter().try_for_each(|volume| {
-            let labels: Vec<String> = volume.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-            let line = json!({
-                "Availability": "N/A", "Driver": volume.driver, "Group": "N/A", "Labels": labels.join(","), "Links": "N/A",
-                "Mountpoint": volume.mountpoint, "Name": volume.name, "Scope": volume.scope, "Size": "N/A", "Status": "N/A",
-            });
-            context.ui.line(&line.to_string())
-        });
-    }
-    let mut table = Table::new(&["DRIVER", "VOLUME NAME"]);
-    for volume in volumes {
-        table.row(vec![volume.driver.clone(), volume.name.clone()]);
-    }
-    context.ui.line(&table.render())
+    let row = |volume: &Volume| {
+        let labels: Vec<String> = volume
+            .labels
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        json!({
+            "Availability": "N/A", "Driver": volume.driver, "Group": "N/A", "Labels": labels.join(","), "Links": "N/A",
+            "Mountpoint": volume.mountpoint, "Name": volume.name, "Scope": volume.scope, "Size": "N/A", "Status": "N/A",
+        })
+    };
+    let rows: Vec<Value> = volumes.iter().map(row).collect();
+    listing::print(&context.ui, &Format::read(format)?, COLUMNS, &rows)
 }

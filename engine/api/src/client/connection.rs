@@ -1,9 +1,6 @@
-//! Connections to the socket, kept open between calls.
+//! Connections to the engine, kept open between calls.
 
 use std::fmt;
-use std::io;
-use std::os::fd::AsRawFd as _;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -13,20 +10,18 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 
 use super::Client;
 use super::request::{Body, Call, Payload};
+use super::transport::{Connection, Endpoint};
 use crate::error::{ApiError, ErrorBody, ErrorKind, Result};
 
-/// Longest socket path that `sockaddr_un` takes, without its final zero (unix(7)).
-const MAX_SOCKET_PATH: usize = 107;
 /// Idle connections kept; more than a planner's parallelism is of no use.
 const MAX_IDLE: usize = 64;
 
-/// Idle connections to one socket.
+/// Idle connections to one engine.
 pub(super) struct Pool {
-    socket: PathBuf,
+    endpoint: Endpoint,
     idle: Mutex<Vec<SendRequest<Body>>>,
 }
 
@@ -34,21 +29,21 @@ impl fmt::Debug for Pool {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Pool")
-            .field("socket", &self.socket)
+            .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
 }
 
 impl Pool {
-    pub(super) fn new(socket: PathBuf) -> Self {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
         Self {
-            socket,
+            endpoint,
             idle: Mutex::default(),
         }
     }
 
-    pub(super) fn socket(&self) -> &Path {
-        &self.socket
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     fn take_idle(&self) -> Option<SendRequest<Body>> {
@@ -69,10 +64,15 @@ impl Pool {
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>> {
-        let stream = connect_unix(&self.socket)
+    pub(super) async fn dial(&self) -> Result<Connection> {
+        self.endpoint
+            .connect()
             .await
-            .map_err(|error| self.unreachable(&error))?;
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Body>> {
+        let stream = self.dial().await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreachable(&error))?;
@@ -83,32 +83,12 @@ impl Pool {
 
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> ApiError {
         let cause = crate::error::chain(error);
-        ApiError::new(
+        let failure = ApiError::new(
             ErrorKind::Unreachable,
-            format!(
-                "cannot reach the engine at {}: {cause}",
-                self.socket.display()
-            ),
-        )
-        .with_hint("`hoist engine status` tells whether it runs, `hoist engine logs` why it ended")
+            format!("cannot reach the engine at {}: {cause}", self.endpoint),
+        );
+        failure.with_hint(self.endpoint.hint())
     }
-}
-
-/// Connects also to paths that are too long for `sockaddr_un`, through a descriptor of the directory.
-async fn connect_unix(socket: &Path) -> io::Result<UnixStream> {
-    if socket.as_os_str().len() <= MAX_SOCKET_PATH {
-        return UnixStream::connect(socket).await;
-    }
-    let (Some(parent), Some(name)) = (socket.parent(), socket.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let directory = std::fs::File::open(parent)?;
-    UnixStream::connect(
-        Path::new("/proc/self/fd")
-            .join(directory.as_raw_fd().to_string())
-            .join(name),
-    )
-    .await
 }
 
 /// An answer and the connection it came on, which is free again when the body has been read.
@@ -184,6 +164,11 @@ impl Client {
     /// Sends a call whose answer is one JSON value.
     pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
         let answer = self.send(call).await?;
+        self.read_json(answer).await
+    }
+
+    /// Reads an answer that is one JSON value.
+    pub(super) async fn read_json<T: DeserializeOwned>(&self, answer: Answer) -> Result<T> {
         let body = self.body(answer).await?;
         serde_json::from_slice(&body).map_err(|error| {
             ApiError::new(

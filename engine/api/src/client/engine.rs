@@ -61,7 +61,7 @@ fn text(headers: &HeaderMap, name: &str) -> String {
 }
 
 impl Client {
-    async fn has_terminal(&self, container: &str) -> Result<bool> {
+    pub(super) async fn has_terminal(&self, container: &str) -> Result<bool> {
         Ok(self.container_inspect(container).await?.config.tty)
     }
 }

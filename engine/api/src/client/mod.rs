@@ -1,21 +1,43 @@
-//! The typed client: [`crate::Engine`] over HTTP on a unix socket.
+//! The typed client: [`crate::Engine`] over HTTP on a unix socket, on TCP with or without TLS, or through `ssh`.
+//!
+//! ```no_run
+//! # async fn example() -> hoist_api::Result<()> {
+//! use hoist_api::Engine as _;
+//! use hoist_api::client::{Client, Endpoint};
+//! use hoist_api::container::ListContainers;
+//!
+//! let engine = Client::connect(Endpoint::parse("unix:///run/hoist/hoist.sock")?).negotiated().await?;
+//! for container in engine.containers(&ListContainers::default()).await? {
+//!     println!("{} {}", container.id, container.status);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! It speaks only Docker's Engine API (and, for [`Client::status`] and [`Client::stop_engine`], our own paths under
 //! `/hoist/`), so that it drives Docker's engine as well. It keeps connections open between calls and never
 //! starts an engine: when nothing answers, the error's kind is [`crate::ErrorKind::Unreachable`].
 
 mod connection;
+mod containers;
 mod engine;
+mod objects;
 mod request;
 mod streams;
+mod tls;
+mod transport;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Result;
 use crate::system::{EngineStatus, Ping};
 use connection::Pool;
 use request::Call;
+
+pub use containers::{BodyStream, StatsStream};
+pub use tls::TlsConfig;
+pub use transport::{Connection, Endpoint, ParseEndpointError};
 
 /// A client of one engine. Clones share connections.
 #[derive(Debug, Clone)]
@@ -28,16 +50,22 @@ impl Client {
     /// A client of the engine at a socket; connects on the first call.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self::connect(Endpoint::Unix(socket.into()))
+    }
+
+    /// A client of the engine at an endpoint; connects on the first call.
+    #[must_use]
+    pub fn connect(endpoint: Endpoint) -> Self {
         Self {
-            pool: Arc::new(Pool::new(socket.into())),
+            pool: Arc::new(Pool::new(endpoint)),
             version: crate::API_VERSION,
         }
     }
 
-    /// The socket it talks to.
+    /// Where the engine is.
     #[must_use]
-    pub fn socket(&self) -> &Path {
-        self.pool.socket()
+    pub fn endpoint(&self) -> &Endpoint {
+        self.pool.endpoint()
     }
 
     /// The API version it asks for.

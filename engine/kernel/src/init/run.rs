@@ -47,8 +47,7 @@ pub(crate) struct Child<'program> {
     pub(crate) proof: SingleThreaded,
     argv: PointerTable<'program>,
     environment: PointerTable<'program>,
-    /// Index of the operation that runs, as reports name it.
-    pub(crate) operation: usize,
+    operation: usize,
 }
 
 impl<'program> Child<'program> {
@@ -96,10 +95,7 @@ impl<'program> Child<'program> {
     pub(crate) fn step(&mut self, op: &'program Op) -> Step {
         match op {
             Op::CloneTree { .. }
-            | Op::CloneTreeOf { .. }
-            | Op::MapIds { .. }
             | Op::MakeMountsPrivate
-            | Op::MakeOverlay { .. }
             | Op::MountOverlay { .. }
             | Op::MountRoot { .. }
             | Op::MakeFilesystem { .. }
@@ -114,9 +110,6 @@ impl<'program> Child<'program> {
             | Op::SetRootPropagation(_) => mounts::step(self, op),
             Op::LookUpUser(_)
             | Op::WorkingDirectory { .. }
-            | Op::ActAs { .. }
-            | Op::GiveStreams { .. }
-            | Op::BecomeRoot
             | Op::Stdio
             | Op::BecomeUser(_)
             | Op::FinishCapabilities(_)

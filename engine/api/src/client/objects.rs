@@ -1,0 +1,130 @@
+//! Calls on images, networks, volumes and the whole engine beyond the [`Engine`](crate::Engine) trait.
+
+use serde_json::Value;
+
+use super::Client;
+use super::request::Call;
+use super::streams;
+use crate::Filters;
+use crate::container::ContainerSummary;
+use crate::error::Result;
+use crate::image::{ImageSummary, ImagesPruned};
+use crate::network::NetworksPruned;
+use crate::system::DataUsage;
+use crate::volume::VolumesPruned;
+
+impl Client {
+    /// What takes room on the disk.
+    ///
+    /// # Errors
+    /// The engine fails.
+    pub async fn data_usage(&self) -> Result<DataUsage> {
+        self.json(Call::get("/system/df")).await
+    }
+
+    /// Everything about an object in the engine's own words: what is newer than our types is kept. `kind` is the path's
+    /// first part: `images`, `networks`, `volumes`.
+    ///
+    /// # Errors
+    /// There is no such object, or the engine fails.
+    pub async fn inspect_raw(&self, kind: &str, name: &str) -> Result<Value> {
+        let path = match kind {
+            "images" => format!("/images/{name}/json"),
+            kind => format!("/{kind}/{name}"),
+        };
+        self.json(Call::get(path)).await
+    }
+
+    /// Facts about engine and host, in the engine's own words.
+    ///
+    /// # Errors
+    /// The engine fails.
+    pub async fn info_raw(&self) -> Result<Value> {
+        self.json(Call::get("/info")).await
+    }
+
+    /// Lists images, with `all` also those that only other images are made of.
+    ///
+    /// # Errors
+    /// The filters are wrong, or the engine fails.
+    pub async fn images_all(&self, filters: &Filters, all: bool) -> Result<Vec<ImageSummary>> {
+        self.json(Call::get("/images/json").flag("all", all).filters(filters))
+            .await
+    }
+
+    /// Removes images that nothing uses: without the filter `dangling=false` only those without a name.
+    ///
+    /// # Errors
+    /// The filters are wrong, or the engine fails.
+    pub async fn images_prune(&self, filters: &Filters) -> Result<ImagesPruned> {
+        self.json(Call::post("/images/prune").filters(filters))
+            .await
+    }
+
+    /// Removes networks that nothing uses.
+    ///
+    /// # Errors
+    /// The filters are wrong, or the engine fails.
+    pub async fn networks_prune(&self, filters: &Filters) -> Result<NetworksPruned> {
+        self.json(Call::post("/networks/prune").filters(filters))
+            .await
+    }
+
+    /// Removes volumes that nothing uses: without the filter `all=true` only anonymous ones.
+    ///
+    /// # Errors
+    /// The filters are wrong, or the engine fails.
+    pub async fn volumes_prune(&self, filters: &Filters) -> Result<VolumesPruned> {
+        self.json(Call::post("/volumes/prune").filters(filters))
+            .await
+    }
+
+    /// The newest container, running or not.
+    ///
+    /// # Errors
+    /// The engine fails.
+    pub async fn newest_container(&self) -> Result<Option<ContainerSummary>> {
+        let call = Call::get("/containers/json")
+            .flag("all", true)
+            .query("limit", "1");
+        let found: Vec<ContainerSummary> = self.json(call).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// A connection that speaks the API's bytes for somebody else, as `system dial-stdio` does.
+    ///
+    /// # Errors
+    /// The engine cannot be reached.
+    pub async fn dial(&self) -> Result<super::transport::Connection> {
+        self.pool.dial().await
+    }
+
+    /// Makes the engine fetch an image from its registry without proof of who asks.
+    ///
+    /// # Errors
+    /// The reference is wrong or the engine refuses; failures on the way are the stream's.
+    pub async fn image_create_from(
+        &self,
+        reference: &str,
+        platform: &str,
+    ) -> Result<crate::engine::ProgressStream> {
+        let parsed: crate::ImageRef = reference
+            .parse()
+            .map_err(|error| crate::ApiError::bad_request(format!("{error}")))?;
+        let call = Call::post("/images/create")
+            .query("fromImage", &parsed.familiar_repository())
+            .query("tag", &version_of(&parsed))
+            .query("platform", platform);
+        let response = self.send(call).await?.response;
+        Ok(streams::progress(streams::pieces(response)))
+    }
+}
+
+/// The digest, else the tag, else `latest`.
+fn version_of(reference: &crate::ImageRef) -> String {
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, Some(tag)) => tag.to_owned(),
+        (None, None) => "latest".to_owned(),
+    }
+}

@@ -1,0 +1,486 @@
+//! `hoist system`, and `inspect` and `info` at the top: the engine as a whole, and objects of any kind.
+
+use clap::{Args, Subcommand};
+use futures_util::StreamExt;
+use hoist_api::client::Client;
+use hoist_api::event::{Event, EventsOptions};
+use hoist_api::system::DataUsage;
+use hoist_api::{Engine, ErrorKind, Filters};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use super::container::state::{PruneArgs, agreed};
+use super::filters;
+use crate::connect;
+use crate::context::Context;
+use crate::failure::{Failure, INTERRUPTED};
+use crate::listing::{self, Columns, Format};
+use crate::signals;
+use crate::template::Template;
+use crate::ui::human;
+use crate::when;
+
+/// What can be done with the engine as a whole.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum SystemVerb {
+    Df(DfArgs),
+    Events(SystemEventsArgs),
+    Info(InfoArgs),
+    Prune(SystemPruneArgs),
+    /// Join standard input and output with the engine's socket
+    #[command(hide = true)]
+    DialStdio,
+}
+
+/// Show what takes room on the disk
+#[derive(Args, Debug, Clone)]
+pub(crate) struct DfArgs {
+    /// table, json, or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+
+    /// Each object
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// Show what happens at the engine, as it happens
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SystemEventsArgs {
+    /// Only events of which this holds (type=container, event=start, …); repeatable
+    #[arg(short, long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+
+    /// json, or a Go template for each
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+
+    /// Also what has happened since a time, or for so long back (42m)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+
+    /// Only what happens before a time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+/// Show facts about the engine and its machine
+#[derive(Args, Debug, Clone)]
+pub(crate) struct InfoArgs {
+    /// json, or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}
+
+/// Remove what is not used: containers, networks, images, with --volumes volumes, too
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SystemPruneArgs {
+    /// Also images with a name that no container uses
+    #[arg(short, long)]
+    pub(crate) all: bool,
+
+    /// Also anonymous volumes
+    #[arg(long)]
+    pub(crate) volumes: bool,
+
+    #[command(flatten)]
+    pub(crate) prune: PruneArgs,
+}
+
+/// Print what the engine knows of objects of any kind, as JSON
+#[derive(Args, Debug, Clone)]
+pub(crate) struct AnyInspectArgs {
+    /// Names or ids
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+
+    /// json, or a Go template for each
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+
+    /// Only objects of this kind
+    #[arg(long = "type", value_name = "KIND", value_parser = ["container", "image", "network", "volume"])]
+    pub(crate) kind: Option<String>,
+
+    /// Also sizes of containers, which takes longer
+    #[arg(short, long)]
+    pub(crate) size: bool,
+}
+
+/// Carries out a `system` command.
+///
+/// # Errors
+/// What the engine says.
+pub(crate) async fn run(context: &Context, verb: SystemVerb) -> Result<(), Failure> {
+    match verb {
+        SystemVerb::Df(args) => df(context, args).await,
+        SystemVerb::Events(args) => events(context, args).await,
+        SystemVerb::Info(args) => info(context, args).await,
+        SystemVerb::Prune(args) => prune(context, args).await,
+        SystemVerb::DialStdio => dial(context).await,
+    }
+}
+
+/// Prints what is known of objects of any kind: containers before images, networks, volumes.
+///
+/// # Errors
+/// There is none of a name, or the template is wrong.
+pub(crate) async fn inspect(context: &Context, args: AnyInspectArgs) -> Result<(), Failure> {
+    let engine = connect::engine(context).await?;
+    let kinds: Vec<&str> = match args.kind.as_deref() {
+        Some(kind) => vec![kind],
+        None => vec!["container", "image", "network", "volume"],
+    };
+    super::inspect(
+        context,
+        (&args.names, args.format.as_deref()),
+        async |name: &str| {
+            for kind in &kinds {
+                let found = match *kind {
+                    "container" => engine.container_inspect_raw(name, args.size).await,
+                    kind => engine.inspect_raw(&format!("{kind}s"), name).await,
+                };
+                match found {
+                    Err(error) if error.is(ErrorKind::NotFound) => {}
+                    outcome => return outcome,
+                }
+            }
+            let what = args.kind.as_deref().unwrap_or("object");
+            Err(hoist_api::ApiError::not_found(format!(
+                "No such {what}: {name}"
+            )))
+        },
+    )
+    .await
+}
+
+/// Prints facts about the engine and its machine.
+///
+/// # Errors
+/// The engine fails, or the template is wrong.
+pub(crate) async fn info(context: &Context, args: InfoArgs) -> Result<(), Failure> {
+    let engine = connect::engine(context).await?;
+    let info = engine.info_raw().await?;
+    match args.format.as_deref().map(str::trim).unwrap_or_default() {
+        "" => {}
+        "json" => return context.ui.line(&info.to_string()),
+        text => return context.ui.line(&Template::parse(text)?.render(&info)?),
+    }
+    let text = |key: &str| match &info[key] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let memory = info["MemTotal"].as_u64().unwrap_or(0);
+    let lines = [
+        format!("Containers: {}", text("Containers")),
+        format!(" Running: {}", text("ContainersRunning")),
+        format!(" Paused: {}", text("ContainersPaused")),
+        format!(" Stopped: {}", text("ContainersStopped")),
+        format!("Images: {}", text("Images")),
+        format!("Server Version: {}", text("ServerVersion")),
+        format!("Storage Driver: {}", text("Driver")),
+        format!("Logging Driver: {}", text("LoggingDriver")),
+        format!("Cgroup Driver: {}", text("CgroupDriver")),
+        format!("Cgroup Version: {}", text("CgroupVersion")),
+        format!("Kernel Version: {}", text("KernelVersion")),
+        format!("Operating System: {}", text("OperatingSystem")),
+        format!("OSType: {}", text("OSType")),
+        format!("Architecture: {}", text("Architecture")),
+        format!("CPUs: {}", text("NCPU")),
+        format!("Total Memory: {}", human::binary_size(memory)),
+        format!("Name: {}", text("Name")),
+        format!("ID: {}", text("ID")),
+        format!("Root Dir: {}", text("DockerRootDir")),
+    ];
+    lines.iter().try_for_each(|line| context.ui.line(line))?;
+    let warnings = info["Warnings"].as_array().into_iter().flatten();
+    warnings
+        .filter_map(Value::as_str)
+        .for_each(|warning| context.ui.note(warning));
+    Ok(())
+}
+
+async fn events(context: &Context, args: SystemEventsArgs) -> Result<(), Failure> {
+    let template = match args.format.as_deref().map(str::trim) {
+        None | Some("" | "json") => None,
+        Some(text) => Some(Template::parse(text)?),
+    };
+    let json_lines = args.format.as_deref() == Some("json");
+    let options = EventsOptions {
+        since: when::optional(args.since.as_deref(), "--since")?,
+        until: when::optional(args.until.as_deref(), "--until")?,
+        filters: filters(&args.filter)?,
+    };
+    let engine = connect::engine(context).await?;
+    let mut events = engine.events(&options).await?;
+    let following = async {
+        while let Some(event) = events.next().await {
+            let event = event?;
+            let line = match &template {
+                Some(template) => template.render(&serde_json::to_value(&event)?)?,
+                None if json_lines => serde_json::to_string(&event)?,
+                None => line_of(&event),
+            };
+            context.ui.line(&line)?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        outcome = following => outcome,
+        () = signals::interrupted() => Err(Failure::exit(INTERRUPTED)),
+    }
+}
+
+/// `2026-01-02T13:23:37.000000000Z container start ID (image=x, name=y)`.
+fn line_of(event: &Event) -> String {
+    let time = Timestamp::from_nanosecond(event.time_nano.into()).unwrap_or_default();
+    let attributes = event.actor.attributes.iter();
+    let texts: Vec<String> = attributes
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    format!(
+        "{} {} {} {} ({})",
+        time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ"),
+        event.kind,
+        event.action,
+        event.actor.id,
+        texts.join(", ")
+    )
+}
+
+const COLUMNS: &Columns = &[
+    ("Type", "TYPE"),
+    ("TotalCount", "TOTAL"),
+    ("Active", "ACTIVE"),
+    ("Size", "SIZE"),
+    ("Reclaimable", "RECLAIMABLE"),
+];
+
+async fn df(context: &Context, args: DfArgs) -> Result<(), Failure> {
+    let format = Format::read(args.format.as_deref())?;
+    let engine = connect::engine(context).await?;
+    let usage = engine.data_usage().await?;
+    listing::print(&context.ui, &format, COLUMNS, &summary(&usage))?;
+    if args.verbose {
+        for (title, columns, rows) in details(&usage) {
+            context.ui.line(&format!("\n{title} space usage:\n"))?;
+            listing::print(&context.ui, &Format::Table, columns, &rows)?;
+        }
+    }
+    Ok(())
+}
+
+fn size(bytes: i64) -> String {
+    human::size(u64::try_from(bytes).unwrap_or(0))
+}
+
+/// A row for each kind of object.
+fn summary(usage: &DataUsage) -> Vec<Value> {
+    let row = |kind: &str, (total, active): (usize, usize), all: i64, free: i64| {
+        let percent = match all {
+            0 => String::new(),
+            all => format!(" ({}%)", free.saturating_mul(100) / all),
+        };
+        json!({
+            "Active": active.to_string(),
+            "Reclaimable": format!("{}{percent}", size(free)),
+            "Size": size(all),
+            "TotalCount": total.to_string(),
+            "Type": kind,
+        })
+    };
+    let used = |image: &&hoist_api::image::ImageSummary| image.containers > 0;
+    let active = usage.images.iter().filter(used).count();
+    let free = usage.images.iter().filter(|image| !used(image));
+    let own = |image: &hoist_api::image::ImageSummary| image.size - image.shared_size.max(0);
+    let images = row(
+        "Images",
+        (usage.images.len(), active),
+        usage.layers_size,
+        free.map(own).sum(),
+    );
+    let written = |c: &hoist_api::container::ContainerSummary| c.size_rw.unwrap_or(0);
+    let running = |c: &&hoist_api::container::ContainerSummary| {
+        matches!(c.state.as_str(), "running" | "paused" | "restarting")
+    };
+    let containers = &usage.containers;
+    let containers = row(
+        "Containers",
+        (containers.len(), containers.iter().filter(running).count()),
+        containers.iter().map(written).sum(),
+        containers.iter().filter(|c| !running(c)).map(written).sum(),
+    );
+    let of = |v: &hoist_api::volume::Volume| v.usage_data.clone().unwrap_or_default();
+    let volumes = &usage.volumes;
+    let volumes = row(
+        "Local Volumes",
+        (
+            volumes.len(),
+            volumes.iter().filter(|v| of(v).ref_count > 0).count(),
+        ),
+        volumes.iter().map(|v| of(v).size.max(0)).sum(),
+        volumes
+            .iter()
+            .filter(|v| of(v).ref_count <= 0)
+            .map(|v| of(v).size.max(0))
+            .sum(),
+    );
+    let cache = &usage.build_cache;
+    let cache = row(
+        "Build Cache",
+        (
+            cache.len(),
+            cache.iter().filter(|record| record.in_use).count(),
+        ),
+        cache.iter().map(|record| record.size).sum(),
+        cache
+            .iter()
+            .filter(|record| !record.in_use && !record.shared)
+            .map(|r| r.size)
+            .sum(),
+    );
+    vec![images, containers, volumes, cache]
+}
+
+type Details = (&'static str, &'static Columns, Vec<Value>);
+
+/// A list for each kind of object.
+fn details(usage: &DataUsage) -> [Details; 3] {
+    let image = |image: &hoist_api::image::ImageSummary| {
+        let (repository, tag) = super::image::names_of(image).swap_remove(0);
+        json!({
+            "Repository": repository, "Tag": tag, "ID": human::short_id(&image.id), "Size": size(image.size),
+            "SharedSize": size(image.shared_size), "UniqueSize": size(image.size - image.shared_size.max(0)),
+            "Containers": image.containers.max(0).to_string(),
+        })
+    };
+    let container = |c: &hoist_api::container::ContainerSummary| {
+        json!({
+            "ID": human::short_id(&c.id), "Image": c.image, "Names": crate::members::container_name(c),
+            "Size": size(c.size_rw.unwrap_or(0)), "Status": c.status,
+        })
+    };
+    let volume = |v: &hoist_api::volume::Volume| {
+        let used = v.usage_data.clone().unwrap_or_default();
+        json!({"Name": v.name, "Links": used.ref_count.max(0).to_string(), "Size": size(used.size)})
+    };
+    [
+        (
+            "Images",
+            &[
+                ("Repository", "REPOSITORY"),
+                ("Tag", "TAG"),
+                ("ID", "IMAGE ID"),
+                ("Size", "SIZE"),
+                ("SharedSize", "SHARED SIZE"),
+                ("UniqueSize", "UNIQUE SIZE"),
+                ("Containers", "CONTAINERS"),
+            ],
+            usage.images.iter().map(image).collect(),
+        ),
+        (
+            "Containers",
+            &[
+                ("ID", "CONTAINER ID"),
+                ("Image", "IMAGE"),
+                ("Size", "SIZE"),
+                ("Status", "STATUS"),
+                ("Names", "NAMES"),
+            ],
+            usage.containers.iter().map(container).collect(),
+        ),
+        (
+            "Local Volumes",
+            &[
+                ("Name", "VOLUME NAME"),
+                ("Links", "LINKS"),
+                ("Size", "SIZE"),
+            ],
+            usage.volumes.iter().map(volume).collect(),
+        ),
+    ]
+}
+
+async fn prune(context: &Context, args: SystemPruneArgs) -> Result<(), Failure> {
+    let mut what = vec![
+        "all stopped containers",
+        "all networks not used by at least one container",
+    ];
+    what.extend(
+        args.volumes
+            .then_some("all anonymous volumes not used by at least one container"),
+    );
+    what.push(match args.all {
+        true => "all images without at least one container associated to them",
+        false => "all dangling images",
+    });
+    let warning = format!("This will remove:\n  - {}\n", what.join("\n  - "));
+    if !args.prune.force && !agreed(context, &warning)? {
+        return Ok(());
+    }
+    let engine = connect::engine(context).await?;
+    let filters = filters(&args.prune.filter)?;
+    let freed = prune_all(context, &engine, &args, &filters).await?;
+    context
+        .ui
+        .line(&format!("Total reclaimed space: {}", size(freed)))
+}
+
+async fn prune_all(
+    context: &Context,
+    engine: &Client,
+    args: &SystemPruneArgs,
+    filters: &Filters,
+) -> Result<i64, Failure> {
+    let told = |title: &str, names: &[String]| {
+        super::container::state::print_pruned(context, (title, names), None)
+    };
+    let containers = engine.containers_prune(filters).await?;
+    told("Deleted Containers:", &containers.containers_deleted)?;
+    let mut freed = containers.space_reclaimed;
+    let networks = engine.networks_prune(filters).await?;
+    told("Deleted Networks:", &networks.networks_deleted)?;
+    if args.volumes {
+        let volumes = engine.volumes_prune(filters).await?;
+        told("Deleted Volumes:", &volumes.volumes_deleted)?;
+        freed += volumes.space_reclaimed;
+    }
+    let dangling = if args.all { "false" } else { "true" };
+    let images = engine
+        .images_prune(&filters.clone().with("dangling", dangling))
+        .await?;
+    let names: Vec<String> = images
+        .images_deleted
+        .iter()
+        .map(|image| match image.untagged.is_empty() {
+            true => format!("deleted: {}", image.deleted),
+            false => format!("untagged: {}", image.untagged),
+        })
+        .collect();
+    told("Deleted Images:", &names)?;
+    Ok(freed + images.space_reclaimed)
+}
+
+/// What runs at this end of somebody's `ssh`.
+async fn dial(context: &Context) -> Result<(), Failure> {
+    let connection = connect::engine(context).await?.dial().await?;
+    let (mut from, mut to) = tokio::io::split(connection);
+    let (mut input, mut output) = (tokio::io::stdin(), tokio::io::stdout());
+    let sending = async {
+        tokio::io::copy(&mut input, &mut to).await?;
+        to.shutdown().await?;
+        // The answer may still come.
+        std::future::pending::<std::io::Result<()>>().await
+    };
+    let receiving = async {
+        tokio::io::copy(&mut from, &mut output).await?;
+        output.flush().await
+    };
+    tokio::select! {
+        outcome = sending => outcome?,
+        outcome = receiving => outcome?,
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Which engine is meant when it is not our own: options, HOIST_HOST, and Docker's variables and contexts.
+//!
+//! The order is Docker's: `--host`, `--context`, then the environment. A root or state of one's own means our
+//! engine there, whatever DOCKER_HOST says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hoist_api::client::{Endpoint, TlsConfig};
+use indexmap::IndexMap;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::failure::Failure;
+use crate::globals::Globals;
+
+/// Decides which engine is meant; `None` for our own.
+///
+/// # Errors
+/// An address is wrong, or a context does not exist or cannot be read.
+pub(crate) fn endpoint(
+    globals: &Globals,
+    environment: &IndexMap<String, String>,
+    as_docker: bool,
+) -> Result<Option<Endpoint>, Failure> {
+    let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let files = Files::of(environment);
+    if let Some(host) = globals.host.as_ref() {
+        return read(host, globals, environment).map(Some);
+    }
+    if let Some(context) = &globals.context {
+        return files.context(context, globals, environment);
+    }
+    if let Some(host) = variable("HOIST_HOST") {
+        return read(host, globals, environment).map(Some);
+    }
+    let own = globals.root.is_some() || globals.state.is_some();
+    if own || variable("HOIST_ROOT").is_some() || variable("HOIST_STATE").is_some() {
+        return Ok(None);
+    }
+    if let Some(host) = variable("DOCKER_HOST") {
+        return read(host, globals, environment).map(Some);
+    }
+    if let Some(context) = variable("DOCKER_CONTEXT") {
+        return files.context(context, globals, environment);
+    }
+    match as_docker.then(|| files.current()).flatten() {
+        Some(context) => files.context(&context, globals, environment),
+        None => Ok(None),
+    }
+}
+
+/// An address with TLS where it is asked for.
+fn read(
+    host: &str,
+    globals: &Globals,
+    environment: &IndexMap<String, String>,
+) -> Result<Endpoint, Failure> {
+    let endpoint = Endpoint::parse(host).map_err(|error| {
+        Failure::from(error)
+            .hint("write it as unix:///path/of/the.sock, tcp://HOST:PORT or ssh://USER@HOST")
+    })?;
+    Ok(match tls(globals, environment) {
+        Some(config) => endpoint.with_tls(config),
+        None => endpoint,
+    })
+}
+
+/// The certificates, when TLS is asked for.
+fn tls(globals: &Globals, environment: &IndexMap<String, String>) -> Option<TlsConfig> {
+    let set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    let verify = globals.tlsverify || set("DOCKER_TLS_VERIFY");
+    if !(verify || globals.tls || set("DOCKER_TLS")) {
+        return None;
+    }
+    let directory = match environment
+        .get("DOCKER_CERT_PATH")
+        .filter(|path| !path.is_empty())
+    {
+        Some(path) => PathBuf::from(path),
+        None => Files::of(environment).directory,
+    };
+    let found = TlsConfig::in_directory(&directory);
+    let given = |option: &Option<String>, found| option.as_ref().map(PathBuf::from).or(found);
+    Some(TlsConfig {
+        ca: given(&globals.tlscacert, found.ca),
+        cert: given(&globals.tlscert, found.cert),
+        key: given(&globals.tlskey, found.key),
+        insecure: !verify,
+    })
+}
+
+/// Docker's own files about its user's engines.
+struct Files {
+    directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Settings {
+    current_context: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Meta {
+    endpoints: IndexMap<String, MetaEndpoint>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct MetaEndpoint {
+    host: String,
+    #[serde(rename = "SkipTLSVerify")]
+    skip_tls_verify: bool,
+}
+
+impl Files {
+    fn of(environment: &IndexMap<String, String>) -> Files {
+        let directory = match environment
+            .get("DOCKER_CONFIG")
+            .filter(|path| !path.is_empty())
+        {
+            Some(path) => PathBuf::from(path),
+            None => Path::new(environment.get("HOME").map_or("/", String::as_str)).join(".docker"),
+        };
+        Files { directory }
+    }
+
+    /// The context that `docker context use` has chosen.
+    fn current(&self) -> Option<String> {
+        let text = fs::read_to_string(self.directory.join("config.json")).ok()?;
+        let settings: Settings = serde_json::from_str(&text).ok()?;
+        Some(settings.current_context).filter(|name| !name.is_empty())
+    }
+
+    fn context(
+        &self,
+        name: &str,
+        globals: &Globals,
+        environment: &IndexMap<String, String>,
+    ) -> Result<Option<Endpoint>, Failure> {
+        if name == "default" {
+            return Ok(None);
+        }
+        let digest = Sha256::digest(name.as_bytes());
+        let id: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let contexts = self.directory.join("contexts");
+        let path = contexts.join("meta").join(&id).join("meta.json");
+        let cannot = |error: Failure| error.context(format!("cannot use the context \"{name}\""));
+        let text = fs::read_to_string(&path).map_err(|error| cannot(Failure::from(error)))?;
+        let meta: Meta = serde_json::from_str(&text).map_err(|error| cannot(error.into()))?;
+        let Some(docker) = meta.endpoints.get("docker") else {
+            return Err(cannot(Failure::new("it names no engine")));
+        };
+        let endpoint = read(&docker.host, globals, environment)?;
+        let certificates = contexts.join("tls").join(&id).join("docker");
+        if !certificates.exists() && !docker.skip_tls_verify {
+            return Ok(Some(endpoint));
+        }
+        Ok(Some(endpoint.with_tls(TlsConfig {
+            insecure: docker.skip_tls_verify,
+            ..TlsConfig::in_directory(&certificates)
+        })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(globals: &Globals, variables: &[(&str, &str)]) -> Result<Option<String>, String> {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let environment = variables.iter().map(own).collect();
+        let found = endpoint(globals, &environment, false);
+        found
+            .map(|endpoint| endpoint.map(|endpoint| endpoint.to_string()))
+            .map_err(|failure| failure.report.map(|r| r.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn the_order_of_what_is_meant() {
+        let none = Globals::default();
+        let some = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(decide(&none, &[]), Ok(None));
+        assert_eq!(
+            decide(&none, &[("DOCKER_HOST", "tcp://d:1")]),
+            some("tcp://d:1")
+        );
+        assert_eq!(
+            decide(&none, &[("DOCKER_HOST", "tcp://d:1"), ("HOIST_ROOT", "/r")]),
+            Ok(None)
+        );
+        let both = [("DOCKER_HOST", "tcp://d:1"), ("HOIST_HOST", "unix:///h")];
+        assert_eq!(decide(&none, &both), some("/h"));
+        let given = Globals {
+            host: Some("ssh://me@box".to_owned()),
+            ..Globals::default()
+        };
+        assert_eq!(decide(&given, &both), some("ssh://me@box"));
+        assert!(decide(&none, &[("HOIST_HOST", "ftp://x")]).is_err());
+        assert!(decide(&none, &[("DOCKER_CONTEXT", "none"), ("HOME", "/nowhere")]).is_err());
+        assert_eq!(decide(&none, &[("DOCKER_CONTEXT", "default")]), Ok(None));
+    }
+
+    #[test]
+    fn contexts_are_docker_files() {
+        let home = tempfile::tempdir().unwrap();
+        // printf far | sha256sum
+        let id: String = Sha256::digest(b"far")
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let meta = home.path().join(".docker/contexts/meta").join(&id);
+        std::fs::create_dir_all(&meta).unwrap();
+        let text = r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://far:2376","SkipTLSVerify":true}}}"#;
+        std::fs::write(meta.join("meta.json"), text).unwrap();
+        let home = home.path().display().to_string();
+        let found = decide(
+            &Globals::default(),
+            &[("DOCKER_CONTEXT", "far"), ("HOME", &home)],
+        );
+        assert_eq!(found, Ok(Some("tcp://far:2376".to_owned())));
+    }
+}

@@ -1,0 +1,289 @@
+//! `container`, `image`, `network`, `volume`, `system`: as their Docker twins, also under the name `docker`.
+
+use rustix::process::Signal;
+
+use super::session::Session;
+use crate::common::run::Run;
+use crate::common::{LONG, TestHost, can_run, run};
+
+/// Words as a shell splits them, with single quotes only.
+fn words(line: &str) -> Vec<String> {
+    let quoted = line.split('\'').enumerate();
+    let parts = quoted.flat_map(|(at, part)| match at % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![part.to_owned()],
+    });
+    parts.collect()
+}
+
+#[track_caller]
+fn hoist(host: &TestHost, line: &str) -> Run {
+    let words = words(line);
+    host.hoist(&words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// What a command that must succeed prints.
+#[track_caller]
+fn said(host: &TestHost, line: &str) -> String {
+    hoist(host, line).ok().stdout
+}
+
+#[test]
+fn container_run_leaves_dockers_codes() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let run = |line: &str| hoist(&host, &format!("container run {line}"));
+    let ran = run("--rm -e A=1 busybox sh -c 'echo $A; echo e >&2; exit 3'").exits(3);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("1\n", "e\n"));
+    run("--rm busybox no-such").exits(127).says(&["no-such"]);
+    run("--rm busybox /etc").exits(126);
+    run("--rm --pull never no-such-image:1")
+        .exits(125)
+        .says(&["no-such-image"]);
+    run("--gpus all busybox").exits(125).says(&["GPUs"]);
+    run("--rm --restart always busybox")
+        .exits(125)
+        .says(&["--restart and --rm"]);
+    run("-it --rm busybox true").exits(125).says(&["not a TTY"]);
+    assert_eq!(said(&host, "container ls -aq"), "");
+    let mut cat = host.hoist_command();
+    cat.args(["container", "run", "-i", "--rm", "busybox", "cat"]);
+    let through = run::with_input(cat, b"through\n", LONG).ok();
+    assert_eq!(through.stdout, "through\n");
+}
+
+#[test]
+fn container_run_takes_dockers_options() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let id_file = host.path("tmp/id").display().to_string();
+    let env_file = host.path("tmp/env").display().to_string();
+    std::fs::write(&env_file, "# comment\nFROM_FILE=yes\n").unwrap();
+    said(&host, "network create net");
+    let flags = format!(
+        "-d --name web --cidfile {id_file} --env-file {env_file} --network net --network-alias w \
+         -p 127.0.0.1:8080:80 -v data:/data:ro --tmpfs /t:size=1m --mount type=bind,source=/tmp,target=/host,readonly \
+         --ulimit nofile=100:200 -m 64m --cpus 0.5 --health-cmd true --health-interval 1s --cap-drop ALL -l a=b -h box \
+         --init --restart on-failure:3 --stop-signal SIGINT"
+    );
+    let id = said(&host, &format!("container run {flags} busybox sleep 1000"));
+    assert_eq!(id.trim().len(), 64);
+    assert_eq!(std::fs::read_to_string(&id_file).unwrap(), id.trim());
+    hoist(&host, &format!("container run --cidfile {id_file} busybox"))
+        .exits(125)
+        .says(&["container ID file"]);
+    for (format, expected) in [
+        (
+            "{{.HostConfig.Memory}} {{.Config.Hostname}}",
+            "67108864 box\n",
+        ),
+        ("{{.HostConfig.RestartPolicy.Name}}", "on-failure\n"),
+        (
+            "{{range .HostConfig.Ulimits}}{{.Soft}}:{{.Hard}}{{end}}",
+            "100:200\n",
+        ),
+        ("{{json .Config.Labels}}", "{\"a\":\"b\"}\n"),
+        (
+            "{{index .Config.Labels \"a\"}}{{.Config.Labels.none}}",
+            "b<no value>\n",
+        ),
+        ("{{if .State.Health}}checked{{end}}", "checked\n"),
+    ] {
+        assert_eq!(
+            said(&host, &format!("container inspect -f '{format}' web")),
+            expected
+        );
+    }
+    hoist(&host, "container inspect -f {{.Nope}} web")
+        .exits(1)
+        .says(&["Nope"]);
+    let line = "echo $X $FROM_FILE; ulimit -n; hostname; touch /data/x 2>/dev/null || echo read-only; ls /host";
+    let told = said(&host, &format!("container exec -e X=1 web sh -c '{line}'"));
+    assert!(told.starts_with("1 yes\n100\nbox\nread-only\n"), "{told}");
+    said(&host, "container run --rm --network net busybox nslookup w");
+    assert_eq!(
+        said(&host, "container port web"),
+        "80/tcp -> 127.0.0.1:8080\n"
+    );
+    assert_eq!(said(&host, "container port web 80"), "127.0.0.1:8080\n");
+    hoist(&host, "container top web").ok().says(&["sleep 1000"]);
+    said(&host, "container rename web other");
+    said(&host, "container rm -f other");
+    said(&host, "volume rm data");
+    said(&host, "network rm net");
+}
+
+#[test]
+fn on_a_terminal_and_by_keys() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let command = |line: &str| {
+        let mut command = host.hoist_command();
+        command.args(words(line));
+        command
+    };
+    let line = "container run -it --name box --detach-keys ctrl-x,q busybox sh";
+    let session = Session::on_terminal(command(line), 30, 90);
+    session.types("stty size; echo a$((1+1))b\r");
+    session.wait_for("30 90");
+    session.wait_for("a2b");
+    session.resize(20, 50);
+    session.types("sleep 0.3; stty size\r");
+    session.wait_for("20 50");
+    session.types("\x18q");
+    assert_eq!(session.end().0, 0);
+    assert_eq!(
+        said(&host, "container inspect -f {{.State.Status}} box"),
+        "running\n"
+    );
+    let session = Session::on_terminal(command("container attach box"), 30, 90);
+    session.types("exit 4\r");
+    assert_eq!(session.end().0, 4);
+    let session = Session::on_terminal(command("container start -ai box"), 30, 90);
+    session.types("echo again; exit 6\r");
+    session.wait_for("again");
+    assert_eq!(session.end().0, 6);
+    said(&host, "container rm box");
+    // Without a terminal signals go to the container.
+    let trap = "trap \"exit 9\" INT; echo ready; while :; do sleep 0.1; done";
+    let line = format!("container run --rm busybox sh -c '{trap}'");
+    let session = Session::start(command(&line));
+    session.wait_for("ready");
+    session.signal(Signal::INT);
+    assert_eq!(session.end().0, 9);
+}
+
+#[test]
+fn lists_take_templates() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    said(
+        &host,
+        "container create --name one -l tier=front busybox true",
+    );
+    let ls = |format: &str| said(&host, &format!("container ls -a --format '{format}'"));
+    assert_eq!(
+        ls("{{.Names}} {{.Image}} {{.State}} {{.Label \"tier\"}}"),
+        "one busybox created front\n"
+    );
+    assert_eq!(
+        ls("table {{.Names}}\\t{{.Image}}"),
+        "NAMES     IMAGE\none       busybox\n"
+    );
+    assert_eq!(ls("json").lines().count(), 1);
+    for (format, says) in [
+        ("{{.Nope}}", "can't evaluate field Nope"),
+        ("{{.Names", "unclosed action"),
+        ("yaml", "cannot print as \"yaml\""),
+    ] {
+        hoist(&host, &format!("container ls -a --format {format}"))
+            .exits(1)
+            .says(&[says]);
+    }
+    assert_eq!(
+        said(&host, "image ls --format {{.Repository}}:{{.Tag}}"),
+        "busybox:latest\n"
+    );
+    hoist(&host, "info")
+        .ok()
+        .says(&["Containers: 1", "Server Version: "]);
+    assert_eq!(said(&host, "system info -f {{.OSType}}"), "linux\n");
+    hoist(&host, "inspect nothing")
+        .exits(1)
+        .says(&["No such object: nothing"]);
+    assert_eq!(
+        said(&host, "inspect --type image --format {{.Os}} busybox"),
+        "linux\n"
+    );
+    hoist(&host, "container prune -f")
+        .ok()
+        .says(&["Deleted Containers:", "Total reclaimed space: "]);
+}
+
+#[test]
+fn volumes_and_networks() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    said(&host, "container create --name one busybox true");
+    said(&host, "volume create vol --label x=y");
+    assert_eq!(
+        said(
+            &host,
+            "volume ls --format '{{.Driver}}/{{.Name}} {{.Labels}}'"
+        ),
+        "local/vol x=y\n"
+    );
+    assert_eq!(said(&host, "volume inspect -f {{.Name}} vol"), "vol\n");
+    hoist(&host, "volume prune -f -a")
+        .ok()
+        .says(&["Deleted Volumes:\nvol\n"]);
+    said(
+        &host,
+        "network create n --subnet 10.77.0.0/24 --ip-range 10.77.0.128/25",
+    );
+    assert_eq!(
+        said(
+            &host,
+            "network inspect -f '{{(index .IPAM.Config 0).Subnet}}' n"
+        ),
+        "10.77.0.0/24\n"
+    );
+    said(&host, "network connect --alias z --ip 10.77.0.7 n one");
+    let address = "{{(index .NetworkSettings.Networks \"n\").IPAMConfig.IPv4Address}}";
+    assert_eq!(
+        said(&host, &format!("inspect --format '{address}' one")),
+        "10.77.0.7\n"
+    );
+    said(&host, "network disconnect n one");
+    hoist(&host, "network prune -f")
+        .ok()
+        .says(&["Deleted Networks:\nn\n"]);
+    said(&host, "network rm -f n");
+    hoist(&host, "network rm n").exits(1);
+    let events = "system events --since 1h --until 0s --format '{{.Type}} {{.Action}}'";
+    hoist(&host, events)
+        .ok()
+        .says(&["container create", "network create"]);
+    said(&host, "container rm one");
+}
+
+#[test]
+fn under_the_name_docker() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let link = host.path("tmp/docker");
+    let binary = crate::common::host::binary();
+    std::os::unix::fs::symlink(&binary, &link).unwrap();
+    let docker = |line: &str| {
+        let mut command = host.command(&link);
+        command
+            .args(words(line))
+            .env("HOIST_SHIM", binary.with_file_name("hoist-shim"));
+        run::to_end(command, LONG)
+    };
+    docker("run -d --name box --init busybox sleep 1000").ok();
+    assert_eq!(docker("ps --format {{.Names}}").ok().stdout, "box\n");
+    docker("exec box echo inside").ok().says(&["inside\n"]);
+    docker("images -q").ok();
+    let inspect = docker("--log-level debug inspect --format {{.Name}} box").ok();
+    assert_eq!(inspect.stdout, "/box\n");
+    docker("stop -t 0 box").ok();
+    docker("rm box").ok();
+    let text = "services: {x: {image: busybox, init: true, command: [sleep, '1000']}}\n";
+    let project = host.project("p", text);
+    let file = project.dir().join("compose.yaml").display().to_string();
+    docker(&format!("compose -f {file} up -d")).ok();
+    docker("compose -p p down -t 0").ok();
+}
