@@ -7,3 +7,5 @@ mod common;
 mod archives;
 #[path = "security/container.rs"]
 mod container;
+#[path = "security/userns.rs"]
+mod userns;

@@ -8,6 +8,10 @@ use std::time::Duration;
 use ipnetwork::Ipv4Network;
 use sha2::{Digest as _, Sha256};
 
+use crate::runtime::spec::UserNamespace;
+use crate::users;
+pub use crate::users::InvalidRemap;
+
 /// Where an engine keeps what survives a reboot, unless it is told otherwise.
 pub const DEFAULT_ROOT: &str = "/var/lib/hoist";
 /// Where an engine keeps what may vanish at a reboot, unless it is told otherwise.
@@ -45,6 +49,8 @@ pub struct EngineConfig {
     pub command: Vec<String>,
     /// How long the engine stays with nothing to run; `None`: for ever.
     pub idle_exit: Option<Duration>,
+    /// Who containers' users are outside, unless a container says otherwise; `None`: the same as inside.
+    pub userns_remap: Option<UserNamespace>,
 }
 
 impl EngineConfig {
@@ -63,6 +69,7 @@ impl EngineConfig {
             shim: PathBuf::from("hoist-shim"),
             command: Vec::new(),
             idle_exit: Some(Duration::from_secs(60)),
+            userns_remap: None,
             root,
             state,
         }
@@ -81,6 +88,19 @@ impl EngineConfig {
             return Err(invalid());
         }
         Ok((base, size))
+    }
+
+    /// Reads where containers' users are mapped to: `100000:100000:65536` (user, group, how many), a name in `/etc/subuid` and
+    /// `/etc/subgid`, whose texts are given, or `default`.
+    ///
+    /// # Errors
+    /// When it is neither, or its ids are the machine's own root's or beyond what ids can be.
+    pub fn parse_userns_remap(
+        text: &str,
+        subuid: &str,
+        subgid: &str,
+    ) -> Result<UserNamespace, InvalidRemap> {
+        users::parse_remap(text, subuid, subgid)
     }
 
     /// A container's directory that survives reboots: record, log, writable layer.

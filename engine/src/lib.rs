@@ -23,6 +23,7 @@ mod status;
 mod store;
 mod supervise;
 mod times;
+mod users;
 
-pub use config::{DEFAULT_ROOT, DEFAULT_STATE, EngineConfig, InvalidPool};
+pub use config::{DEFAULT_ROOT, DEFAULT_STATE, EngineConfig, InvalidPool, InvalidRemap};
 pub use daemon::{READY_FD, RunError, run};

@@ -89,6 +89,7 @@ fn devices_that_are_not_allowed_cannot_be_used() {
         Place::new("stat -c %a:%t,%T:%u /dev/net/made; (: < /dev/net/made) && echo opened");
     place.spec.devices.push(Device {
         path: "/dev/net/made".into(),
+        source: "/dev/fuse".into(),
         kind: DeviceKind::Character,
         major: 10,
         minor: 229,

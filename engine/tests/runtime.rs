@@ -231,6 +231,7 @@ fn mounts_of_the_user() {
             subpath: None,
             recursive: true,
             propagation: Propagation::Private,
+            ids: Default::default(),
         },
         read_only,
     };
@@ -291,6 +292,7 @@ fn a_directory_onto_a_file_is_told() {
             subpath: None,
             recursive: true,
             propagation: Propagation::Private,
+            ids: Default::default(),
         },
         read_only: false,
     });

@@ -18,6 +18,7 @@ fn bind(path: &Path, target: &str) -> Mount {
         subpath: None,
         recursive: true,
         propagation: Propagation::Private,
+        ids: Default::default(),
     };
     Mount {
         target: target.to_owned(),

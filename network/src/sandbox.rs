@@ -81,6 +81,16 @@ pub fn create(plan: &SandboxPlan) -> Result<Sandbox, SandboxError> {
     Ok(Sandbox { netns, dns: dns? })
 }
 
+/// As [`create`], in a namespace that is there and empty: one that a user namespace owns is made by somebody else.
+///
+/// # Errors
+/// [`SandboxError`]: the failed step.
+pub fn create_in(netns: OwnedFd, plan: &SandboxPlan) -> Result<Sandbox, SandboxError> {
+    let mut host = RouteSocket::open()?;
+    let dns = netns::run_in(netns.as_fd(), || build(&mut host, plan))?;
+    Ok(Sandbox { netns, dns: dns? })
+}
+
 /// Runs on the thread inside the new namespace; `host` is a socket of the host's.
 fn build(host: &mut RouteSocket, plan: &SandboxPlan) -> Result<Option<DnsSockets>, SandboxError> {
     let netns = netns::open(Path::new("/proc/thread-self/ns/net"))?;

@@ -300,3 +300,32 @@ fn every_file_of_the_example_is_used() {
         assert!(compose.contains(path) && dir.join(path).exists(), "{path}");
     }
 }
+
+#[test]
+fn the_shop_runs_with_user_namespaces() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::new();
+    let mut start = host.hoist_command();
+    start
+        .args(["engine", "start"])
+        .env("HOIST_USERNS_REMAP", "default");
+    assert!(start.output().unwrap().status.success());
+    let host = host.with_images(IMAGES);
+    let shop = shop(&host);
+    shop.up();
+    let before = orders(SHOP);
+    ask(SHOP, "GET /api/shop");
+    for container in ["shop-db-1", "shop-cache-1", "shop-web-1"] {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", shop.pid(container)));
+        let status = status.unwrap();
+        let line = status.lines().find(|line| line.starts_with("Uid:"));
+        let user = line.unwrap().split_whitespace().nth(1).unwrap();
+        assert!(user.parse::<u32>().unwrap() > 65_536, "{container}: {user}");
+    }
+    shop.down(&[]);
+    shop.up();
+    assert!(orders(SHOP) >= before, "data survives");
+    shop.down(&["-v"]);
+}

@@ -6,6 +6,7 @@
 //! * [`init`]: a container's first process as a list of operations, and its interpreter.
 //! * [`path`]: names that a container or an image can influence, resolved beneath a root.
 //! * [`netns`]: network namespaces on threads made for them.
+//! * [`userns`]: user namespaces, made by a process of their own.
 //! * [`scm`], [`memfd`], [`pidfd`], [`pty`]: descriptors and what travels with them.
 
 pub mod accounts;
@@ -20,5 +21,6 @@ pub mod pty;
 pub mod scm;
 pub mod signal;
 mod sys;
+pub mod userns;
 
 pub use error::KernelError;

@@ -156,6 +156,25 @@ pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, change: MountAttributes) -> R
     } else {
         0
     };
+    set_mount_attributes(mount, attributes, recursive)
+}
+
+/// Shows a detached mount with the ids of a user namespace (`MOUNT_ATTR_IDMAP`, since Linux 5.12).
+pub(crate) fn map_ids(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(namespace.as_raw_fd().cast_unsigned()),
+    };
+    set_mount_attributes(mount, attributes, 0)
+}
+
+fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: libc::mount_attr,
+    recursive: libc::c_int,
+) -> Result<()> {
     // SAFETY: the path is an empty C string and `attributes` has the size that is passed; both outlive the call.
     let result = unsafe {
         libc::syscall(
@@ -331,6 +350,20 @@ pub(crate) fn bpf_attach(
     // SAFETY: the kernel reads `size` bytes of a live value of integers.
     check(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attach), size) })
         .map(drop)
+}
+
+/// setfsuid(2) and setfsgid(2) for this thread alone. They tell no failure: what is there now is asked for.
+pub(crate) fn set_file_ids(user: u32, group: u32) -> Result<()> {
+    for (call, id) in [(libc::SYS_setfsgid, group), (libc::SYS_setfsuid, user)] {
+        // SAFETY: integers only; no memory is involved.
+        unsafe { libc::syscall(call, id) };
+        // SAFETY: as above; an id that is no id changes nothing and the present one is returned.
+        let present = unsafe { libc::syscall(call, -1) };
+        if present != libc::c_long::from(id) {
+            return Err(Errno::PERM);
+        }
+    }
+    Ok(())
 }
 
 /// Ends the process at once, without running any exit handler of the shim's that a child has inherited.

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use hoist_kernel::init::program::{InitProgram, Maker};
 use hoist_kernel::init::report::{self, Report};
 use hoist_kernel::init::start::{self, Inputs};
 use rustix::fs::{Mode, OFlags};
@@ -49,39 +50,100 @@ pub(crate) fn start(
         cgroup: unified.as_ref().map(AsFd::as_fd),
     };
     let program = &config.program;
-    let starting = start::start(program, inputs)
-        .map_err(|error| wording::start_error(error, &program.before))?;
-    let at = time::now();
-    // While the process mounts its root.
-    warnings.extend(cgroup::join(&config.cgroup, starting.pid));
-    warnings.extend(set_oom_score(config.oom_score_adj, starting.pid));
-    let _ = rustix::io::write(&starting.channel, b"g");
-    let mut terminal = None;
-    while let Some(report) = next_report(&starting.channel)? {
+    let mut making = Making::begin(program, inputs)?;
+    let mut at = time::now();
+    if let Some(pid) = making.pid {
+        admit(config, pid, &making.channel, &mut warnings);
+    }
+    let (mut terminal, mut failed) = (None, None);
+    while let Some(report) = next_report(&making.channel)? {
+        let wording = |operation, reason| wording::of_program(program, operation, reason);
         match report {
             Report::Terminal(master) => terminal = Some(master),
             Report::Warning { operation, reason } => {
-                warnings.push(wording::failure(program.inside.get(operation), reason).message);
+                warnings.push(wording(operation, reason).message);
             }
-            Report::Failed { operation, reason } => {
-                reap(starting.pid);
-                return Err(wording::failure(program.inside.get(operation), reason));
+            // All is read to the end: the process may say why it ends before the one that made it says which it is.
+            Report::Failed { operation, reason } => failed = Some(wording(operation, reason)),
+            Report::Joined(pid) => {
+                at = time::now();
+                making.pid = Some(pid);
+                admit(config, pid, &making.channel, &mut warnings);
             }
-            Report::Joined(_) => {}
         }
     }
+    let (pid, pidfd) = making.finish(failed)?;
     connect(streams, config, terminal.as_ref(), (ends.ours, ends.input))?;
-    let started = Started {
-        pid: starting.pid,
-        at,
-        warnings,
-    };
+    let started = Started { pid, at, warnings };
     Ok(Running {
-        pid: starting.pid,
-        pidfd: starting.pidfd,
+        pid,
+        pidfd,
         started,
         terminal,
     })
+}
+
+/// A process that is being made, by this one or by one between.
+struct Making {
+    pid: Option<i32>,
+    pidfd: Option<OwnedFd>,
+    between: Option<i32>,
+    channel: OwnedFd,
+}
+
+impl Making {
+    fn begin(program: &InitProgram, inputs: Inputs<'_>) -> Result<Self, Failure> {
+        let worded = |error| wording::start_error(error, &program.before);
+        match program.maker {
+            Maker::Shim => {
+                let starting = start::start(program, inputs).map_err(worded)?;
+                Ok(Self {
+                    pid: Some(starting.pid),
+                    pidfd: Some(starting.pidfd),
+                    between: None,
+                    channel: starting.channel,
+                })
+            }
+            Maker::Intermediate => {
+                let between = start::start_joined(program, inputs).map_err(worded)?;
+                Ok(Self {
+                    pid: None,
+                    pidfd: None,
+                    between: Some(between.pid),
+                    channel: between.channel,
+                })
+            }
+        }
+    }
+
+    /// The process once it executes its program, or why it does not.
+    fn finish(self, failed: Option<Failure>) -> Result<(i32, OwnedFd), Failure> {
+        if let Some(between) = self.between {
+            reap(between);
+        }
+        let process = match (failed, self.pid, self.pidfd) {
+            (None, Some(pid), Some(pidfd)) => return Ok((pid, pidfd)),
+            // It is our child: its number is its own until we reap it.
+            (None, Some(pid), None) => hoist_kernel::pidfd::open(pid).map(|pidfd| (pid, pidfd)),
+            (Some(failure), pid, _) => {
+                if let Some(pid) = pid {
+                    reap(pid);
+                }
+                return Err(failure);
+            }
+            (None, None, _) => {
+                return Err(wording::plain("the container's process could not be made"));
+            }
+        };
+        process.map_err(|error| wording::plain(error.to_string()))
+    }
+}
+
+/// Puts the process into its groups while it mounts its root, and lets it go on.
+fn admit(config: &ShimConfig, pid: i32, channel: &OwnedFd, warnings: &mut Vec<String>) {
+    warnings.extend(cgroup::join(&config.cgroup, pid));
+    warnings.extend(set_oom_score(config.oom_score_adj, pid));
+    let _ = rustix::io::write(channel, b"g");
 }
 
 fn next_report(channel: &OwnedFd) -> Result<Option<Report>, Failure> {

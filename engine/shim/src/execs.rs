@@ -57,9 +57,7 @@ pub(crate) fn start(
             Report::Joined(joined) => pid = Some(joined),
             Report::Warning { .. } => {}
             Report::Failed { operation, reason } => {
-                let inside = program.inside.get(operation);
-                let op = inside.or_else(|| program.before.get(operation - program.inside.len()));
-                failed = Some(wording::failure(op, reason));
+                failed = Some(wording::of_program(program, operation, reason));
             }
         }
     }

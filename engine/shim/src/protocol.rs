@@ -11,7 +11,7 @@
 
 use std::path::PathBuf;
 
-use hoist_kernel::init::program::{InitProgram, Instruction, OnFailure};
+use hoist_kernel::init::program::{IdRange, InitProgram, Instruction, OnFailure};
 use hoist_kernel::pty::Size;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,12 @@ pub enum RequestBody {
     EngineLeaving,
     /// The engine has noted the end of the container: the shim leaves. Reply: [`Reply::Done`].
     Release,
+    /// Makes a user namespace with these ids and a network namespace that it owns. Asked of a shim that has no container.
+    /// Descriptors: none, or a user namespace to be used instead of a new one. Reply: [`Reply::Stored`] with the two.
+    MakeNamespaces {
+        users: Vec<IdRange>,
+        groups: Vec<IdRange>,
+    },
 }
 
 /// Which process a signal goes to.
@@ -235,7 +241,7 @@ pub enum Reply {
     Status(Box<Status>),
     /// The further process runs. Descriptors: the terminal's master, when it has one.
     Executed { pid: i32 },
-    /// Stored descriptors come with this frame, none when the name is unknown.
+    /// Descriptors come with this frame: stored ones, none when the name is unknown; or new ones.
     Stored,
 }
 

@@ -2,7 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use hoist_kernel::{pidfd, pty};
+use hoist_kernel::init::program::IdRange;
+use hoist_kernel::{pidfd, pty, userns};
 use rustix::io::Errno;
 
 use crate::json_log::Stream;
@@ -59,6 +60,9 @@ pub(crate) fn handle(
         RequestBody::Release => {
             shim.released = true;
             done(Ok(()))
+        }
+        RequestBody::MakeNamespaces { users, groups } => {
+            make_namespaces((&users, &groups), descriptors)
         }
     }
 }
@@ -127,6 +131,17 @@ fn status(shim: &Shim) -> Status {
             .map(|exec| (exec.id.clone(), exec.pid))
             .collect(),
         stored: shim.store.keys().cloned().collect(),
+    }
+}
+
+fn make_namespaces((users, groups): (&[IdRange], &[IdRange]), descriptors: Vec<OwnedFd>) -> Answer {
+    let made = match descriptors.into_iter().next() {
+        Some(user) => userns::create_network(user.as_fd()).map(|network| vec![user, network]),
+        None => userns::create(users, groups).map(|made| vec![made.user, made.network]),
+    };
+    match made {
+        Ok(made) => (Ok(Reply::Stored), made),
+        Err(error) => (Err(wording::namespaces_error(&error)), Vec::new()),
     }
 }
 

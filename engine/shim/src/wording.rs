@@ -1,7 +1,8 @@
 //! Words for what failed, Docker's where it has them: its users' scripts look for them.
 
+use hoist_kernel::KernelError;
 use hoist_kernel::init::Op;
-use hoist_kernel::init::program::{Command, UserLookup};
+use hoist_kernel::init::program::{Command, InitProgram, UserLookup};
 use hoist_kernel::init::report::Reason;
 use hoist_kernel::init::start::StartError;
 use rustix::io::Errno;
@@ -53,6 +54,16 @@ pub(crate) fn failure(op: Option<&Op>, reason: Reason) -> Failure {
     }
 }
 
+/// Words the failure of an operation by its index, as a program's reports have it: those of `before` follow those of `inside`.
+pub(crate) fn of_program(program: &InitProgram, operation: usize, reason: Reason) -> Failure {
+    let before = || {
+        program
+            .before
+            .get(operation.wrapping_sub(program.inside.len()))
+    };
+    failure(program.inside.get(operation).or_else(before), reason)
+}
+
 /// Words a failure before the process was there.
 pub(crate) fn start_error(error: StartError, before: &[Op]) -> Failure {
     match error {
@@ -62,6 +73,20 @@ pub(crate) fn start_error(error: StartError, before: &[Op]) -> Failure {
             errno: error.errno.raw_os_error(),
             exit_code: OTHER,
         },
+    }
+}
+
+/// Words a failure to make namespaces.
+pub(crate) fn namespaces_error(error: &KernelError) -> Failure {
+    let hint = match error.errno {
+        Errno::NOSPC => " (the machine allows no more of them: user.max_user_namespaces)",
+        Errno::INVAL | Errno::NOSYS => " (the kernel has no user namespaces)",
+        _ => "",
+    };
+    Failure {
+        message: format!("cannot make a user namespace: {error}{hint}"),
+        errno: error.errno.raw_os_error(),
+        exit_code: OTHER,
     }
 }
 
@@ -129,6 +154,10 @@ pub(crate) fn describe(reason: Reason) -> String {
         Reason::Forged => {
             "it is not the kernel's own: the image has put something in its place".to_owned()
         }
+        Reason::NoIdMaps => "the kernel cannot show this file system with the ids of a user namespace (it takes Linux 5.19 \
+            and a file system that can be id-mapped, such as ext4, xfs or btrfs; tmpfs since 6.3): \
+            put it on another file system, or use userns_mode: host"
+            .to_owned(),
         Reason::NotInPath => "executable file not found in $PATH".to_owned(),
         Reason::IsDirectory => "is a directory".to_owned(),
         Reason::OutsideRoot => "it is outside of the container's root".to_owned(),

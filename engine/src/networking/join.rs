@@ -19,7 +19,7 @@ use ipnetwork::IpNetwork;
 
 use super::ports::{self, Binding};
 use super::{Held, Networks};
-use crate::runtime::spec::NetworkNamespace;
+use crate::runtime::spec::{NetworkNamespace, UserNamespace};
 use crate::store::container::{ContainerRecord, EndpointGiven, PublishedPort};
 use crate::store::network::NetworkRecord;
 
@@ -34,6 +34,8 @@ pub(crate) struct Joined {
     pub(crate) network: NetworkNamespace,
     /// The namespace itself, where it exists before the process.
     pub(crate) descriptor: Option<OwnedFd>,
+    /// The user namespace that owns it, when it is the container's own.
+    pub(crate) users: Option<(UserNamespace, OwnedFd)>,
     /// By network name.
     pub(crate) endpoints: BTreeMap<String, EndpointGiven>,
     pub(crate) ports: Vec<PublishedPort>,

@@ -10,7 +10,7 @@ use super::seccomp::SeccompError;
 use super::spec::{
     CgroupNamespaceMode, ExecSpec, NamespaceMode, NetworkNamespace, RuntimeSpec, TerminalSize,
 };
-use super::{capabilities, cgroup, mounts, process};
+use super::{capabilities, cgroup, mounts, process, userns};
 
 /// A container, lowered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub(super) struct Builder<'spec> {
     pub(super) machine: &'spec Machine,
     pub(super) program: InitProgram,
     pub(super) warnings: Vec<String>,
+    /// The user namespace that the process is to be in, when it has one of its own.
+    pub(super) user_namespace: Option<Slot>,
 }
 
 impl<'spec> Builder<'spec> {
@@ -67,6 +69,7 @@ impl<'spec> Builder<'spec> {
             machine,
             program: InitProgram::default(),
             warnings: Vec::new(),
+            user_namespace: None,
         }
     }
 
@@ -85,6 +88,15 @@ impl<'spec> Builder<'spec> {
     /// Adds an operation of the new process.
     pub(super) fn inside(&mut self, op: Op) {
         self.program.inside.push(op);
+    }
+
+    /// Adds an operation that needs the machine's own privileges where a user namespace takes them away.
+    pub(super) fn privileged(&mut self, op: Op) {
+        if self.spec.user_namespace.is_some() {
+            self.before(op)
+        } else {
+            self.inside(op)
+        }
     }
 
     /// Capabilities of the container.
@@ -114,6 +126,7 @@ pub fn lower(spec: &RuntimeSpec, machine: &Machine) -> Result<Lowered, LowerErro
     builder.inside(Op::NewSession);
     builder.inside(Op::DieWithParent);
     builder.inside(Op::SetUmask(0));
+    userns::add_preparations(&mut builder)?;
     mounts::add_root(&mut builder, &cgroup)?;
     add_names(&mut builder);
     builder.inside(Op::AwaitGo);
@@ -133,6 +146,7 @@ pub fn lower(spec: &RuntimeSpec, machine: &Machine) -> Result<Lowered, LowerErro
         first: true,
     };
     process::add(&mut builder, &process)?;
+    userns::add_entry(&mut builder);
     let streams = StreamConfig {
         terminal: spec.terminal.is_some(),
         ..StreamConfig::default()
@@ -163,12 +177,15 @@ pub fn lower_exec(
             builder.before(Op::JoinCgroup { procs });
         }
     }
+    userns::add_preparations(&mut builder)?;
     builder.before(Op::JoinProcess {
         slot: container,
         namespaces: namespaces_to_join(spec, machine),
     });
+    userns::add_exec_entry(&mut builder, container);
     builder.inside(Op::NewSession);
     builder.inside(Op::DieWithParent);
+    userns::add_root_user(&mut builder);
     let or_container = |own: &'_ str, container: &'_ str| {
         if own.is_empty() {
             container.to_owned()
@@ -200,11 +217,14 @@ fn add_namespaces(builder: &mut Builder<'_>) {
         NetworkNamespace::Empty => builder.program.namespaces |= Namespace::Network.flag(),
         NetworkNamespace::Passed => {
             let slot = builder.slot();
-            builder.inside(Op::Join {
+            builder.privileged(Op::Join {
                 slot,
                 namespace: Namespace::Network,
             });
         }
+    }
+    if builder.spec.user_namespace.is_some() {
+        builder.user_namespace = Some(builder.slot());
     }
     let others = [
         (modes.pid, Namespace::Pid, "pid"),
@@ -225,7 +245,7 @@ fn add_namespaces(builder: &mut Builder<'_>) {
                 if namespace == Namespace::Pid {
                     builder.before(join)
                 } else {
-                    builder.inside(join)
+                    builder.privileged(join)
                 }
             }
         }

@@ -7,6 +7,7 @@
 pub mod machine;
 pub mod seccomp;
 pub mod spec;
+mod userns;
 
 mod capabilities;
 mod cgroup;

@@ -8,15 +8,16 @@ mod restrict;
 mod user;
 
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hoist_kernel::init::program::{
-    Filesystem, FsOption, Links, MountAttributes, Op, Overlay, Propagation, Slot, Target,
+    Filesystem, FsOption, Links, Maker, MountAttributes, Op, Overlay, Propagation, Slot, Target,
 };
 use hoist_shim::protocol::CgroupPlan;
 
 use super::lower::{Builder, LowerError, c_path, c_string, console, owns_cgroup_namespace};
-use super::spec::{Mount, MountSource, NamespaceMode};
+use super::spec::{FileIds, Mount, MountSource, NamespaceMode, RootFilesystem, RuntimeSpec};
+use super::userns;
 
 /// Links on the way to what the user mounts are followed inside the root.
 pub(super) const USER_LINKS: Links = Links::InRoot;
@@ -40,8 +41,8 @@ enum Planned<'spec> {
     Kernel(KernelMount),
     User(&'spec Mount),
     Cgroups,
-    /// The machine's `/dev/shm`, which goes with its ipc namespace.
-    HostShm,
+    /// What goes with an ipc namespace that is not the container's own: `/dev/shm` and the like.
+    OfIpc(&'static str),
 }
 
 /// A file system of the kernel that every container has.
@@ -58,19 +59,31 @@ pub(super) fn add_root(builder: &mut Builder<'_>, cgroup: &CgroupPlan) -> Result
     let planned = plan(builder);
     let sources = clone_sources(builder, &planned)?;
     let spec = builder.spec;
-    builder.inside(Op::MakeMountsPrivate);
-    add_overlay(builder)?;
+    match builder.user_namespace {
+        None => {
+            builder.inside(Op::MakeMountsPrivate);
+            add_overlay(builder)?;
+        }
+        Some(namespace) => {
+            let slot = userns::add_root(builder, namespace)?;
+            builder.inside(Op::MakeMountsPrivate);
+            // Its place can only be found as the machine's root, with the privileges of nobody.
+            let at = c_path(&spec.root.mount_point)?;
+            builder.inside(Op::MountRoot { slot, at });
+            userns::add_root_user(builder);
+        }
+    }
     let proc = builder.slot();
     for (mount, source) in planned.iter().zip(sources) {
         match mount {
             Planned::Kernel(mount) => add_kernel_mount(builder, mount, proc)?,
             Planned::User(mount) => user::add_user_mount(builder, mount, source)?,
             Planned::Cgroups => add_cgroups(builder, cgroup)?,
-            Planned::HostShm => {
+            Planned::OfIpc(path) => {
                 if let Some(slot) = source {
                     builder.inside(Op::Attach {
                         slot,
-                        target: target("/dev/shm", KERNEL_LINKS)?,
+                        target: target(path, KERNEL_LINKS)?,
                     });
                 }
             }
@@ -103,8 +116,8 @@ fn plan<'spec>(builder: &Builder<'spec>) -> Vec<Planned<'spec>> {
         .map(|mount| (mount.target.to_owned(), Planned::Kernel(mount)))
         .collect();
     planned.push(("/sys/fs/cgroup".to_owned(), Planned::Cgroups));
-    if spec.namespaces.ipc == NamespaceMode::Host {
-        planned.push(("/dev/shm".to_owned(), Planned::HostShm));
+    for path in shared_by_ipc(spec) {
+        planned.push(((*path).to_owned(), Planned::OfIpc(path)));
     }
     for mount in &spec.mounts {
         let target = normal(&mount.target);
@@ -113,6 +126,15 @@ fn plan<'spec>(builder: &Builder<'spec>) -> Vec<Planned<'spec>> {
     }
     planned.sort_by_key(|(target, _)| target.split('/').filter(|part| !part.is_empty()).count());
     planned.into_iter().map(|(_, mount)| mount).collect()
+}
+
+/// What comes from elsewhere with an ipc namespace. The machine's message queues can be mounted anew only by its own root.
+fn shared_by_ipc(spec: &RuntimeSpec) -> &'static [&'static str] {
+    match spec.namespaces.ipc {
+        NamespaceMode::Private => &[],
+        NamespaceMode::Host if spec.user_namespace.is_some() => &["/dev/shm", "/dev/mqueue"],
+        NamespaceMode::Host | NamespaceMode::Join(_) => &["/dev/shm"],
+    }
 }
 
 fn kernel_mounts(builder: &Builder<'_>) -> Vec<KernelMount> {
@@ -146,52 +168,78 @@ fn kernel_mounts(builder: &Builder<'_>) -> Vec<KernelMount> {
                 option("gid", "5"),
             ],
         ),
-        mount("/dev/mqueue", "mqueue", safe, vec![]),
         mount("/sys", "sysfs", safe | sys_read_only, vec![]),
     ];
-    if spec.namespaces.ipc != NamespaceMode::Host {
+    let elsewhere = shared_by_ipc(spec);
+    if !elsewhere.contains(&"/dev/mqueue") {
+        mounts.push(mount("/dev/mqueue", "mqueue", safe, vec![]));
+    }
+    if !elsewhere.contains(&"/dev/shm") {
         let options = vec![option("mode", "1777"), option("size", &shm_size)];
         mounts.push(mount("/dev/shm", "tmpfs", safe, options));
     }
     mounts
 }
 
-/// The machine's mounts that are needed, cloned by the shim.
+/// The mounts of others that are needed, cloned before the process exists.
 fn clone_sources(
     builder: &mut Builder<'_>,
     planned: &[Planned<'_>],
 ) -> Result<Vec<Option<Slot>>, LowerError> {
-    let mut slots = Vec::new();
-    for mount in planned {
-        let source = match mount {
-            Planned::HostShm => Some((c"/dev/shm".to_owned(), None, true)),
-            Planned::User(Mount {
-                source:
-                    MountSource::Bind {
-                        path,
-                        subpath,
-                        recursive,
-                        ..
-                    },
-                ..
-            }) => {
-                let below = subpath.as_deref().map(relative_path).transpose()?;
-                Some((c_path(path)?, below, *recursive))
-            }
-            _ => None,
-        };
-        slots.push(source.map(|(path, below, recursive)| {
-            let slot = builder.slot();
-            builder.before(Op::CloneTree {
-                slot,
-                path,
-                below,
-                recursive,
-            });
-            slot
-        }));
+    planned
+        .iter()
+        .map(|mount| clone_source(builder, mount))
+        .collect()
+}
+
+fn clone_source(
+    builder: &mut Builder<'_>,
+    mount: &Planned<'_>,
+) -> Result<Option<Slot>, LowerError> {
+    let (path, below, recursive, ids) = match mount {
+        Planned::OfIpc(path) => match builder.spec.namespaces.ipc {
+            NamespaceMode::Join(pid) => return clone_of_process(builder, pid, path).map(Some),
+            _ => (c_string("a path", *path)?, None, true, FileIds::Machine),
+        },
+        Planned::User(Mount {
+            source:
+                MountSource::Bind {
+                    path,
+                    subpath,
+                    recursive,
+                    ids,
+                    ..
+                },
+            ..
+        }) => {
+            let below = subpath.as_deref().map(relative_path).transpose()?;
+            (c_path(path)?, below, *recursive, *ids)
+        }
+        _ => return Ok(None),
+    };
+    let slot = builder.slot();
+    builder.before(Op::CloneTree {
+        slot,
+        path,
+        below,
+        recursive,
+    });
+    if let (FileIds::Container, Some(namespace)) = (ids, builder.user_namespace) {
+        builder.before(Op::MapIds { slot, namespace });
     }
-    Ok(slots)
+    Ok(Some(slot))
+}
+
+/// A mount as another container's process has it. Who clones it leaves its mount namespace for that, which the shim must not.
+fn clone_of_process(builder: &mut Builder<'_>, pid: i32, path: &str) -> Result<Slot, LowerError> {
+    let slot = builder.slot();
+    builder.program.maker = Maker::Intermediate;
+    builder.before(Op::CloneTreeOf {
+        slot,
+        namespace: c_string("namespace", format!("/proc/{pid}/ns/mnt"))?,
+        path: relative(path)?,
+    });
+    Ok(slot)
 }
 
 fn add_overlay(builder: &mut Builder<'_>) -> Result<(), LowerError> {
@@ -202,27 +250,53 @@ fn add_overlay(builder: &mut Builder<'_>) -> Result<(), LowerError> {
         .rev()
         .map(|layer| c_path(layer))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut options = Vec::new();
-    if root.volatile {
-        options.push(FsOption {
-            key: c"volatile".to_owned(),
-            value: None,
-        });
-    }
+    let from = common_directory(root.layers.iter().map(PathBuf::as_path));
     let overlay = Overlay {
-        mount_data: mount_data(builder)?,
+        mount_data: mount_data(root, &from)?,
+        mount_from: c_path(&from)?,
         lower,
         upper: Some((c_path(&root.upper)?, c_path(&root.work)?)),
-        options,
+        options: overlay_options(root),
     };
     let at = c_path(&root.mount_point)?;
     builder.inside(Op::MountOverlay { overlay, at });
     Ok(())
 }
 
-/// Options as mount(2) takes them, where `:` and `,` in paths are escaped.
-fn mount_data(builder: &Builder<'_>) -> Result<CString, LowerError> {
-    let root = &builder.spec.root;
+/// Further options of the overlay.
+pub(super) fn overlay_options(root: &RootFilesystem) -> Vec<FsOption> {
+    let volatile = root.volatile.then(|| FsOption {
+        key: c"volatile".to_owned(),
+        value: None,
+    });
+    volatile.into_iter().collect()
+}
+
+/// The same as mount(2) takes them after others.
+pub(super) fn volatile_option(root: &RootFilesystem) -> &'static str {
+    if root.volatile { ",volatile" } else { "" }
+}
+
+/// The directory that all of these are in.
+fn common_directory<'path>(mut paths: impl Iterator<Item = &'path Path>) -> PathBuf {
+    let first = paths
+        .next()
+        .and_then(Path::parent)
+        .unwrap_or(Path::new("/"));
+    let common = |directory: &'path Path, path: &'path Path| {
+        let mut above = directory.ancestors();
+        above.find(|above| path.starts_with(above) && path != *above)
+    };
+    let root = Path::new("/");
+    let found = paths.fold(first, |directory, path| {
+        common(directory, path).unwrap_or(root)
+    });
+    found.to_owned()
+}
+
+/// Options as mount(2) takes them, where `:` and `,` in paths are escaped. Layers are named from the directory that they are
+/// in: all options together must fit into one page.
+fn mount_data(root: &RootFilesystem, from: &Path) -> Result<CString, LowerError> {
     let escape = |path: &Path| {
         path.to_string_lossy()
             .replace('\\', "\\\\")
@@ -233,14 +307,14 @@ fn mount_data(builder: &Builder<'_>) -> Result<CString, LowerError> {
         .layers
         .iter()
         .rev()
-        .map(|layer| escape(layer))
+        .map(|layer| escape(layer.strip_prefix(from).unwrap_or(layer)))
         .collect();
-    let volatile = if root.volatile { ",volatile" } else { "" };
     let data = format!(
-        "lowerdir={},upperdir={},workdir={}{volatile}",
+        "lowerdir={},upperdir={},workdir={}{}",
         lower.join(":"),
         escape(&root.upper),
-        escape(&root.work)
+        escape(&root.work),
+        volatile_option(root)
     );
     c_string("a path", data)
 }
@@ -287,6 +361,8 @@ fn add_cgroups(builder: &mut Builder<'_>, plan: &CgroupPlan) -> Result<(), Lower
         if owns_cgroup_namespace(builder.spec, builder.machine) {
             let namespaces = hoist_kernel::init::program::Namespace::Cgroup.flag();
             builder.inside(Op::Unshare { namespaces });
+        } else if builder.user_namespace.is_some() {
+            return bind_cgroups(builder, attributes);
         }
         return add_one(
             builder,
@@ -327,7 +403,7 @@ fn add_cgroups(builder: &mut Builder<'_>, plan: &CgroupPlan) -> Result<(), Lower
             propagation: Some(Propagation::Private),
             ..MountAttributes::default()
         };
-        builder.inside(Op::SetAttributes {
+        builder.privileged(Op::SetAttributes {
             slot,
             attributes: change,
         });
@@ -342,6 +418,31 @@ fn add_cgroups(builder: &mut Builder<'_>, plan: &CgroupPlan) -> Result<(), Lower
             path: relative("/sys/fs/cgroup")?,
         });
     }
+    Ok(())
+}
+
+/// The machine's own tree, which only its own root may mount anew.
+fn bind_cgroups(builder: &mut Builder<'_>, attributes: u64) -> Result<(), LowerError> {
+    let Some(tree) = &builder.machine.cgroups.v2 else {
+        return Ok(());
+    };
+    let slot = builder.slot();
+    builder.before(Op::CloneTree {
+        slot,
+        path: c_path(&tree.mount_point)?,
+        below: None,
+        recursive: false,
+    });
+    let attributes = MountAttributes {
+        set: attributes,
+        propagation: Some(Propagation::Private),
+        ..MountAttributes::default()
+    };
+    builder.before(Op::SetAttributes { slot, attributes });
+    builder.inside(Op::Attach {
+        slot,
+        target: target("/sys/fs/cgroup", KERNEL_LINKS)?,
+    });
     Ok(())
 }
 

@@ -33,9 +33,8 @@ pub(super) fn add(builder: &mut Builder<'_>, process: &Process<'_>) -> Result<()
     if let (Some(size), false) = (process.terminal, process.first) {
         builder.inside(console(size, false)?);
     }
-    for limit in &spec.limits {
-        let op = limit_op(limit)?;
-        builder.inside(op);
+    if spec.user_namespace.is_none() {
+        add_limits(builder)?;
     }
     builder.inside(Op::JoinKeyring(c_string("the id", spec.id.as_str())?));
     if spec.security.no_new_privileges {
@@ -70,6 +69,15 @@ pub(super) fn add(builder: &mut Builder<'_>, process: &Process<'_>) -> Result<()
         builder.inside(Op::BecomeInit);
     }
     builder.inside(Op::Exec(command(process)?));
+    Ok(())
+}
+
+/// Adds the resource limits; hard ones can only be raised with the machine's own privileges.
+pub(super) fn add_limits(builder: &mut Builder<'_>) -> Result<(), LowerError> {
+    for limit in &builder.spec.limits {
+        let op = limit_op(limit)?;
+        builder.privileged(op);
+    }
     Ok(())
 }
 

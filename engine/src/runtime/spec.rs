@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hoist_kernel::init::program::Propagation;
+use serde::{Deserialize, Serialize};
 
 /// A container to run. Paths inside the container are absolute in its root; all others are the machine's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,9 @@ pub struct RuntimeSpec {
     pub cgroup: PathBuf,
     /// Namespaces.
     pub namespaces: Namespaces,
+    /// A user namespace, whose descriptor the engine passes to the shim after that of the network namespace; `None`: the
+    /// machine's.
+    pub user_namespace: Option<UserNamespace>,
     /// A small init as process 1.
     pub init: bool,
     /// Bytes of `/dev/shm`; `None`: 64 MiB.
@@ -98,6 +102,8 @@ pub enum MountSource {
         recursive: bool,
         /// How mounts made later propagate.
         propagation: Propagation,
+        /// Whose ids its files have.
+        ids: FileIds,
     },
     /// Memory.
     Tmpfs {
@@ -113,6 +119,16 @@ pub enum MountSource {
         /// `proc`, `sysfs`, `mqueue`, …
         kind: String,
     },
+}
+
+/// Whose ids files have, in a container with a user namespace of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FileIds {
+    /// The machine's: what belongs to its root belongs to nobody inside.
+    #[default]
+    Machine,
+    /// The container's: a file of user 0 on the disk is its root's.
+    Container,
 }
 
 /// Size of a terminal in characters; zero leaves it unset.
@@ -173,6 +189,8 @@ pub enum Seccomp {
 pub struct Device {
     /// Where, absolute in the container.
     pub path: String,
+    /// Where it is on this machine: bound where nodes cannot be made.
+    pub source: PathBuf,
     /// Its kind.
     pub kind: DeviceKind,
     /// Major number.
@@ -251,6 +269,17 @@ pub struct Namespaces {
     pub cgroup: CgroupNamespaceMode,
 }
 
+/// Who a container's users are outside: ids from 0 on, each the same distance higher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// What user 0 of the container is outside.
+    pub user: u32,
+    /// What group 0 of the container is outside.
+    pub group: u32,
+    /// How many users and groups it has.
+    pub size: u32,
+}
+
 /// The network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NetworkNamespace {
@@ -272,7 +301,7 @@ pub enum NamespaceMode {
     Private,
     /// The machine's.
     Host,
-    /// That of the process with this id.
+    /// That of the process with this id; a joined ipc namespace brings its `/dev/shm` with it.
     Join(i32),
 }
 

@@ -174,6 +174,7 @@ impl Service {
         if host.runtime.is_empty() {
             host.runtime = "hoist".to_owned();
         }
+        self.check_user_namespace(&host)?;
         self.resolve_shared_namespaces(&mut host)?;
         Ok(host)
     }

@@ -253,6 +253,7 @@ impl Service {
             seccomp: spec::seccomp_file(&record.host_config)
                 .and_then(|path| std::fs::read_to_string(path).ok()),
             cgroup_parent: cgroup_parent.to_owned(),
+            user_namespace: record.run.user_namespace,
         };
         spec::runtime_spec(record, found)
     }

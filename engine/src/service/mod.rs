@@ -23,6 +23,7 @@ mod remove;
 mod spec;
 mod start;
 mod system;
+mod userns;
 mod volumes;
 mod watch_health;
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hoist_api::error::{ApiError, Result, chain};
 use hoist_network::ports::Claim;
-use hoist_network::sandbox::{self, EmbeddedDns, SandboxPlan};
+use hoist_network::sandbox::{self, EmbeddedDns, Sandbox, SandboxError, SandboxPlan};
 
 use super::start::open_network_namespace;
 use super::{Service, internal};
@@ -33,27 +34,36 @@ impl Service {
         record: &ContainerRecord,
     ) -> Result<Joined> {
         let mode = record.host_config.network_mode.clone();
-        match mode.as_str() {
+        let (users, empty) = match self.user_namespace(record).await? {
+            Some(users) => (Some((users.ids, users.namespace)), Some(users.network)),
+            None => (None, None),
+        };
+        let joined = match mode.as_str() {
             "host" => {
                 self.join_without_links(record, NetworkNamespace::Host)
                     .await
             }
-            "none" => self.join_nothing(record).await,
+            "none" => self.join_nothing(record, empty).await,
             _ => match mode.strip_prefix("container:") {
                 Some(id) => self.join_container(record, id),
-                None => self.join_networks(container, record).await,
+                None => self.join_networks(container, record, empty).await,
             },
-        }
+        };
+        joined.map(|joined| Joined { users, ..joined })
     }
 
     /// A namespace with nothing but `lo`, which is up.
-    async fn join_nothing(self: &Arc<Self>, record: &ContainerRecord) -> Result<Joined> {
+    async fn join_nothing(
+        self: &Arc<Self>,
+        record: &ContainerRecord,
+        empty: Option<OwnedFd>,
+    ) -> Result<Joined> {
         let plan = SandboxPlan {
             dns: EmbeddedDns::Off,
             ..join::sandbox_plan(record, &[])
         };
         let made = self
-            .blocking(move |_| sandbox::create(&plan).map_err(|error| internal(&error)))
+            .blocking(move |_| set_up(empty, &plan).map_err(|error| internal(&error)))
             .await?;
         let joined = self
             .join_without_links(record, NetworkNamespace::Passed)
@@ -109,6 +119,7 @@ impl Service {
         Ok(Joined {
             network,
             descriptor: None,
+            users: None,
             endpoints: BTreeMap::new(),
             ports: Vec::new(),
             hostname,
@@ -131,6 +142,7 @@ impl Service {
         Ok(Joined {
             network: NetworkNamespace::Passed,
             descriptor: Some(open_network_namespace(other.run.pid)?),
+            users: None,
             endpoints: BTreeMap::new(),
             ports: Vec::new(),
             hostname: if record.config.hostname.is_empty() {
@@ -147,6 +159,7 @@ impl Service {
         self: &Arc<Self>,
         container: &Arc<Container>,
         record: &ContainerRecord,
+        empty: Option<OwnedFd>,
     ) -> Result<Joined> {
         if record.endpoints.contains_key("bridge") {
             self.ensure_default_network().await?;
@@ -156,7 +169,7 @@ impl Service {
             self.networks.ensure_bridge(&network).await?;
         }
         let planned = self.networks.plan_endpoints(record)?;
-        let result = self.join_planned(record, &planned).await;
+        let result = self.join_planned(record, &planned, empty).await;
         if result.is_err() {
             self.networks.release_planned(&planned);
             self.unjoin(container.id()).await;
@@ -168,13 +181,14 @@ impl Service {
         self: &Arc<Self>,
         record: &ContainerRecord,
         planned: &[Planned],
+        empty: Option<OwnedFd>,
     ) -> Result<Joined> {
         let plan = join::sandbox_plan(record, planned);
         let copy = record.clone();
         let (made, claims) = self
             .blocking(move |service| {
                 let claims = service.networks.claim(&copy)?;
-                match sandbox::create(&plan) {
+                match set_up(empty, &plan) {
                     Ok(made) => Ok((made, claims)),
                     Err(error) => {
                         service.networks.unclaim(claims);
@@ -211,6 +225,7 @@ impl Service {
         Ok(Joined {
             network: NetworkNamespace::Passed,
             descriptor: Some(made.netns),
+            users: None,
             endpoints,
             ports,
             hostname,
@@ -313,6 +328,17 @@ impl Service {
             .filter_map(|(name, endpoint)| Some((name.clone(), endpoint.given.clone()?)))
             .collect();
         self.networks.announce(&record, &endpoints);
+    }
+}
+
+/// In a new network namespace, or in one that a user namespace owns.
+fn set_up(
+    empty: Option<OwnedFd>,
+    plan: &SandboxPlan,
+) -> std::result::Result<Sandbox, SandboxError> {
+    match empty {
+        Some(namespace) => sandbox::create_in(namespace, plan),
+        None => sandbox::create(plan),
     }
 }
 

@@ -12,6 +12,7 @@ use super::create::merge_env;
 use crate::runtime::spec::{
     CgroupNamespaceMode, Device, ExecSpec, Mount, NamespaceMode, Namespaces, NetworkNamespace,
     ResourceLimit, Resources, RootFilesystem, RuntimeSpec, Seccomp, Security, TerminalSize,
+    UserNamespace,
 };
 use crate::store::container::ContainerRecord;
 
@@ -31,6 +32,7 @@ pub(super) struct Found {
     pub(super) seccomp: Option<String>,
     /// The engine's parent control group.
     pub(super) cgroup_parent: String,
+    pub(super) user_namespace: Option<UserNamespace>,
 }
 
 /// Makes the runtime's description.
@@ -86,6 +88,7 @@ pub(super) fn runtime_spec(record: &ContainerRecord, found: Found) -> Result<Run
                 _ => CgroupNamespaceMode::Default,
             },
         },
+        user_namespace: found.user_namespace,
         init: host.init.unwrap_or(false),
         shm_size: u64::try_from(host.shm_size).ok().filter(|size| *size > 0),
         umask: None,

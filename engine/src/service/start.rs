@@ -20,7 +20,9 @@ use super::spec::{self, Found};
 use super::{Service, convert, image_error, internal, volume_error};
 use crate::containers::{Container, PendingAttach};
 use crate::image::Image;
-use crate::runtime::spec::{Device, DeviceKind, Mount, MountSource, NamespaceMode, RootFilesystem};
+use crate::runtime::spec::{
+    Device, DeviceKind, FileIds, Mount, MountSource, NamespaceMode, RootFilesystem, UserNamespace,
+};
 use crate::runtime::{self, Lowered};
 use crate::shim::{Shim, ShimError, ShimProcess};
 use crate::store;
@@ -108,12 +110,14 @@ impl Service {
     ) -> Result<(), StartFailure> {
         let joined = self.join(container, &record).await?;
         let (endpoints, ports) = (joined.endpoints.clone(), joined.ports.clone());
+        let user_namespace = joined.users.as_ref().map(|(ids, _)| *ids);
         let (shim, events, started) = self.launch(container, &record, joined).await?;
         {
             let mut record = container.record();
             record.run.status = Status::Running;
             record.run.pid = started.pid;
             record.run.exit_code = 0;
+            record.run.user_namespace = user_namespace;
             record.run.started_at = Some(times::from_nanoseconds(started.at.0));
             record.ports = ports;
             for (network, given) in endpoints {
@@ -161,11 +165,15 @@ impl Service {
         mut joined: Joined,
     ) -> Result<(Shim, UnboundedReceiver<Event>, Started), StartFailure> {
         let config = record.clone();
-        let network_descriptor = joined.descriptor.take();
+        let mut descriptors: Vec<OwnedFd> = joined.descriptor.take().into_iter().collect();
+        let user_namespace = joined.users.take().map(|(ids, namespace)| {
+            descriptors.push(namespace);
+            ids
+        });
         let stored = std::mem::take(&mut joined.stored);
         let (shim_config, (connection, process)) = self
             .blocking(move |service| {
-                let lowered = service.lower(&config, &joined)?;
+                let lowered = service.lower(&config, &joined, user_namespace)?;
                 let shim_config = service.shim_config(&config, lowered)?;
                 let connection = service.spawn_shim(&config)?;
                 Ok((shim_config, connection))
@@ -173,7 +181,6 @@ impl Service {
             .await?;
         let (shim, events) = Shim::drive(connection).map_err(|error| internal(&error))?;
         container.live().process = Some(process);
-        let descriptors: Vec<OwnedFd> = network_descriptor.into_iter().collect();
         shim.call(RequestBody::Configure(Box::new(shim_config)), descriptors)
             .await?;
         for (name, descriptors) in stored {
@@ -233,7 +240,12 @@ impl Service {
     }
 
     /// Finds what the record names and makes the programs that the shim carries out.
-    fn lower(&self, record: &ContainerRecord, joined: &Joined) -> Result<Lowered> {
+    fn lower(
+        &self,
+        record: &ContainerRecord,
+        joined: &Joined,
+        user_namespace: Option<UserNamespace>,
+    ) -> Result<Lowered> {
         let image = self.images.resolve(&record.image_id).map_err(image_error)?;
         let found = Found {
             root: self.root_filesystem(record, &image)?,
@@ -250,6 +262,7 @@ impl Service {
                 })
                 .transpose()?,
             cgroup_parent: self.config.cgroup_parent.clone(),
+            user_namespace,
         };
         let spec = spec::runtime_spec(record, found)?;
         let lowered = runtime::lower(&spec, &self.machine).map_err(|error| {
@@ -308,6 +321,7 @@ impl Service {
                     subpath: None,
                     recursive: false,
                     propagation: spec::propagation(""),
+                    ids: FileIds::Container,
                 },
                 read_only: false,
             });
@@ -316,11 +330,12 @@ impl Service {
     }
 
     fn mount_source(&self, mount: &MountRecord) -> Result<MountSource> {
-        let bind = |path: PathBuf, subpath: Option<PathBuf>| MountSource::Bind {
+        let bind = |path: PathBuf, ids: FileIds| MountSource::Bind {
             path,
-            subpath,
+            subpath: None,
             recursive: !mount.non_recursive,
             propagation: spec::propagation(&mount.propagation),
+            ids,
         };
         match &mount.source {
             Recorded::Bind { path, create } => {
@@ -328,7 +343,8 @@ impl Service {
                     path: PathBuf::from(path),
                     create: *create,
                 };
-                Ok(bind(request.resolve().map_err(volume_error)?.path, None))
+                let path = request.resolve().map_err(volume_error)?.path;
+                Ok(bind(path, FileIds::Machine))
             }
             Recorded::Volume { name, subpath, .. } => {
                 let subpath = (!subpath.is_empty()).then(|| PathBuf::from(subpath));
@@ -337,7 +353,7 @@ impl Service {
                     .mount_source(name, subpath.as_deref())
                     .map_err(volume_error)?
                 {
-                    VolumeSource::Bind { path, .. } => Ok(bind(path, None)),
+                    VolumeSource::Bind { path, .. } => Ok(bind(path, FileIds::Container)),
                     VolumeSource::FileSystem { kind, options, .. } if kind == "tmpfs" => {
                         Ok(MountSource::Tmpfs {
                             size: None,
@@ -552,6 +568,7 @@ fn devices(record: &ContainerRecord) -> Result<Vec<Device>> {
         };
         let number = metadata.rdev();
         devices.push(Device {
+            source: path.to_owned(),
             path: if mapping.path_in_container.is_empty() {
                 mapping.path_on_host.clone()
             } else {

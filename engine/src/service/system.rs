@@ -96,9 +96,18 @@ impl Service {
                     "none".to_owned(),
                 ],
             },
-            security_options: vec!["name=seccomp,profile=builtin".to_owned()],
+            security_options: self.security_options(),
             ..self.machine_info()
         }
+    }
+
+    /// As Docker names them.
+    fn security_options(&self) -> Vec<String> {
+        let mut options = vec!["name=seccomp,profile=builtin".to_owned()];
+        if self.config.userns_remap.is_some() {
+            options.push("name=userns".to_owned());
+        }
+        options
     }
 
     /// Facts that do not change while the engine runs.

@@ -11,6 +11,7 @@ use hoist_api::network::EndpointSettings;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::runtime::spec::UserNamespace;
 use crate::supervise::health::HealthState;
 
 /// The only version of the record's form.
@@ -67,6 +68,8 @@ pub(crate) struct Run {
     /// The user stopped it: policies leave it alone.
     pub(crate) stopped_by_user: bool,
     pub(crate) health: Option<HealthState>,
+    /// Who its users are outside, when it has a user namespace of its own.
+    pub(crate) user_namespace: Option<UserNamespace>,
 }
 
 /// A mount, resolved at creation: what inspect shows and what each start mounts.

@@ -330,6 +330,7 @@ fn spec(place: &Path, argv: &[&str], unique: &str) -> RuntimeSpec {
             network: NetworkNamespace::Empty,
             ..Namespaces::default()
         },
+        user_namespace: None,
         init: false,
         shm_size: None,
         umask: None,

@@ -88,6 +88,11 @@ pub(crate) struct EngineRunArgs {
     /// Name server for containers instead of the machine's; repeatable
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<IpAddr>,
+
+    /// Give containers user namespaces, with their users mapped to 100000:100000:65536 (user, group, how many), to a name of
+    /// /etc/subuid, or to "default" [env: HOIST_USERNS_REMAP]
+    #[arg(long, value_name = "IDS")]
+    pub(crate) userns_remap: Option<String>,
 }
 
 /// What `engine run` leaves with when another engine has these places.

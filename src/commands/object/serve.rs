@@ -115,10 +115,29 @@ fn config(context: &Context, args: &EngineRunArgs) -> Result<EngineConfig, Failu
             .push(EngineConfig::parse_address_pool(pool)?);
     }
     config.dns.clone_from(&args.dns);
+    if let Some(remap) = userns_remap(context, args) {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let (users, groups) = (read("/etc/subuid"), read("/etc/subgid"));
+        config.userns_remap = Some(EngineConfig::parse_userns_remap(remap, &users, &groups)?);
+    }
     config.idle_exit = (args.idle > 0).then(|| Duration::from_secs(args.idle));
-    config.command = command(&ourselves, places, args, &shim);
+    let again = EngineRunArgs {
+        userns_remap: userns_remap(context, args).map(str::to_owned),
+        ..args.clone()
+    };
+    config.command = command(&ourselves, places, &again, &shim);
     config.shim = shim;
     Ok(config)
+}
+
+fn userns_remap<'value>(
+    context: &'value Context,
+    args: &'value EngineRunArgs,
+) -> Option<&'value str> {
+    let given = args.userns_remap.as_deref();
+    given
+        .or_else(|| context.variable("HOIST_USERNS_REMAP"))
+        .filter(|text| !text.is_empty())
 }
 
 /// Where this program is. The kernel marks one that an update has replaced; the new one is at the same path.
@@ -151,6 +170,9 @@ fn command(ourselves: &Path, places: &Places, args: &EngineRunArgs, shim: &Path)
     for server in &args.dns {
         line.extend(["--dns".into(), server.to_string().into()]);
     }
+    if let Some(remap) = &args.userns_remap {
+        line.extend(["--userns-remap".into(), remap.into()]);
+    }
     line.into_iter()
         .map(|word| word.to_string_lossy().into_owned())
         .collect()
@@ -174,6 +196,7 @@ mod tests {
             shim: None,
             address_pool: vec!["10.89.0.0/16:24".into()],
             dns: vec!["1.1.1.1".parse().expect("an address")],
+            userns_remap: Some("100000:100000:65536".into()),
         };
         let line = command(
             Path::new("/bin/hoist"),
@@ -182,7 +205,7 @@ mod tests {
             Path::new("/bin/hoist-shim"),
         );
         let expected = "/bin/hoist --root /r --state /s engine run --idle 0 --shim /bin/hoist-shim --log /s/engine.log \
-            --address-pool 10.89.0.0/16:24 --dns 1.1.1.1";
+            --address-pool 10.89.0.0/16:24 --dns 1.1.1.1 --userns-remap 100000:100000:65536";
         assert_eq!(line.join(" "), expected);
         let again = crate::cli::Cli::read(&line).expect("its own command line is understood");
         assert_eq!(again.globals.root.as_deref(), Some("/r"));

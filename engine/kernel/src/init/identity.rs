@@ -77,6 +77,9 @@ pub(crate) fn step(child: &mut Child<'_>, op: &Op) -> Step {
             child.open_own_root()?;
             enter_directory(child, target, *create)
         }
+        Op::ActAs { user, group } => act_as(*user, *group),
+        Op::GiveStreams { user, group } => give_streams(child, *user, *group),
+        Op::BecomeRoot => become_root(),
         Op::Stdio => set_streams(child),
         Op::BecomeUser(capabilities) => become_user(&child.identity, *capabilities),
         Op::FinishCapabilities(capabilities) => finish_capabilities(&child.identity, *capabilities),
@@ -220,6 +223,44 @@ fn enter_directory(child: &Child<'_>, target: &Target, create: bool) -> Step {
     } else {
         Err(Reason::OutsideRoot)
     }
+}
+
+/// Where the kernel's ids of files are mapped, files can only be made by ids that the map has. The capabilities that the
+/// change would take away (capabilities(7), "effect of user ID changes") stay.
+fn act_as(user: u32, group: u32) -> Step {
+    use rustix::thread::CapabilitiesSecureBits as Bits;
+    let bits = if user == 0 {
+        Bits::empty()
+    } else {
+        Bits::NO_SETUID_FIXUP
+    };
+    rustix::thread::set_capabilities_secure_bits(bits)?;
+    sys::set_file_ids(user, group).map_err(Reason::from)
+}
+
+/// From inside a user namespace, a stream that belongs to an id outside of it cannot be given to anybody.
+fn give_streams(child: &Child<'_>, user: u32, group: u32) -> Step {
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+    for stream in child.streams.iter().flatten() {
+        if rustix::fs::fstat(stream)?.st_rdev == rustix::fs::makedev(1, 3) {
+            continue;
+        }
+        match rustix::fs::fchown(stream, Some(user), Some(group)) {
+            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn become_root() -> Step {
+    rustix::thread::set_thread_groups(&[])?;
+    let (user, group) = (Uid::ROOT, Gid::ROOT);
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(user, user, user)?;
+    // Changing the user has cleared it (prctl(2)).
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(Reason::from)
 }
 
 /// Puts the streams in place and gives them to the user, who could not reopen `/dev/stdout` otherwise.

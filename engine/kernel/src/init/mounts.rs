@@ -37,6 +37,21 @@ pub(crate) fn step(child: &mut Child<'_>, op: &Op) -> Step {
             let tree = clone_tree(path, below.as_deref(), *recursive)?;
             child.set(*slot, tree)
         }
+        Op::CloneTreeOf {
+            slot,
+            namespace,
+            path,
+        } => {
+            let tree = clone_tree_of(namespace, path)?;
+            child.set(*slot, tree)
+        }
+        Op::MapIds { slot, namespace } => {
+            sys::map_ids(child.get(*slot)?, child.get(*namespace)?).map_err(unmappable)
+        }
+        Op::MakeOverlay { slot, overlay, at } => {
+            let mount = make_overlay(overlay, at)?;
+            child.set(*slot, mount)
+        }
         Op::MakeMountsPrivate => {
             let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
             rustix::mount::mount_change(c"/", flags).map_err(Reason::from)
@@ -77,6 +92,29 @@ fn clone_tree(path: &CStr, below: Option<&CStr>, recursive: bool) -> Step<OwnedF
     clone_open(source.as_fd(), recursive).map_err(Reason::from)
 }
 
+/// As [`clone_tree`], in another mount namespace: open_tree(2) copies nothing of a foreign one. Only for a process that is
+/// made for this, which loses nothing when it cannot come back.
+fn clone_tree_of(namespace: &CStr, path: &CStr) -> Step<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open(c"/proc/self/ns/mnt", flags, Mode::empty())?;
+    let other = rustix::fs::open(namespace, flags, Mode::empty())?;
+    let kind = Some(rustix::thread::LinkNameSpaceType::Mount);
+    rustix::thread::move_into_link_name_space(other.as_fd(), kind)?;
+    let root = open_directory(c"/")?;
+    let source = resolve(root.as_fd(), path, OFlags::PATH, Mode::empty())?;
+    let tree = clone_open(source.as_fd(), true)?;
+    rustix::thread::move_into_link_name_space(own.as_fd(), kind)?;
+    Ok(tree)
+}
+
+/// The kernel says EINVAL of a file system that cannot map ids, which says nothing to a user.
+fn unmappable(errno: Errno) -> Reason {
+    match errno {
+        Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => Reason::NoIdMaps,
+        errno => errno.into(),
+    }
+}
+
 /// A detached copy of the mount at an open path.
 fn clone_open(source: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
@@ -95,13 +133,32 @@ fn mount_overlay(child: &mut Child<'_>, overlay: &Overlay, at: &CStr) -> Step {
             .map_err(Reason::from),
         // A kernel that does not take layers by descriptor: before 6.13, or (not supported) before 6.5.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            let data = overlay.mount_data.as_c_str();
-            rustix::mount::mount(c"overlay", at, c"overlay", MountFlags::empty(), Some(data))?;
+            mount_by_paths(overlay, at)?;
             child.root = Some(open_directory(at)?);
             Ok(())
         }
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// A detached overlay.
+fn make_overlay(overlay: &Overlay, at: &CStr) -> Step<OwnedFd> {
+    match overlay_by_descriptors(overlay) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            mount_by_paths(overlay, at)?;
+            clone_open(open_directory(at)?.as_fd(), false).map_err(Reason::from)
+        }
+        result => result.map_err(Reason::from),
+    }
+}
+
+/// mount(2) takes one page of options at most: their paths are relative to a directory that is entered for it.
+fn mount_by_paths(overlay: &Overlay, at: &CStr) -> rustix::io::Result<()> {
+    let data = overlay.mount_data.as_c_str();
+    rustix::process::chdir(&overlay.mount_from)?;
+    let mounted = rustix::mount::mount(c"overlay", at, c"overlay", MountFlags::empty(), Some(data));
+    rustix::process::chdir(c"/")?;
+    mounted
 }
 
 fn overlay_by_descriptors(overlay: &Overlay) -> rustix::io::Result<OwnedFd> {

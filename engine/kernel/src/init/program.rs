@@ -24,6 +24,30 @@ pub struct InitProgram {
     pub before: Vec<Op>,
     /// Run by the new process. The last one is [`Op::Exec`].
     pub inside: Vec<Op>,
+    /// Who runs `before` and makes the process.
+    pub maker: Maker,
+}
+
+/// Who makes a container's first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Maker {
+    /// The shim.
+    #[default]
+    Shim,
+    /// A process of its own, which ends then: its operations change its namespaces or its ids for good. The new process is
+    /// the shim's child all the same.
+    Intermediate,
+}
+
+/// Consecutive user or group ids of a user namespace and what they are outside (user_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first one inside.
+    pub inside: u32,
+    /// The first one outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
 }
 
 /// A namespace that can be joined.
@@ -106,6 +130,8 @@ pub struct Overlay {
     pub options: Vec<FsOption>,
     /// The same as one string for mount(2), for kernels that do not take layers by descriptor (before 6.13).
     pub mount_data: CString,
+    /// The directory of the machine that the paths of `mount_data` start from.
+    pub mount_from: CString,
 }
 
 /// A file system to make.
@@ -231,6 +257,27 @@ pub enum Op {
     DieWithParent,
     /// Detaches every mount of the new mount namespace from the machine's.
     MakeMountsPrivate,
+    /// Clones a mount tree as the process of another mount namespace (a path such as `/proc/<pid>/ns/mnt`) has it at `path`. The
+    /// process comes back to its own namespace, as the one that it was in.
+    CloneTreeOf {
+        slot: Slot,
+        namespace: CString,
+        path: CString,
+    },
+    /// Shows a slot's mount with the ids of the user namespace of another slot: id 0 of its files is id 0 there.
+    MapIds { slot: Slot, namespace: Slot },
+    /// Acts on files as this user and group of the machine, with all capabilities kept.
+    ActAs { user: u32, group: u32 },
+    /// Gives the standard streams to a user and group of the machine.
+    GiveStreams { user: u32, group: u32 },
+    /// Becomes user and group 0 of the user namespace that the process is in, with no further groups.
+    BecomeRoot,
+    /// Makes an overlay in a slot; `at` is a directory of the machine that a kernel which cannot do without mounts it on.
+    MakeOverlay {
+        slot: Slot,
+        overlay: Overlay,
+        at: CString,
+    },
     /// Mounts the root from layers, over the directory `at` of the machine (seen by this process alone).
     MountOverlay { overlay: Overlay, at: CString },
     /// Mounts the tree of a slot as the root, over the directory `at` of the machine.
@@ -330,8 +377,11 @@ impl Op {
             }
             Self::JoinProcess { .. } => "join the container's namespaces".to_owned(),
             Self::JoinCgroup { procs } => format!("join the cgroup {}", text(procs)),
-            Self::MountOverlay { .. } | Self::MountRoot { .. } => {
+            Self::MountOverlay { .. } | Self::MountRoot { .. } | Self::MakeOverlay { .. } => {
                 "mount the root file system".to_owned()
+            }
+            Self::CloneTreeOf { path, .. } => {
+                format!("open {} of another container", text(path))
             }
             Self::MakeFilesystem(made) => format!("make a {} file system", text(&made.kind)),
             Self::Attach { target, .. } => format!("mount /{}", text(&target.path)),
@@ -377,6 +427,9 @@ impl Op {
             Self::SetDomainName(_) => "set the domain name",
             Self::AwaitGo => "wait for the cgroup",
             Self::Unshare { .. } => "make namespaces",
+            Self::MapIds { .. } => "map the ids of a mount",
+            Self::ActAs { .. } | Self::BecomeRoot => "become the container's root user",
+            Self::GiveStreams { .. } => "give the standard streams away",
             Self::OpenConsole { .. } => "open the terminal",
             Self::SetUmask(_) => "set the umask",
             Self::JoinKeyring(_) => "make a keyring",

@@ -33,6 +33,8 @@ pub enum Reason {
     IsDirectory,
     /// What should be a device, terminal or file system of the kernel is something else.
     Forged,
+    /// The kernel or the file system cannot show a mount with other ids.
+    NoIdMaps,
 }
 
 /// A message of the new process.
@@ -165,6 +167,7 @@ impl Reason {
             Self::NotInPath => (5, 0),
             Self::IsDirectory => (6, 0),
             Self::Forged => (7, 0),
+            Self::NoIdMaps => (8, 0),
         }
     }
 
@@ -177,6 +180,7 @@ impl Reason {
             5 => Self::NotInPath,
             6 => Self::IsDirectory,
             7 => Self::Forged,
+            8 => Self::NoIdMaps,
             // Errno itself takes nothing but the kernel's range.
             _ if (1..4096).contains(&number) => Self::Errno(Errno::from_raw_os_error(number)),
             _ => Self::Errno(Errno::IO),
@@ -191,6 +195,7 @@ impl Reason {
             Self::OutsideRoot | Self::Forged => libc::EPERM,
             Self::NotInPath => libc::ENOENT,
             Self::IsDirectory => libc::EISDIR,
+            Self::NoIdMaps => libc::EOPNOTSUPP,
         }
     }
 }

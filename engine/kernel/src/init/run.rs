@@ -47,7 +47,8 @@ pub(crate) struct Child<'program> {
     pub(crate) proof: SingleThreaded,
     argv: PointerTable<'program>,
     environment: PointerTable<'program>,
-    operation: usize,
+    /// Index of the operation that runs, as reports name it.
+    pub(crate) operation: usize,
 }
 
 impl<'program> Child<'program> {
@@ -95,7 +96,10 @@ impl<'program> Child<'program> {
     pub(crate) fn step(&mut self, op: &'program Op) -> Step {
         match op {
             Op::CloneTree { .. }
+            | Op::CloneTreeOf { .. }
+            | Op::MapIds { .. }
             | Op::MakeMountsPrivate
+            | Op::MakeOverlay { .. }
             | Op::MountOverlay { .. }
             | Op::MountRoot { .. }
             | Op::MakeFilesystem { .. }
@@ -110,6 +114,9 @@ impl<'program> Child<'program> {
             | Op::SetRootPropagation(_) => mounts::step(self, op),
             Op::LookUpUser(_)
             | Op::WorkingDirectory { .. }
+            | Op::ActAs { .. }
+            | Op::GiveStreams { .. }
+            | Op::BecomeRoot
             | Op::Stdio
             | Op::BecomeUser(_)
             | Op::FinishCapabilities(_)

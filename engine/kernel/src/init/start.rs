@@ -113,8 +113,8 @@ fn clone(request: CloneRequest<'_>, proof: SingleThreaded) -> rustix::io::Result
     }
 }
 
-/// Makes a process in a container that runs: an intermediate process joins the container and makes the
-/// real one as a child of this process (`CLONE_PARENT`), so that this process reaps it.
+/// Makes a process through an intermediate one, which joins a container or a user namespace and makes the real one as a
+/// child of this process (`CLONE_PARENT`), so that this process reaps it.
 ///
 /// The `before` operations run in the intermediate process, not here: they change its namespaces for good.
 ///
@@ -160,12 +160,13 @@ pub struct Intermediate {
 /// Failures of the `before` list are reported with indices beyond those of `inside`.
 fn join_and_run<'program>(child: &mut Child<'program>, program: &'program InitProgram) -> ! {
     for (index, op) in program.before.iter().enumerate() {
+        child.operation = program.inside.len() + index;
         if let Err(reason) = child.step(op) {
-            report::send_failure(child.channel.as_fd(), program.inside.len() + index, reason);
+            report::send_failure(child.channel.as_fd(), child.operation, reason);
             sys::exit_now(127);
         }
     }
-    let flags = u64::from(libc::CLONE_PARENT.cast_unsigned());
+    let flags = program.namespaces | u64::from(libc::CLONE_PARENT.cast_unsigned());
     let request = CloneRequest {
         flags,
         ..CloneRequest::default()

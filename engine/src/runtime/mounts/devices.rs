@@ -1,10 +1,11 @@
 //! The nodes and links of `/dev`.
 
 use std::ffi::CStr;
+use std::path::Path;
 
 use hoist_kernel::init::program::{DeviceNode, Op, Target};
 
-use super::super::lower::{Builder, LowerError, c_string};
+use super::super::lower::{Builder, LowerError, c_path, c_string};
 use super::super::spec::{Device, DeviceKind};
 use super::{KERNEL_LINKS, target};
 
@@ -30,18 +31,20 @@ const LINKS: [(&CStr, &CStr); 6] = [
 
 pub(super) fn add_devices(builder: &mut Builder<'_>) -> Result<(), LowerError> {
     for (path, major, minor) in DEFAULT_DEVICES {
-        builder.inside(Op::MakeDevice(DeviceNode {
+        let node = DeviceNode {
             path: c_string("a path", path)?,
             parents: Vec::new(),
             mode: CHARACTER | 0o666,
             device: (major, minor),
             user: 0,
             group: 0,
-        }));
+        };
+        let source = Path::new("/").join(path);
+        add_device(builder, node, &source)?;
     }
     for device in &builder.spec.devices {
         let node = device_node(device)?;
-        builder.inside(Op::MakeDevice(node));
+        add_device(builder, node, &device.source)?;
     }
     for (to, path) in LINKS {
         builder.inside(Op::MakeLink {
@@ -49,6 +52,34 @@ pub(super) fn add_devices(builder: &mut Builder<'_>) -> Result<(), LowerError> {
             path: path.to_owned(),
         });
     }
+    Ok(())
+}
+
+/// Device nodes cannot be made in a user namespace (mknod(2)): there the machine's own are bound.
+fn add_device(
+    builder: &mut Builder<'_>,
+    node: DeviceNode,
+    source: &Path,
+) -> Result<(), LowerError> {
+    if builder.user_namespace.is_none() {
+        builder.inside(Op::MakeDevice(node));
+        return Ok(());
+    }
+    let slot = builder.slot();
+    builder.before(Op::CloneTree {
+        slot,
+        path: c_path(source)?,
+        below: None,
+        recursive: false,
+    });
+    builder.inside(Op::Attach {
+        slot,
+        target: Target {
+            path: node.path,
+            parents: node.parents,
+            links: KERNEL_LINKS,
+        },
+    });
     Ok(())
 }
 

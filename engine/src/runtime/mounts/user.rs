@@ -23,7 +23,7 @@ pub(super) fn add_user_mount(
                 propagation: Some(*propagation),
                 recursive: true,
             };
-            builder.inside(Op::SetAttributes { slot, attributes });
+            builder.privileged(Op::SetAttributes { slot, attributes });
             slot
         }
         (MountSource::Tmpfs { .. }, _) => add_tmpfs(builder, mount)?,
