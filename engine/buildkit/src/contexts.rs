@@ -9,6 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
+/// How directories are called that belong to one build; one that is left is of an engine that was killed.
+const ONCE: &str = "once-";
+
 /// Directories under one root.
 #[derive(Debug, Clone)]
 pub struct Contexts {
@@ -58,25 +61,24 @@ impl Contexts {
         hash.update(name);
         let mut key = hex::encode(&hash.finalize()[..16]);
         if fleeting {
-            key.insert_str(0, "once-");
+            key.insert_str(0, ONCE);
         }
-        let number = {
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_key = taken.entry(key.clone()).or_default();
-            let free = (0..).find(|number| !of_key.contains(number));
-            let number = free.unwrap_or_default();
-            of_key.insert(number);
-            number
-        };
-        let context = Context {
+        // Held until it is there: who lets go of another directory removes the parent when it is empty.
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_key = taken.entry(key.clone()).or_default();
+        let free = (0..).find(|number| !of_key.contains(number));
+        let number = free.unwrap_or_default();
+        let path = self.root.join(&key).join(number.to_string());
+        std::fs::create_dir_all(&path)?;
+        of_key.insert(number);
+        drop(taken);
+        Ok(Context {
             contexts: self.clone(),
-            path: self.root.join(&key).join(number.to_string()),
+            path,
             key,
             number,
             fleeting,
-        };
-        std::fs::create_dir_all(&context.path)?;
-        Ok(context)
+        })
     }
 
     /// What is kept.
@@ -89,7 +91,7 @@ impl Contexts {
         self.kept().into_iter().map(sized).collect()
     }
 
-    /// Removes what no build uses and none has used for `unused`; says what that gave back.
+    /// Removes what no build uses and none has used for `unused`, or ever will again; says what that gave back.
     #[must_use]
     pub fn prune(&self, unused: Duration) -> Vec<Usage> {
         let mut removed = Vec::new();
@@ -106,12 +108,15 @@ impl Contexts {
                 .is_some_and(|(numbers, number)| numbers.contains(&number));
             let age = path.metadata().and_then(|metadata| metadata.modified());
             let age = age.map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
-            if is_taken || age.is_ok_and(|age| age < unused) {
+            let is_recent = age.is_ok_and(|age| age < unused) && !id.starts_with(ONCE);
+            if is_taken || is_recent {
                 continue;
             }
             let bytes = bytes_beneath(&path);
             // Held until it is gone, so that no build takes it in between.
             if std::fs::remove_dir_all(&path).is_ok() {
+                // The last one of its key.
+                let _ = path.parent().map(std::fs::remove_dir);
                 removed.push(Usage { id, bytes });
             }
             drop(taken);
@@ -159,6 +164,7 @@ impl Drop for Context {
         if self.fleeting {
             // What cannot be removed now is removed by the next prune.
             let _ = std::fs::remove_dir_all(&self.path);
+            let _ = self.path.parent().map(std::fs::remove_dir);
         } else if let Ok(directory) = std::fs::File::open(&self.path) {
             // Its time says when it was used last.
             let _ = directory.set_modified(SystemTime::now());

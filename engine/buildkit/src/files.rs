@@ -135,7 +135,8 @@ impl Gather<'_> {
                 "failed to read dockerfile: open {filename}: {}",
                 words(&error)
             );
-            Status::new(Code::NotFound, message)
+            // Without a kind, as BuildKit says it: clients print the kind before the words.
+            Status::new(Code::Unknown, message)
         })?;
         files.dockerfile = Some((filename.clone(), text));
         Ok(read_beneath(directory.path(), &list).ok())

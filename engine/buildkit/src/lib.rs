@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hoist_api::build::BuildRequest;
 use hyper::rt::{Read, Write};
 
 pub use builder::{Builder, Events, ImageConfig};
@@ -43,6 +44,7 @@ pub use ignore::patterns as ignore_patterns;
 pub use mounts::{Mounts, mounts};
 pub use progress::{Progress, Translator, failure_message, trace_line};
 pub use session::{FilesWanted, Session, SessionError, SessionInfo, Sessions};
+pub use solve::Gathered;
 
 use control::Control;
 use jobs::Jobs;
@@ -101,6 +103,19 @@ impl BuildKit {
         I: Read + Write + Unpin + Send + 'static,
     {
         self.control.solver.sessions.serve(info, io).await
+    }
+
+    /// Brings what a build that comes by `POST /build` needs from its session: the context, the Dockerfile, secrets, agents.
+    ///
+    /// # Errors
+    /// When the session does not come, or does not give what is needed.
+    pub async fn gather(
+        &self,
+        session: &str,
+        filename: &str,
+        request: BuildRequest,
+    ) -> Result<Gathered, Status> {
+        self.control.solver.gather(session, filename, request).await
     }
 
     /// A session that is open, or comes within seconds.

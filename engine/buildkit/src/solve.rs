@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use hoist_api::build::{BuildEvent, BuildOutput, BuildResult};
+use hoist_api::build::{BuildEvent, BuildOutput, BuildRequest, BuildResult};
 use hoist_api::error::{ApiError, ErrorKind};
 
 use crate::builder::Builder;
@@ -13,10 +13,10 @@ use crate::export;
 use crate::files::{Files, Gather};
 use crate::grpc::{Code, Status};
 use crate::jobs::{Job, Made};
-use crate::progress::Translator;
+use crate::progress::{Progress, Translator};
 use crate::proto::Definition;
 use crate::proto::control::{Exporter, SolveRequest};
-use crate::request::{self, Asked};
+use crate::request::{self, Asked, Source};
 use crate::session::Sessions;
 use crate::steps::Steps;
 
@@ -26,6 +26,19 @@ pub(crate) struct Solver {
     pub(crate) sessions: Sessions,
     pub(crate) contexts: Contexts,
     pub(crate) builder: Arc<dyn Builder>,
+}
+
+/// A build whose files are here.
+#[derive(Debug)]
+pub struct Gathered {
+    /// What is to be built.
+    pub request: BuildRequest,
+    /// What bringing the files told.
+    pub progress: Progress,
+    /// For the events of the build.
+    pub translator: Translator,
+    /// They go with this.
+    _files: Files,
 }
 
 /// What is asked of the frontend.
@@ -58,6 +71,44 @@ impl Solver {
             image: result.image,
             names,
             files: Some(Arc::new(files)),
+        })
+    }
+
+    pub(crate) async fn gather(
+        &self,
+        session: &str,
+        filename: &str,
+        request: BuildRequest,
+    ) -> Result<Gathered, Status> {
+        let mut asked = Asked {
+            request,
+            filename: filename.to_owned(),
+            dockerfile: Some("dockerfile".to_owned()),
+            context: Source::Local("context".to_owned()),
+            contexts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        };
+        let session = self.sessions.get(session).await?;
+        let build = session.info().id.clone();
+        let progress = Progress::default();
+        let steps = Steps::new(progress.clone(), build.clone());
+        let gather = Gather {
+            sessions: &self.sessions,
+            contexts: &self.contexts,
+            session,
+            steps: &steps,
+        };
+        let files = gather.run(&mut asked).await?;
+        progress.end();
+        let mut translator = Translator::new(build);
+        if let Some((name, text)) = &files.dockerfile {
+            translator = translator.with_dockerfile(name.clone(), text.clone());
+        }
+        Ok(Gathered {
+            request: asked.request,
+            progress,
+            translator,
+            _files: files,
         })
     }
 

@@ -1,5 +1,7 @@
 //! `POST /grpc` and `POST /session`: the connection leaves HTTP/1.1 and speaks BuildKit's protocol over HTTP/2 from then on.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -15,6 +17,9 @@ use super::errors::Answer;
 use crate::service::Service;
 use crate::service::buildkit::EngineBuilder;
 
+/// How long a context is kept that no build uses.
+const UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
+
 pub(super) fn routes() -> Router<Server> {
     Router::new()
         .route("/grpc", post(grpc))
@@ -27,7 +32,10 @@ pub(crate) fn open(service: &std::sync::Arc<Service>) -> BuildKit {
         contexts: service.config.root.join("contexts"),
         host_gateway: None,
     };
-    BuildKit::new(config, std::sync::Arc::new(EngineBuilder(service.clone())))
+    let buildkit = BuildKit::new(config, std::sync::Arc::new(EngineBuilder(service.clone())));
+    let kept = buildkit.clone();
+    tokio::task::spawn_blocking(move || kept.prune(UNUSED));
+    buildkit
 }
 
 /// `POST /grpc`: the client calls us.

@@ -328,3 +328,23 @@ async fn a_session_that_says_nothing_more_ends_the_build() {
     let error = build(&client, ("b1", "s1"), &[]).await.unwrap_err();
     assert!(error.message.contains("went away"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_by_the_other_call_gets_its_files_from_the_session() {
+    let place = place(vec![]);
+    let _client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    let request = hoist_api::build::BuildRequest {
+        target: "t".to_owned(),
+        ..Default::default()
+    };
+    let gathered = place.buildkit.gather("s1", "Dockerfile", request).await;
+    let gathered = gathered.unwrap();
+    assert_eq!(gathered.request.target, "t");
+    assert!(gathered.request.secrets.contains_key("token"));
+    let files = super::files(&gathered.request);
+    assert!(files.contains_key("src/main") && !files.contains_key("local.txt"));
+    let missing = place
+        .buildkit
+        .gather("none", "Dockerfile", Default::default());
+    assert_eq!(missing.await.unwrap_err().code, Code::NotFound);
+}
