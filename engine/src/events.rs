@@ -84,6 +84,11 @@ impl EventBus {
         let _ = self.sender.send(event);
     }
 
+    /// How many follow.
+    pub(crate) fn listeners(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
     /// The kept events from a time on, and a receiver of all later ones.
     pub(crate) fn subscribe(
         &self,

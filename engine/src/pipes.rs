@@ -32,6 +32,12 @@ impl Pipe {
         Ok((Self::new(write)?, read))
     }
 
+    /// Waits until a read does not wait.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        // The guard keeps the readiness, which the read then uses.
+        self.0.readable().await.map(drop)
+    }
+
     /// The same open file again.
     pub(crate) fn duplicate(&self) -> io::Result<Self> {
         Self::new(self.0.get_ref().try_clone()?)

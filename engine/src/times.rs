@@ -30,6 +30,46 @@ pub(crate) fn parse_time(text: &str) -> Result<Option<Timestamp>> {
         .map_err(|_| invalid())
 }
 
+/// Reads a time, or a duration before now in Go's words: `1h30m`, `300ms`.
+///
+/// # Errors
+/// 400 when it is neither.
+pub(crate) fn parse_time_or_ago(text: &str) -> Result<Option<Timestamp>> {
+    match (duration(text), parse_time(text)) {
+        (Some(nanoseconds), _) => {
+            let ago = Timestamp::now().as_nanosecond() - nanoseconds;
+            Ok(Timestamp::from_nanosecond(ago).ok())
+        }
+        (None, time) => time,
+    }
+}
+
+/// Go's `time.ParseDuration`, in nanoseconds; a unit is needed.
+fn duration(text: &str) -> Option<i128> {
+    let mut rest = text;
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        rest = &rest[end..];
+        let end = rest
+            .find(|letter: char| letter.is_ascii_digit() || letter == '.')
+            .unwrap_or(rest.len());
+        let unit = match &rest[..end] {
+            "ns" => 1.0,
+            "us" | "µs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        rest = &rest[end..];
+        total += number * unit;
+    }
+    (!text.is_empty()).then_some(total as i128)
+}
+
 /// RFC 3339, or Go's zero time.
 pub(crate) fn wire_time(time: Option<Timestamp>) -> String {
     time.map_or_else(|| hoist_api::ZERO_TIME.to_owned(), |time| time.to_string())
@@ -53,6 +93,17 @@ mod tests {
             expected,
             "{text}"
         );
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        assert_eq!(duration("1h30m"), Some(5_400_000_000_000));
+        assert_eq!(duration("1.5s"), Some(1_500_000_000));
+        assert_eq!(
+            (duration("12"), duration(""), duration("1d")),
+            (None, None, None)
+        );
+        assert!(parse_time_or_ago("soon").is_err());
     }
 
     #[test]

@@ -51,15 +51,14 @@ impl Filters {
         wanted.is_empty() || wanted.iter().any(matches)
     }
 
-    /// Whether the labels match every wanted `label`.
+    /// Whether the labels match every wanted `label`, and no `label!`.
     #[must_use]
     pub fn accepts_labels(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.get("label")
-            .iter()
-            .all(|wanted| match wanted.split_once('=') {
-                Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
-                None => labels.contains_key(wanted),
-            })
+        let has = |wanted: &String| match wanted.split_once('=') {
+            Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
+            None => labels.contains_key(wanted),
+        };
+        self.get("label").iter().all(has) && !self.get("label!").iter().any(has)
     }
 
     /// Refuses keys that the list does not know.

@@ -271,6 +271,16 @@ wire! {
         pub cpu_realtime_period: i64,
         /// Real-time runtime.
         pub cpu_realtime_runtime: i64,
+        /// Only on Windows.
+        pub cpu_count: i64,
+        /// Only on Windows.
+        pub cpu_percent: i64,
+        /// Only on Windows.
+        #[serde(rename = "IOMaximumIOps")]
+        pub io_maximum_iops: i64,
+        /// Only on Windows.
+        #[serde(rename = "IOMaximumBandwidth")]
+        pub io_maximum_bandwidth: i64,
         /// Processors it may use, as `0-2,4`.
         pub cpuset_cpus: String,
         /// Memory nodes it may use.

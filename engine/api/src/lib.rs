@@ -8,6 +8,7 @@ mod wire;
 
 pub mod archive;
 pub mod build;
+pub mod archive;
 pub mod client;
 pub mod container;
 pub mod digest;
@@ -38,6 +39,6 @@ pub use image_ref::ImageRef;
 pub use wire::{Empty, ZERO_TIME};
 
 /// The newest API version spoken, as in Docker's `/v1.NN/` path prefix.
-pub const API_VERSION: (u16, u16) = (1, 47);
+pub const API_VERSION: (u16, u16) = (1, 51);
 /// The oldest API version accepted.
 pub const MIN_API_VERSION: (u16, u16) = (1, 24);

@@ -111,6 +111,12 @@ wire! {
         pub attachable: bool,
         /// Only of swarms.
         pub ingress: bool,
+        /// Only of swarms.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        pub config_only: bool,
+        /// Only of swarms.
+        #[serde(skip_serializing_if = "is_nothing")]
+        pub config_from: ConfigReference,
         /// Addresses.
         #[serde(rename = "IPAM", skip_serializing_if = "Option::is_none")]
         pub ipam: Option<Ipam>,
@@ -211,6 +217,10 @@ wire! {
         /// Even when it does not exist any more.
         pub force: bool,
     }
+}
+
+fn is_nothing(reference: &ConfigReference) -> bool {
+    reference.network.is_empty()
 }
 
 #[allow(

@@ -78,6 +78,46 @@ wire! {
         pub control_available: bool,
     }
 
+    /// A program by its version.
+    pub struct Commit {
+        /// The version.
+        #[serde(rename = "ID")]
+        pub id: String,
+        /// The version that was expected.
+        pub expected: String,
+    }
+
+    /// A range that networks get their subnets from.
+    pub struct DefaultPool {
+        /// The range.
+        pub base: String,
+        /// Prefix length of the subnets.
+        pub size: i64,
+    }
+
+    /// A registry and how it is spoken to.
+    pub struct IndexInfo {
+        /// Its name.
+        pub name: String,
+        /// Others that have the same.
+        pub mirrors: Vec<String>,
+        /// Certificates are checked.
+        pub secure: bool,
+        /// The one of names without a registry.
+        pub official: bool,
+    }
+
+    /// Registries and how they are spoken to.
+    pub struct RegistryConfig {
+        /// Ranges of addresses whose registries need no certificate.
+        #[serde(rename = "InsecureRegistryCIDRs")]
+        pub insecure_registry_cidrs: Vec<String>,
+        /// By name.
+        pub index_configs: BTreeMap<String, IndexInfo>,
+        /// Others that have the same as the official one.
+        pub mirrors: Vec<String>,
+    }
+
     /// Facts about engine and host.
     pub struct Info {
         /// Identity of the engine.
@@ -101,6 +141,26 @@ wire! {
         pub plugins: Plugins,
         /// Limits work.
         pub memory_limit: bool,
+        /// Of no kernel any more.
+        #[serde(rename = "KernelMemoryTCP", skip_serializing_if = "std::ops::Not::not")]
+        pub kernel_memory_tcp: bool,
+        /// The packet filter sees bridged packets.
+        #[serde(rename = "BridgeNfIptables")]
+        pub bridge_nf_iptables: bool,
+        /// The packet filter sees bridged packets.
+        #[serde(rename = "BridgeNfIp6tables")]
+        pub bridge_nf_ip6tables: bool,
+        /// Logs everything.
+        pub debug: bool,
+        /// Open descriptors.
+        #[serde(rename = "NFd")]
+        pub open_descriptors: i64,
+        /// Threads; of Docker's engine goroutines.
+        #[serde(rename = "NGoroutines")]
+        pub threads: i64,
+        /// Who follows events.
+        #[serde(rename = "NEventsListener")]
+        pub event_listeners: i64,
         /// Limits work.
         pub swap_limit: bool,
         /// Limits work.
@@ -144,6 +204,16 @@ wire! {
         pub architecture: String,
         /// Where names without a registry are looked for.
         pub index_server_address: String,
+        /// Registries and how they are spoken to.
+        pub registry_config: RegistryConfig,
+        /// Only of swarms.
+        pub generic_resources: Option<Vec<serde_json::Value>>,
+        /// Proxy of the engine.
+        pub http_proxy: String,
+        /// Proxy of the engine.
+        pub https_proxy: String,
+        /// Where no proxy is used.
+        pub no_proxy: String,
         /// Processors.
         #[serde(rename = "NCPU")]
         pub ncpu: i64,
@@ -171,6 +241,17 @@ wire! {
         pub isolation: String,
         /// Program used for `init: true`.
         pub init_binary: String,
+        /// None: this engine runs containers itself.
+        #[serde(rename = "ContainerdCommit")]
+        pub containerd_commit: Commit,
+        /// None: this engine runs containers itself.
+        #[serde(rename = "RuncCommit")]
+        pub runc_commit: Commit,
+        /// The version of the init.
+        #[serde(rename = "InitCommit")]
+        pub init_commit: Commit,
+        /// Ranges that networks get their subnets from.
+        pub default_address_pools: Vec<DefaultPool>,
         /// `name=seccomp,profile=builtin`, …
         pub security_options: Vec<String>,
         /// What is wrong with the host.

@@ -5,7 +5,7 @@
 //!
 //! * [`init`]: a container's first process as a list of operations, and its interpreter.
 //! * [`path`]: names that a container or an image can influence, resolved beneath a root.
-//! * [`netns`]: network namespaces on threads made for them.
+//! * [`netns`], [`mountns`]: namespaces on threads made for them.
 //! * [`userns`]: user namespaces, made by a process of their own.
 //! * [`scm`], [`memfd`], [`pidfd`], [`pty`]: descriptors and what travels with them.
 
@@ -14,6 +14,7 @@ pub mod device_filter;
 pub mod error;
 pub mod init;
 pub mod memfd;
+pub mod mountns;
 pub mod netns;
 pub mod path;
 pub mod pidfd;

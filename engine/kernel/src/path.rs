@@ -46,6 +46,15 @@ impl Root {
         Self { fd }
     }
 
+    /// The same directory by another descriptor.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`.
+    pub fn try_clone(&self) -> Result<Self> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 3).context("dup", "root")?;
+        Ok(Self { fd })
+    }
+
     /// Opens `path` beneath the root. `flags` says for what, `mode` is for `O_CREATE`; `O_CLOEXEC` is added.
     /// Add `OFlags::NOFOLLOW` to refuse (`ELOOP`) or, with `OFlags::PATH`, to open a link in the last place.
     ///

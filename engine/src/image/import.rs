@@ -77,7 +77,7 @@ pub(super) fn describe(
     })
 }
 
-fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, ImageError> {
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, ImageError> {
     serde_json::to_vec(value).map_err(|error| {
         ImageError::InvalidOption(format!("the image cannot be described: {error}"))
     })

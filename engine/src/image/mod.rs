@@ -22,6 +22,7 @@
 //! This module knows nothing of containers: who uses an image is told by the caller ([`ImageUsers`]).
 
 pub mod change;
+mod commit;
 pub mod config;
 mod error;
 mod id;
@@ -31,6 +32,7 @@ mod layers;
 mod load;
 mod load_plan;
 mod manifest;
+pub(crate) mod pack;
 mod remove;
 mod rootfs;
 mod staging;
@@ -41,10 +43,11 @@ pub(crate) mod tarball;
 mod unpack;
 mod words;
 
+pub use commit::CommitOptions;
 pub use config::{ContainerDefaults, HealthcheckDefaults, HistoryEntry, ImageConfig};
 pub use error::{ImageError, ImageErrorKind};
 pub use id::ImageId;
-pub use rootfs::{PathStatus, RootError, RootFilesystem};
+pub use rootfs::{PathStatus, RootError, RootFilesystem, Unpacking};
 pub use store::{
     Image, ImageStore, ImageUse, ImageUsers, ImportOptions, LoadedImage, Platform, Removed,
     StoreOptions,

@@ -41,6 +41,15 @@ pub struct PathStatus {
     pub link_target: String,
 }
 
+/// How an archive is unpacked in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unpacking {
+    /// A directory is not replaced by anything else, nor anything else by a directory.
+    pub keep_kinds: bool,
+    /// Who owns all that is unpacked; none: as the archive says.
+    pub owner: Option<(u32, u32)>,
+}
+
 /// Why a path or an archive could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -101,7 +110,7 @@ impl RootFilesystem {
         ))
     }
 
-    /// Unpacks a tar, plain or compressed, at a directory. Owners, modes and times are those of the archive; what is in the way of an entry
+    /// Unpacks a tar, plain or compressed, at a directory. Modes and times are those of the archive; what is in the way of an entry
     /// is replaced.
     ///
     /// # Errors
@@ -111,6 +120,7 @@ impl RootFilesystem {
         &self,
         path: &Path,
         archive: &mut (dyn Read + Send),
+        unpacking: Unpacking,
     ) -> Result<(), RootError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let directory = match self.root.open_beneath(path, flags, Mode::empty()) {
@@ -123,6 +133,8 @@ impl RootFilesystem {
             limits,
             below: path.as_os_str().as_bytes().to_vec(),
             whiteouts: false,
+            keep_kinds: unpacking.keep_kinds,
+            owner: unpacking.owner,
         };
         let stream = StreamLimits {
             bytes: limits.bytes.saturating_mul(2),
@@ -226,6 +238,7 @@ mod tests {
 
     struct Container {
         place: tempfile::TempDir,
+        unpacking: Unpacking,
     }
 
     impl Container {
@@ -240,7 +253,10 @@ mod tests {
             fs::write(root.join("etc/old"), "old").unwrap();
             symlink("/run", root.join("var/run")).unwrap();
             symlink(place.path().join("victim"), root.join("out")).unwrap();
-            Self { place }
+            Self {
+                place,
+                unpacking: Unpacking::default(),
+            }
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -253,7 +269,7 @@ mod tests {
 
         fn put(&self, path: &str, archive: Tar) -> Result<(), RootError> {
             self.root()
-                .put_archive(Path::new(path), &mut &archive.finish()[..])
+                .put_archive(Path::new(path), &mut &archive.finish()[..], self.unpacking)
         }
 
         #[track_caller]
@@ -298,6 +314,25 @@ mod tests {
             0o644
         );
         container.assert_unharmed();
+    }
+
+    #[test]
+    fn kinds_and_owners_are_as_asked_for() {
+        let mut container = Container::new();
+        container.unpacking = Unpacking {
+            keep_kinds: true,
+            owner: Some((7, 8)),
+        };
+        for archive in [
+            Tar::new().file("etc", b"no directory"),
+            Tar::new().directory("etc/old"),
+        ] {
+            let refused = container.put("/", archive);
+            assert!(matches!(refused, Err(RootError::Archive(_))), "{refused:?}");
+        }
+        container.put("/etc", Tar::new().file("new", b"")).unwrap();
+        let made = fs::metadata(container.path("root/etc/new")).unwrap();
+        assert_eq!((made.uid(), made.gid()), (7, 8));
     }
 
     #[test]

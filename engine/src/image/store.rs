@@ -333,6 +333,20 @@ impl ImageStore {
         result
     }
 
+    /// Makes an image of another one and a further layer, whose archive may have whiteouts.
+    ///
+    /// # Errors
+    /// As [`ImageStore::import`]; [`ImageError::NotFound`] when the image below is not there.
+    pub fn commit(
+        &self,
+        layer: &mut (dyn Read + Send),
+        options: super::commit::CommitOptions,
+    ) -> Result<ImageId, ImageError> {
+        let result = super::commit::commit(self, layer, options);
+        self.sweep_after(&result);
+        result
+    }
+
     /// Loads the images of a `docker save` archive or an OCI layout in a tar, plain or compressed. From a list of platforms the store's own
     /// is taken.
     ///

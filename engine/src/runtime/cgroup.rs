@@ -103,23 +103,74 @@ fn add_controllers(
     let resources = &spec.resources;
     for controller in &hierarchy.controllers {
         match controller.as_str() {
-            "cpu" => {
-                group.limit("cpu.shares", resources.cpu_shares);
-                group.limit("cpu.cfs_period_us", resources.cpu_period);
-                group.limit("cpu.cfs_quota_us", resources.cpu_quota);
-            }
             "cpuset" => add_cpuset(group, spec, hierarchy),
-            "memory" => add_memory(group, resources),
-            "pids" => group.limit("pids.max", resources.pids),
-            "blkio" => group.limit("blkio.weight", resources.blkio_weight),
             "devices" => {
                 for rule in devices::v1_writes(rules) {
                     group.write(rule.file, rule.value, OnFailure::Fail);
                 }
             }
-            _ => {}
+            controller => add_limits(group, resources, controller),
         }
     }
+}
+
+fn add_limits(group: &mut Group, resources: &Resources, controller: &str) {
+    match controller {
+        "cpu" => {
+            group.limit("cpu.shares", resources.cpu_shares);
+            group.limit("cpu.cfs_period_us", resources.cpu_period);
+            group.limit("cpu.cfs_quota_us", resources.cpu_quota);
+        }
+        "memory" => add_memory(group, resources),
+        "pids" => group.limit("pids.max", resources.pids),
+        "blkio" => {
+            group.limit("blkio.weight", resources.blkio_weight);
+            for throttle in &resources.throttles {
+                let file = format!("blkio.throttle.{}_device", throttle.kind.v1_name());
+                let (device, rate) = (throttle.device_text(), throttle.rate);
+                group.limit(&file, Some(format!("{device} {rate}")));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The writes that give the groups of a running container these limits: file and value. A limit that is not set is left alone.
+pub(crate) fn updates(
+    resources: &Resources,
+    cgroup: &Path,
+    layout: &CgroupLayout,
+) -> Vec<(PathBuf, String)> {
+    let mut groups = Vec::new();
+    if let (true, Some(tree)) = (layout.is_unified(), &layout.v2) {
+        let mut group = Group::new(tree.mount_point.join(cgroup), false);
+        let has = |controller: &str| tree.controllers.iter().any(|name| name == controller);
+        add_tree_limits(&mut group, resources, has);
+        groups.push(group);
+    } else {
+        for hierarchy in &layout.v1 {
+            let mut group = Group::new(hierarchy.mount_point.join(cgroup), false);
+            for controller in &hierarchy.controllers {
+                match controller.as_str() {
+                    "cpuset" => add_cpuset_limits(&mut group, resources),
+                    controller => add_limits(&mut group, resources, controller),
+                }
+            }
+            groups.push(group);
+        }
+    }
+    let writes = groups.into_iter().flat_map(|group| group.group.writes);
+    let text = |write: CgroupWrite| match write.value {
+        CgroupValue::Text(value) => Some((write.file, value)),
+        CgroupValue::FromAbove => None,
+    };
+    writes.filter_map(text).collect()
+}
+
+fn add_cpuset_limits(group: &mut Group, resources: &Resources) {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    group.limit("cpuset.cpus", some(&resources.cpuset_cpus));
+    group.limit("cpuset.mems", some(&resources.cpuset_mems));
 }
 
 /// A new cpuset is empty and takes no process: each level takes over what the one above has.
@@ -173,7 +224,9 @@ fn add_tree(
     warnings: &mut Vec<String>,
 ) {
     let has = |controller: &str| tree.controllers.iter().any(|name| name == controller);
-    warn_of_missing(&spec.resources, has, warnings);
+    // Version 2's word for blkio is io.
+    let has_named = |name: &str| has(if name == "blkio" { "io" } else { name });
+    warn_of_missing(&spec.resources, has_named, warnings);
     let wanted: Vec<String> = ["cpu", "cpuset", "memory", "pids", "io"]
         .iter()
         .filter(|controller| has(controller))
@@ -223,9 +276,7 @@ fn add_tree_limits(group: &mut Group, resources: &Resources, has: impl Fn(&str) 
         group.limit("pids.max", resources.pids);
     }
     if has("cpuset") {
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        group.limit("cpuset.cpus", some(&resources.cpuset_cpus));
-        group.limit("cpuset.mems", some(&resources.cpuset_mems));
+        add_cpuset_limits(group, resources);
     }
     if has("io") {
         group.limit(
@@ -234,6 +285,10 @@ fn add_tree_limits(group: &mut Group, resources: &Resources, has: impl Fn(&str) 
                 .blkio_weight
                 .map(|weight| format!("default {}", io_weight(weight))),
         );
+        for throttle in &resources.throttles {
+            let (device, key) = (throttle.device_text(), throttle.kind.v2_name());
+            group.limit("io.max", Some(format!("{device} {key}={}", throttle.rate)));
+        }
     }
 }
 
@@ -275,6 +330,7 @@ fn warn_of_missing(resources: &Resources, has: impl Fn(&str) -> bool, warnings: 
             resources.memory.is_some() || resources.memory_reservation.is_some(),
         ),
         ("pids", resources.pids.is_some()),
+        ("blkio", !resources.throttles.is_empty()),
     ];
     for (controller, _) in wanted
         .iter()

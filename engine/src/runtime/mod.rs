@@ -15,4 +15,5 @@ mod lower;
 mod mounts;
 mod process;
 
+pub(crate) use cgroup::updates;
 pub use lower::{LowerError, Lowered, lower, lower_exec};

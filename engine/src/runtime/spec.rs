@@ -250,8 +250,66 @@ pub struct Resources {
     pub pids: Option<u64>,
     /// Block input and output weight, 10 to 1000.
     pub blkio_weight: Option<u16>,
+    /// Limits on the input and output of block devices.
+    pub throttles: Vec<Throttle>,
     /// Processes are not killed for lack of memory (version 1).
     pub oom_kill_disable: bool,
+}
+
+/// A limit on the input or output of a block device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    /// What is limited.
+    pub kind: ThrottleKind,
+    /// The device's major and minor number.
+    pub device: (u32, u32),
+    /// Bytes or operations a second.
+    pub rate: u64,
+}
+
+/// What a [`Throttle`] limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThrottleKind {
+    /// Bytes read.
+    ReadBytes,
+    /// Bytes written.
+    WriteBytes,
+    /// Reads.
+    Reads,
+    /// Writes.
+    Writes,
+}
+
+impl Throttle {
+    /// `8:0`
+    #[must_use]
+    pub fn device_text(&self) -> String {
+        format!("{}:{}", self.device.0, self.device.1)
+    }
+}
+
+impl ThrottleKind {
+    /// The middle of version 1's file name.
+    #[must_use]
+    pub fn v1_name(self) -> &'static str {
+        match self {
+            Self::ReadBytes => "read_bps",
+            Self::WriteBytes => "write_bps",
+            Self::Reads => "read_iops",
+            Self::Writes => "write_iops",
+        }
+    }
+
+    /// Version 2's key in `io.max`.
+    #[must_use]
+    pub fn v2_name(self) -> &'static str {
+        match self {
+            Self::ReadBytes => "rbps",
+            Self::WriteBytes => "wbps",
+            Self::Reads => "riops",
+            Self::Writes => "wiops",
+        }
+    }
 }
 
 /// Namespaces of a container.

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes};
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
@@ -11,11 +12,15 @@ use hoist_api::container::{
 };
 use hoist_api::engine::StopOptions;
 use hoist_api::error::{ApiError, Result};
+use hoist_api::host_config::HostConfig;
+use hoist_api::stats::StatsMode;
 
-use super::Server;
+use super::detach::DetachKeys;
 use super::errors::Answer;
-use super::hijack;
-use super::query::{Query, json};
+use super::hijack::{self, Connection};
+use super::query::{Fallback, Query, json};
+use super::{Server, web_socket};
+use crate::service::attach::Streams;
 
 /// `GET /containers/json`
 pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
@@ -29,7 +34,7 @@ pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
         size: query.flag("size"),
         filters: query.filters()?,
     };
-    Ok(Json(server.service.list(&options)?).into_response())
+    Ok(Json(server.service.list(&options).await?).into_response())
 }
 
 /// `POST /containers/create`
@@ -48,7 +53,14 @@ pub(super) async fn create(
 }
 
 /// `GET /containers/{id}/json`
-pub(super) async fn inspect(State(server): State<Server>, Path(id): Path<String>) -> Answer {
+pub(super) async fn inspect(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer {
+    if Query::of(&uri).flag("size") {
+        return Ok(Json(server.service.inspect_sized(&id).await?).into_response());
+    }
     Ok(Json(server.service.inspect(&id)?).into_response())
 }
 
@@ -68,21 +80,6 @@ fn stop_options(uri: &Uri) -> Result<StopOptions> {
         timeout: query.number("t")?,
         signal,
     })
-}
-
-/// `PUT /containers/{id}/archive`
-pub(super) async fn put_archive(
-    State(server): State<Server>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Answer<StatusCode> {
-    let path = Query::of(request.uri()).text("path").to_owned();
-    if path.is_empty() {
-        return Err(ApiError::bad_request("bad parameter: path cannot be empty").into());
-    }
-    let body = super::images::archive(request.into_body());
-    server.service.put_archive(&id, path, body).await?;
-    Ok(StatusCode::OK)
 }
 
 /// `POST /containers/{id}/stop`
@@ -146,7 +143,8 @@ pub(super) async fn remove(
 ) -> Answer<StatusCode> {
     let query = Query::of(&uri);
     if query.flag("link") {
-        return Err(ApiError::bad_request("legacy links are not kept by this engine").into());
+        let message = "a link is named by the container and its alias: container/alias";
+        return Err(ApiError::bad_request(message).into());
     }
     let options = RemoveContainer {
         force: query.flag("force"),
@@ -156,14 +154,24 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// `DELETE /containers/{id}/{alias}?link=1`
+pub(super) async fn remove_link(
+    State(server): State<Server>,
+    Path((id, alias)): Path<(String, String)>,
+    uri: Uri,
+) -> Answer<StatusCode> {
+    if !Query::of(&uri).flag("link") {
+        return Err(ApiError::not_found("page not found").into());
+    }
+    detached(async move { server.service.remove_link(&id, &alias).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `POST /containers/prune`
 pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
     let filters = Query::of(&uri).filters()?;
-    let removed = server.service.prune_containers(&filters).await?;
-    Ok(
-        Json(serde_json::json!({ "ContainersDeleted": removed, "SpaceReclaimed": 0 }))
-            .into_response(),
-    )
+    let pruned = detached(async move { server.service.prune_containers(&filters).await }).await?;
+    Ok(Json(pruned).into_response())
 }
 
 /// `POST /containers/{id}/wait`: the headers go out at once, clients start the container only then.
@@ -179,12 +187,7 @@ pub(super) async fn wait(State(server): State<Server>, Path(id): Path<String>, u
         line.push(b'\n');
         Ok::<_, std::convert::Infallible>(Bytes::from(line))
     };
-    let mut response = Response::new(Body::from_stream(stream::once(body.boxed())));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json"),
-    );
-    Ok(response)
+    Ok(json_lines(Body::from_stream(stream::once(body.boxed()))))
 }
 
 /// `POST /containers/{id}/rename`
@@ -228,7 +231,33 @@ pub(super) async fn attach(
     Path(id): Path<String>,
     request: Request,
 ) -> Answer {
-    let query = Query::of(request.uri());
+    let connection = attachment(&server, &id, request.uri()).await?;
+    Ok(hijack::connect(request, connection))
+}
+
+/// `GET /containers/{id}/attach/ws`: the same over a web socket, in binary messages.
+pub(super) async fn attach_web_socket(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Answer {
+    let upgrade = upgrade.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let mut connection = attachment(&server, &id, &uri).await?;
+    // A web socket has no frames of ours: all output is one stream.
+    let streams = connection.streams;
+    connection.streams = Box::pin(async move {
+        Streams {
+            terminal: true,
+            ..streams.await
+        }
+    });
+    Ok(upgrade.on_upgrade(|socket| web_socket::relay(socket, connection)))
+}
+
+async fn attachment(server: &Server, id: &str, uri: &Uri) -> Result<Connection> {
+    let query = Query::of(uri);
+    let keys = DetachKeys::parse(query.text("detachKeys"))?;
     let options = AttachOptions {
         stdin: query.flag("stdin"),
         stdout: query.flag("stdout"),
@@ -236,8 +265,15 @@ pub(super) async fn attach(
         logs: query.flag("logs"),
         stream: query.flag("stream"),
     };
-    let streams = server.service.attach(&id, options).await?;
-    Ok(hijack::connect(request, streams, None))
+    let streams = server.service.attach(id, options).await?;
+    let (service, left) = (server.service.clone(), id.to_owned());
+    Ok(Connection {
+        terminal: streams.terminal,
+        streams: Box::pin(std::future::ready(streams)),
+        finish: None,
+        keys,
+        detached: Box::new(move || service.detached(&left)),
+    })
 }
 
 /// `POST /containers/{id}/resize`
@@ -251,8 +287,54 @@ pub(super) async fn resize(
 }
 
 /// `GET /containers/{id}/top`
-pub(super) async fn top(State(server): State<Server>, Path(id): Path<String>) -> Answer {
-    Ok(Json(server.service.top(&id).await?).into_response())
+pub(super) async fn top(State(server): State<Server>, Path(id): Path<String>, uri: Uri) -> Answer {
+    let query = Query::of(&uri);
+    Ok(Json(server.service.top(&id, query.text("ps_args")).await?).into_response())
+}
+
+/// `GET /containers/{id}/stats`
+pub(super) async fn stats(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer {
+    let query = Query::of(&uri);
+    let mode = match (
+        query.flag_or("stream", Fallback::Yes),
+        query.flag("one-shot"),
+    ) {
+        (true, true) => {
+            let message = "cannot have stream=true and one-shot=true";
+            return Err(ApiError::bad_request(message).into());
+        }
+        (true, false) => StatsMode::Stream,
+        (false, true) => StatsMode::OneShot,
+        (false, false) => StatsMode::Once,
+    };
+    let samples = server.service.stats(&id, mode)?;
+    Ok(json_lines(hijack::body_of(samples)))
+}
+
+/// `POST /containers/{id}/update`
+pub(super) async fn update(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let body: HostConfig = json(&headers, &body)?;
+    let updated = detached(async move { server.service.update(&id, body).await }).await?;
+    Ok(Json(updated).into_response())
+}
+
+/// An answer whose body is JSON as it comes.
+pub(super) fn json_lines(body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
+    response
 }
 
 /// Runs to the end although the client goes away: half a start is worse than one nobody waits for.

@@ -4,14 +4,16 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use hoist_api::error::ApiError;
 use hoist_api::exec::{ExecCreate, ExecStart};
 
 use super::Server;
+use super::detach::DetachKeys;
 use super::errors::Answer;
-use super::hijack;
+use super::hijack::{self, Connection};
 use super::query::{Query, json, optional_json};
+use crate::service::attach::Streams;
 
 /// Longest body of a start.
 const BODY_LIMIT: usize = 64 << 10;
@@ -42,17 +44,38 @@ pub(super) async fn start(
         .await
         .map_err(|error| ApiError::bad_request(format!("cannot read the body: {error}")))?;
     let start: ExecStart = optional_json(&parts.headers, &bytes)?;
-    let request = Request::from_parts(parts, Body::empty());
     let service = server.service.clone();
-    let exec = id.clone();
-    let streams =
-        super::containers::detached(async move { service.exec_start(&exec, start.detach).await })
-            .await?;
+    let (terminal, keys) = service.exec_terms(&id)?;
     if start.detach {
+        let work = async move { service.exec_start(&id, true).await };
+        super::containers::detached(work).await?;
         return Ok(StatusCode::OK.into_response());
     }
-    let finish = async move { server.service.exec_finished(&id).await };
-    Ok::<Response, _>(hijack::connect(request, streams, Some(Box::pin(finish))))
+    let request = Request::from_parts(parts, Body::empty());
+    let ended = (service.clone(), id.clone());
+    let left = (service.clone(), id.clone());
+    let (told, runs) = tokio::sync::oneshot::channel();
+    let connection = Connection {
+        terminal,
+        // On its own: what has begun is finished although the client goes away.
+        streams: Box::pin(async move {
+            let started = tokio::spawn(async move { service.exec_start_attached(&id).await });
+            let (streams, started) = started
+                .await
+                .unwrap_or_else(|_| (Streams::none(terminal), false));
+            // The connection that hears it is the one that waits for the streams.
+            let _ = told.send(started);
+            streams
+        }),
+        finish: Some(Box::pin(async move {
+            if runs.await.is_ok_and(|runs| runs) {
+                ended.0.exec_finished(&ended.1).await;
+            }
+        })),
+        keys: DetachKeys::parse(&keys)?,
+        detached: Box::new(move || left.0.exec_detached(&left.1)),
+    };
+    Ok(hijack::connect(request, connection))
 }
 
 /// `GET /exec/{id}/json`

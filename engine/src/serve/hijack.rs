@@ -1,7 +1,8 @@
 //! Leaving HTTP: the raw connection of attach and exec start, both ways.
 //!
 //! With `Upgrade: tcp` the answer is `101 UPGRADED`; without it, as old clients ask, `200` with the stream as its body and the
-//! request's body as standard input. The client's half-close ends standard input and leaves the output open.
+//! request's body as standard input. The client's half-close ends standard input and leaves the output open. The sequence of detach
+//! keys on a terminal's input ends the connection and leaves the process running.
 
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
+use super::detach::DetachKeys;
 use crate::pipes::Pipe;
 use crate::service::attach::Streams;
 
@@ -24,28 +27,44 @@ const PIECE: usize = 32 << 10;
 /// How long output may be silent after the process has ended while something that it left behind holds the other ends,
 /// as with `exec … sh -c 'server &'`.
 const SILENCE: Duration = Duration::from_secs(1);
+/// Between the headers and what was written before: docker-py loses what comes in one read with the headers.
+const AFTER_HEADERS: Duration = Duration::from_millis(5);
 
-/// The end of the process that the streams belong to. The output ends after it, so that what the client asks next is known,
-/// and not long after it, whoever still holds the streams.
-pub(crate) type Finish = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Something that happens once the client has its headers.
+pub(crate) type Later<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Connects a client to streams.
-pub(crate) fn connect(mut request: Request, streams: Streams, finish: Option<Finish>) -> Response {
-    let content_type = content_type(streams.terminal);
+/// A process to connect a client with.
+pub(crate) struct Connection {
+    /// Output travels without frames.
+    pub(crate) terminal: bool,
+    /// Its streams. They may become known only after the headers: what a process says at once must not overtake them.
+    pub(crate) streams: Later<Streams>,
+    /// The end of the process that the streams belong to. The output ends after it, so that what the client asks next is known,
+    /// and not long after it, whoever still holds the streams.
+    pub(crate) finish: Option<Later<()>>,
+    /// What detaches, of terminals.
+    pub(crate) keys: DetachKeys,
+    /// Runs when the keys were typed.
+    pub(crate) detached: Box<dyn FnOnce() + Send>,
+}
+
+/// Connects a client to a process.
+pub(crate) fn connect(mut request: Request, connection: Connection) -> Response {
+    let content_type = content_type(connection.terminal);
     let upgrades = request
         .headers()
         .get(header::UPGRADE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.eq_ignore_ascii_case("tcp"));
     if !upgrades {
-        return plain(request, streams, finish, content_type);
+        return plain(request, connection, content_type);
     }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgrade.await {
             Ok(upgraded) => {
                 let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-                relay(read, write, streams, finish).await;
+                relay(read, write, connection).await;
             }
             Err(error) => tracing::debug!(%error, "a client did not upgrade"),
         }
@@ -71,27 +90,22 @@ pub(crate) fn content_type(terminal: bool) -> HeaderValue {
     })
 }
 
-fn plain(
-    request: Request,
-    mut streams: Streams,
-    finish: Option<Finish>,
-    content_type: HeaderValue,
-) -> Response {
-    if let Some(stdin) = streams.stdin.take() {
-        tokio::spawn(async move {
-            let mut stdin = stdin;
-            let mut body = request.into_body().into_data_stream();
-            while let Some(Ok(piece)) = body.next().await {
-                if stdin.write_all(&piece).await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
+fn plain(request: Request, connection: Connection, content_type: HeaderValue) -> Response {
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
+        let mut streams = connection.streams.await;
+        if let Some(mut stdin) = streams.stdin.take() {
+            tokio::spawn(async move {
+                let mut body = request.into_body().into_data_stream();
+                while let Some(Ok(piece)) = body.next().await {
+                    if stdin.write_all(&piece).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
         gather(streams, sender).await;
-        if let Some(finish) = finish {
+        if let Some(finish) = connection.finish {
             finish.await;
         }
     });
@@ -113,22 +127,35 @@ pub(crate) fn body_of(receiver: mpsc::Receiver<Bytes>) -> Body {
     Body::from_stream(pieces)
 }
 
-async fn relay(
+/// Joins a client's connection and a process until one of them ends.
+pub(crate) async fn relay(
     read: impl AsyncRead + Unpin + Send + 'static,
     mut write: impl AsyncWrite + Unpin,
-    mut streams: Streams,
-    finish: Option<Finish>,
+    connection: Connection,
 ) {
+    let Connection {
+        terminal,
+        streams,
+        finish,
+        keys,
+        detached,
+    } = connection;
+    let mut streams = streams.await;
+    if streams.replay.is_some() {
+        tokio::time::sleep(AFTER_HEADERS).await;
+    }
     let stdin = streams.stdin.take();
     let has_output =
         streams.stdout.is_some() || streams.stderr.is_some() || streams.replay.is_some();
-    let (gone, mut client_gone) = mpsc::channel::<()>(1);
-    let input = tokio::spawn(feed(read, stdin, gone));
+    let (gone, mut client_gone) = mpsc::channel::<Left>(1);
+    // They end with this, however it ends.
+    let (mut input, mut gathering) = (JoinSet::new(), JoinSet::new());
+    input.spawn(feed(read, stdin, terminal.then_some(keys), gone));
     let (sender, mut receiver) = mpsc::channel(4);
-    let gathering = tokio::spawn(gather(streams, sender));
+    gathering.spawn(gather(streams, sender));
     let waits = finish.is_some();
     let mut finish = finish.unwrap_or_else(|| Box::pin(std::future::pending()));
-    let mut finished = false;
+    let (mut finished, mut left) = (false, false);
     loop {
         let piece = tokio::select! {
             piece = receiver.recv() => piece,
@@ -137,28 +164,63 @@ async fn relay(
                 continue;
             }
             () = tokio::time::sleep(SILENCE), if finished => None,
-            _ = client_gone.recv(), if !has_output => None,
+            how = client_gone.recv(), if !left => {
+                left = true;
+                match how {
+                    Some(Left::Detached) => {
+                        detached();
+                        gathering.abort_all();
+                        // The client may be gone already.
+                        let _ = write.shutdown().await;
+                        return;
+                    }
+                    // Half-closed: the output goes on, where there is any.
+                    _ if has_output => continue,
+                    _ => None,
+                }
+            }
         };
         let Some(piece) = piece else { break };
         if write.write_all(&piece).await.is_err() {
             break;
         }
     }
-    gathering.abort();
+    gathering.abort_all();
     if waits && !finished {
         finish.await;
     }
-    // The client may be gone already.
     let _ = write.shutdown().await;
-    input.abort();
+}
+
+/// How a client's input ended.
+enum Left {
+    /// It was closed, or the process takes no more.
+    Closed,
+    /// The detach keys were typed.
+    Detached,
 }
 
 /// Passes the client's bytes on; at their end standard input is closed with the pipe.
-async fn feed(mut read: impl AsyncRead + Unpin, stdin: Option<Pipe>, gone: mpsc::Sender<()>) {
+async fn feed(
+    mut read: impl AsyncRead + Unpin,
+    stdin: Option<Pipe>,
+    mut keys: Option<DetachKeys>,
+    gone: mpsc::Sender<Left>,
+) {
+    let mut left = Left::Closed;
     if let Some(mut stdin) = stdin {
         let mut buffer = vec![0; PIECE];
         while let Ok(length) = read.read(&mut buffer).await {
-            if length == 0 || stdin.write_all(&buffer[..length]).await.is_err() {
+            let typed = &buffer[..length];
+            let passed = match keys.as_mut().map(|keys| keys.pass(typed)) {
+                Some(None) => {
+                    left = Left::Detached;
+                    break;
+                }
+                Some(Some(passed)) => std::borrow::Cow::Owned(passed),
+                None => std::borrow::Cow::Borrowed(typed),
+            };
+            if length == 0 || stdin.write_all(&passed).await.is_err() {
                 break;
             }
         }
@@ -167,11 +229,12 @@ async fn feed(mut read: impl AsyncRead + Unpin, stdin: Option<Pipe>, gone: mpsc:
         let mut buffer = [0; 512];
         while matches!(read.read(&mut buffer).await, Ok(length) if length > 0) {}
     }
-    let _ = gone.send(()).await;
+    // Nobody listens when the output has ended before.
+    let _ = gone.send(left).await;
 }
 
 /// Brings all output into one channel, framed unless it is a terminal's.
-async fn gather(streams: Streams, sender: mpsc::Sender<Bytes>) {
+pub(crate) async fn gather(streams: Streams, sender: mpsc::Sender<Bytes>) {
     let Streams {
         stdout,
         stderr,
@@ -190,11 +253,13 @@ async fn gather(streams: Streams, sender: mpsc::Sender<Bytes>) {
         let sender = sender.clone();
         async move {
             let Some(mut pipe) = pipe else { return };
-            let mut buffer = vec![0; PIECE];
-            while let Ok(length) = pipe.read(&mut buffer).await {
-                if length == 0 {
-                    return;
-                }
+            // Only while something is to be read: an idle follower holds no buffer.
+            while pipe.readable().await.is_ok() {
+                let mut buffer = vec![0; PIECE];
+                let length = match pipe.read(&mut buffer).await {
+                    Ok(length) if length > 0 => length,
+                    _ => return,
+                };
                 let piece = if terminal {
                     Bytes::copy_from_slice(&buffer[..length])
                 } else {

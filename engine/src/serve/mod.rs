@@ -3,15 +3,19 @@
 
 mod build;
 pub(crate) mod buildkit;
+mod absent;
 mod containers;
+mod detach;
 mod errors;
 mod exec;
+mod files;
 mod hijack;
 mod images;
 mod networks;
 mod query;
 mod system;
 mod volumes;
+mod web_socket;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -21,10 +25,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, Uri};
+use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, post, put};
-use hoist_api::error::ApiError;
+use hoist_api::error::{ApiError, ErrorBody};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -38,6 +42,9 @@ use tower::ServiceExt as _;
 
 use crate::service::Service;
 use errors::Failure;
+
+/// Bytes of a refusal of the framework's own.
+const LONGEST_REFUSAL: usize = 4096;
 
 /// Whether anybody uses the engine.
 #[derive(Debug)]
@@ -127,11 +134,14 @@ impl Server {
             .merge(build::routes())
             .merge(buildkit::routes())
             .merge(system::routes())
-            .fallback(any(|| async {
-                Failure(ApiError::not_found("page not found"))
-            }))
+            .fallback(any(no_page))
+            .method_not_allowed_fallback(no_page)
             .with_state(self)
     }
+}
+
+async fn no_page() -> Failure {
+    Failure(ApiError::not_found("page not found"))
 }
 
 fn container_routes() -> Router<Server> {
@@ -151,9 +161,24 @@ fn container_routes() -> Router<Server> {
         .route("/containers/{id}/attach", post(containers::attach))
         .route("/containers/{id}/resize", post(containers::resize))
         .route("/containers/{id}/top", get(containers::top))
-        .route("/containers/{id}/archive", put(containers::put_archive))
+        .route(
+            "/containers/{id}/attach/ws",
+            get(containers::attach_web_socket),
+        )
+        .route("/containers/{id}/stats", get(containers::stats))
+        .route("/containers/{id}/update", post(containers::update))
+        .route("/containers/{id}/changes", get(files::changes))
+        .route("/containers/{id}/export", get(files::export))
+        .route(
+            "/containers/{id}/archive",
+            put(files::put_archive)
+                .head(files::stat_archive)
+                .get(files::get_archive),
+        )
+        .route("/commit", post(files::commit))
         .route("/containers/{id}/exec", post(exec::create))
         .route("/containers/{id}", delete(containers::remove))
+        .route("/containers/{id}/{alias}", delete(containers::remove_link))
         .route("/containers/prune", post(containers::prune))
         .route("/exec/{id}/start", post(exec::start))
         .route("/exec/{id}/json", get(exec::inspect))
@@ -236,7 +261,28 @@ async fn answer(router: Router, mut request: Request) -> Response {
         Ok(None) => router.oneshot(request).await.into_response(),
         Err(failure) => failure.into_response(),
     };
-    with_headers(response)
+    with_headers(as_json(response).await)
+}
+
+/// Refusals of the framework's own, such as of a body that is too long, become errors as clients read them.
+async fn as_json(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_text = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !(status.is_client_error() || status.is_server_error()) || !is_text {
+        return response;
+    }
+    let body = axum::body::to_bytes(response.into_body(), LONGEST_REFUSAL).await;
+    let said = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
+    let message = match said.as_str() {
+        "" => status.canonical_reason().unwrap_or("refused").to_owned(),
+        said => said.to_owned(),
+    };
+    let body = ErrorBody {
+        message,
+        hint: None,
+    };
+    (status, axum::Json(body)).into_response()
 }
 
 /// The headers that every answer carries.
@@ -315,7 +361,7 @@ mod tests {
         check("/volumes/x", "/volumes/x");
         check(
             "/v1.99/info",
-            "client version 1.99 is too new. Maximum supported API version is 1.47",
+            "client version 1.99 is too new. Maximum supported API version is 1.51",
         );
         check("/vx/info", "/vx/info");
     }

@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse as _;
+use hoist_api::error::ApiError;
 use hoist_api::network::{NetworkConnect, NetworkCreate, NetworkDisconnect};
 
 use super::Server;
@@ -14,7 +15,8 @@ use super::query::{Query, json};
 
 /// `GET /networks`
 pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
-    Ok(Json(server.service.networks(&Query::of(&uri).filters()?)?).into_response())
+    let filters = Query::of(&uri).filters()?;
+    Ok(Json(server.service.networks(&filters).await?).into_response())
 }
 
 /// `POST /networks/create`
@@ -29,8 +31,17 @@ pub(super) async fn create(
 }
 
 /// `GET /networks/{id}`
-pub(super) async fn inspect(State(server): State<Server>, Path(id): Path<String>) -> Answer {
-    Ok(Json(server.service.network_inspect(&id)?).into_response())
+pub(super) async fn inspect(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Answer {
+    let network = server.service.network_inspect(&id).await?;
+    let scope = Query::of(&uri).text("scope").to_owned();
+    if !scope.is_empty() && scope != network.scope {
+        return Err(ApiError::not_found(format!("network {id} not found")).into());
+    }
+    Ok(Json(network).into_response())
 }
 
 /// `DELETE /networks/{id}`

@@ -12,6 +12,13 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
+/// What a flag is that was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// True.
+    Yes,
+}
+
 impl Query {
     /// Reads a query; what is not understood is kept as it is.
     pub(crate) fn of(uri: &Uri) -> Self {
@@ -44,6 +51,16 @@ impl Query {
     pub(crate) fn flag(&self, key: &str) -> bool {
         let value = self.text(key).trim().to_ascii_lowercase();
         !matches!(value.as_str(), "" | "0" | "no" | "false" | "none")
+    }
+
+    /// As [`Query::flag`], with what a missing key means.
+    pub(crate) fn flag_or(&self, key: &str, missing: Fallback) -> bool {
+        let given = self.0.iter().any(|(name, _)| name == key);
+        if given {
+            self.flag(key)
+        } else {
+            missing == Fallback::Yes
+        }
     }
 
     /// The filters.

@@ -1,4 +1,4 @@
-//! Handlers of everything about the engine itself, and of what it does not do.
+//! Handlers of everything about the engine itself.
 
 use axum::Json;
 use axum::Router;
@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use futures_util::stream;
 use hoist_api::error::{ApiError, ErrorKind};
 use hoist_api::event::Event;
@@ -14,36 +14,25 @@ use hoist_api::ports::{PortsCheck, PortsChecked};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::Server;
 use super::errors::{Answer, Failure};
 use super::query::{Query, json};
+use super::{Server, absent};
 use crate::events;
 use crate::times::parse_time;
 
 /// The routes of this file.
 pub(super) fn routes() -> Router<Server> {
-    let mut router = Router::new()
+    Router::new()
         .route("/_ping", get(ping).head(ping))
         .route("/version", get(version))
         .route("/info", get(info))
         .route("/events", get(events))
         .route("/system/df", get(disk_usage))
         .route("/auth", post(auth))
-        .route("/plugins", get(|| async { Json(Vec::<String>::new()) }))
         .route("/hoist/status", get(status))
         .route("/hoist/ports/check", post(check_ports))
-        .route("/hoist/engine/stop", post(stop));
-    for swarm in [
-        "/swarm",
-        "/nodes",
-        "/services",
-        "/tasks",
-        "/secrets",
-        "/configs",
-    ] {
-        router = router.route(swarm, any(no_swarm));
-    }
-    router
+        .route("/hoist/engine/stop", post(stop))
+        .merge(absent::routes())
 }
 
 /// `HEAD` and `GET /_ping`
@@ -103,28 +92,10 @@ async fn auth() -> Failure {
     Failure(ApiError::new(ErrorKind::Unauthorized, message))
 }
 
-async fn no_swarm() -> Failure {
-    let message = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
-    Failure(ApiError::new(ErrorKind::Unavailable, message))
-}
-
 /// `GET /system/df`
-async fn disk_usage(State(server): State<Server>) -> Answer {
-    let service = &server.service;
-    let all = hoist_api::container::ListContainers {
-        all: true,
-        ..Default::default()
-    };
-    let images = service.images(&hoist_api::Filters::new())?;
-    let size: i64 = images.iter().map(|image| image.size).sum();
-    Ok(Json(serde_json::json!({
-        "LayersSize": size,
-        "Images": images,
-        "Containers": service.list(&all)?,
-        "Volumes": service.volumes(&hoist_api::Filters::new())?.volumes,
-        "BuildCache": [],
-    }))
-    .into_response())
+async fn disk_usage(State(server): State<Server>, uri: Uri) -> Answer {
+    let kinds = Query::of(&uri).all("type");
+    Ok(Json(server.service.disk_usage(&kinds).await?).into_response())
 }
 
 /// `GET /events`: the headers go out at once; what happened since `since` comes first, and `until` ends it.
@@ -160,12 +131,7 @@ async fn events(State(server): State<Server>, uri: Uri) -> Answer {
             .await
             .map(|line| (Ok::<_, std::convert::Infallible>(line), follow))
     });
-    let mut response = Response::new(Body::from_stream(lines));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    Ok(response)
+    Ok(super::containers::json_lines(Body::from_stream(lines)))
 }
 
 struct Follow {

@@ -4,13 +4,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use hoist_api::container::AttachOptions;
-use hoist_api::error::Result;
+use hoist_api::error::{ApiError, Result};
 use hoist_shim::protocol::RequestBody;
 
 use super::{Service, convert, internal};
 use crate::containers::{Container, PendingAttach};
 use crate::logs::{self, Selection};
 use crate::pipes::Pipe;
+use crate::store::container::Status;
 
 /// Streams of a process: what a client is connected to.
 #[derive(Debug)]
@@ -26,7 +27,27 @@ pub(crate) struct Streams {
     pub(crate) replay: Option<tokio::sync::mpsc::Receiver<bytes::Bytes>>,
 }
 
+impl Streams {
+    /// No stream at all.
+    pub(crate) fn none(terminal: bool) -> Self {
+        Self {
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            terminal,
+            replay: None,
+        }
+    }
+}
+
 impl Service {
+    /// A client has left a container by the detach keys.
+    pub(crate) fn detached(&self, key: &str) {
+        if let Ok(container) = self.containers.find(key) {
+            self.emit(&container, "detach", []);
+        }
+    }
+
     /// Connects to a container's main process; before its start too.
     pub(crate) async fn attach(
         self: &Arc<Self>,
@@ -34,17 +55,22 @@ impl Service {
         options: AttachOptions,
     ) -> Result<Streams> {
         let container = self.containers.find(key)?;
-        let (terminal, open_stdin) = {
+        let (terminal, open_stdin, status) = {
             let record = container.record();
-            (record.config.tty, record.config.open_stdin)
+            let config = &record.config;
+            (config.tty, config.open_stdin, record.run.status)
         };
-        let mut streams = Streams {
-            stdin: None,
-            stdout: None,
-            stderr: None,
-            terminal,
-            replay: None,
-        };
+        if status == Status::Paused {
+            return Err(ApiError::conflict(format!(
+                "container {key} is paused, unpause the container before attach"
+            )));
+        }
+        if status == Status::Restarting {
+            return Err(ApiError::conflict(format!(
+                "container {key} is restarting, wait until the container is running"
+            )));
+        }
+        let mut streams = Streams::none(terminal);
         if options.logs {
             let selection = Selection {
                 stdout: options.stdout,

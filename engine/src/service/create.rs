@@ -9,7 +9,7 @@ use hoist_api::error::{ApiError, Result};
 use hoist_api::host_config::HostConfig;
 use jiff::Timestamp;
 
-use super::{Service, image_error, internal, mounts};
+use super::{Service, check, image_error, internal, mounts};
 use crate::containers::Container;
 use crate::image::{ContainerDefaults, Image};
 use crate::names;
@@ -18,8 +18,6 @@ use crate::store::container::{ContainerRecord, EndpointRecord, MountSource, Run,
 use crate::supervise::health;
 use crate::supervise::restart::Policy;
 
-/// Least memory limit: below it no process starts (as Docker has it).
-const LEAST_MEMORY: i64 = 6 << 20;
 const SHM_SIZE: i64 = 64 << 20;
 
 impl Service {
@@ -40,6 +38,7 @@ impl Service {
         } = body;
         let image = self.images.resolve(&config.image).map_err(image_error)?;
         let config = merge(config, &image.config.config)?;
+        let warnings = check::host_config(&host_config, &self.machine.cgroups)?;
         let host_config = self.complete_host_config(host_config)?;
         let id = ContainerId::from_bytes(names::random_id());
         let name = self.reserve_name(name, &id)?;
@@ -68,7 +67,7 @@ impl Service {
         self.emit(&container, "create", []);
         Ok(ContainerCreated {
             id: id.to_string(),
-            warnings: Vec::new(),
+            warnings,
         })
     }
 
@@ -133,7 +132,6 @@ impl Service {
 
     fn complete_host_config(&self, mut host: HostConfig) -> Result<HostConfig> {
         Policy::parse(&host.restart_policy).map_err(ApiError::bad_request)?;
-        check_limits(&host)?;
         if host.restart_policy.name.is_empty() {
             host.restart_policy.name = "no".to_owned();
         }
@@ -145,18 +143,8 @@ impl Service {
         if matches!(host.network_mode.as_str(), "" | "default") {
             host.network_mode = "bridge".to_owned();
         }
-        match host.log_config.driver.as_str() {
-            "" => host.log_config.driver = "json-file".to_owned(),
-            "json-file" | "local" | "none" => {}
-            other => {
-                return Err(ApiError::bad_request(format!(
-                    "logger: no log driver named '{other}' is registered"
-                ))
-                .with_hint("the log drivers here are json-file, local and none"));
-            }
-        }
-        if host.shm_size < 0 {
-            return Err(ApiError::bad_request("SHM size can not be less than 0"));
+        if host.log_config.driver.is_empty() {
+            host.log_config.driver = "json-file".to_owned();
         }
         if host.shm_size == 0 {
             host.shm_size = SHM_SIZE;
@@ -175,7 +163,16 @@ impl Service {
             host.runtime = "hoist".to_owned();
         }
         self.check_user_namespace(&host)?;
+        for device in &mut host.devices {
+            if device.path_in_container.is_empty() {
+                device.path_in_container.clone_from(&device.path_on_host);
+            }
+            if device.cgroup_permissions.is_empty() {
+                device.cgroup_permissions = "rwm".to_owned();
+            }
+        }
         self.resolve_shared_namespaces(&mut host)?;
+        self.resolve_links(&mut host)?;
         Ok(host)
     }
 
@@ -221,36 +218,6 @@ impl Service {
         }
         Ok(found)
     }
-}
-
-fn check_limits(host: &HostConfig) -> Result<()> {
-    let fail = |message: &str| Err(ApiError::bad_request(message));
-    if host.memory != 0 && host.memory < LEAST_MEMORY {
-        return fail("Minimum memory limit allowed is 6MB");
-    }
-    if host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
-        return fail("Minimum memoryswap limit should be larger than memory limit, see usage");
-    }
-    if host.memory == 0 && host.memory_swap > 0 {
-        return fail(
-            "You should always set the Memory limit when using Memoryswap limit, see usage",
-        );
-    }
-    if host.memory > 0 && host.memory_reservation > host.memory {
-        return fail(
-            "Minimum memory limit can not be less than memory reservation limit, see usage",
-        );
-    }
-    if host.nano_cpus < 0 {
-        return fail("NanoCPUs cannot be negative");
-    }
-    if host.nano_cpus > 0 && (host.cpu_quota > 0 || host.cpu_period > 0) {
-        return fail("Conflicting options: Nano CPUs and CPU Period cannot both be set");
-    }
-    if !(-1000..=1000).contains(&host.oom_score_adj) {
-        return fail("Invalid value for oom score adj, range is [-1000, 1000]");
-    }
-    Ok(())
 }
 
 /// Completes what was asked for with the image's defaults, by Docker's rules (moby, `daemon/commit.go`, `merge`).
@@ -412,29 +379,5 @@ mod tests {
             &strings(&["A=3", "B", "C=4"]),
         );
         assert_eq!(merged, strings(&["PATH=/bin", "A=3", "C=4"]));
-    }
-
-    #[test]
-    fn limits_are_checked() {
-        let host = |memory, memory_swap| HostConfig {
-            memory,
-            memory_swap,
-            ..Default::default()
-        };
-        for (host, good) in [
-            (host(0, 0), true),
-            (host(64 << 20, -1), true),
-            (host(1 << 20, 0), false),
-            (host(64 << 20, 32 << 20), false),
-            (host(0, 64 << 20), false),
-        ] {
-            assert_eq!(
-                check_limits(&host).is_ok(),
-                good,
-                "{} {}",
-                host.memory,
-                host.memory_swap
-            );
-        }
     }
 }

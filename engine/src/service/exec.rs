@@ -140,6 +140,15 @@ impl Service {
         exec
     }
 
+    /// What is known of an exec before it is started: whether it has a terminal, and its detach keys.
+    pub(crate) fn exec_terms(&self, id: &str) -> Result<(bool, String)> {
+        let exec = self.find_exec(id)?;
+        if !exec.container.is_running() {
+            return Err(exec.container.not_running());
+        }
+        Ok((exec.create.tty, exec.create.detach_keys.clone()))
+    }
+
     /// Starts it, with streams for a client or without.
     pub(crate) async fn exec_start(self: &Arc<Self>, id: &str, detach: bool) -> Result<Streams> {
         let exec = self.find_exec(id)?;
@@ -172,12 +181,31 @@ impl Service {
             }
             Err(failure) => {
                 exec.end(failure.exit_code);
-                // Clients take a command that cannot be executed for one that said so and ended.
-                if detach || !matches!(failure.exit_code, 126 | 127) {
-                    return Err(failure.error);
-                }
-                Ok(said(&failure.error.message, exec.create.tty))
+                Err(failure.error)
             }
+        }
+    }
+
+    /// Starts it for a client that has its headers already: a failure is what its streams say, as Docker has it.
+    /// Tells whether it runs, too.
+    pub(crate) async fn exec_start_attached(self: &Arc<Self>, id: &str) -> (Streams, bool) {
+        match self.exec_start(id, false).await {
+            Ok(streams) => (streams, true),
+            Err(error) => {
+                let terminal = self.find_exec(id).is_ok_and(|exec| exec.create.tty);
+                (said(&error.message, terminal), false)
+            }
+        }
+    }
+
+    /// A client has left it by the detach keys.
+    pub(crate) fn exec_detached(&self, id: &str) {
+        if let Ok(exec) = self.find_exec(id) {
+            self.emit(
+                &exec.container,
+                "exec_detach",
+                [("execID", exec.id.clone())],
+            );
         }
     }
 
@@ -196,13 +224,7 @@ impl Service {
         let exec_spec = spec::exec_spec(&record, &exec.create, &record.config.hostname);
         let program = runtime::lower_exec(&spec, &exec_spec, &self.machine)
             .map_err(|error| ApiError::bad_request(hoist_api::error::chain(&error)))?;
-        let mut streams = Streams {
-            stdin: None,
-            stdout: None,
-            stderr: None,
-            terminal,
-            replay: None,
-        };
+        let mut streams = Streams::none(terminal);
         let mut descriptors = Vec::new();
         if !terminal {
             streams.stdin = input(stdin, &mut descriptors)?;
@@ -429,11 +451,8 @@ fn said(message: &str, terminal: bool) -> Streams {
     // The channel has room for one.
     let _ = sender.try_send(piece);
     Streams {
-        stdin: None,
-        stdout: None,
-        stderr: None,
-        terminal,
         replay: Some(receiver),
+        ..Streams::none(terminal)
     }
 }
 

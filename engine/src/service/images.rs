@@ -289,7 +289,7 @@ pub(crate) enum Loaded {
     Id(String),
 }
 
-fn image_name(text: &str) -> Result<ImageRef> {
+pub(super) fn image_name(text: &str) -> Result<ImageRef> {
     text.parse()
         .map_err(|error: hoist_api::image_ref::ImageRefError| {
             ApiError::bad_request(format!("invalid reference format: {text:?}: {error}"))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hoist_api::error::Result;
-use hoist_api::host_config::{PortBinding, PortMap};
+use hoist_api::host_config::{HostConfig, PortBinding, PortMap};
 use hoist_api::inspect::{ContainerInspect, ContainerState, GraphDriver, NetworkSettings};
 use hoist_api::network::EndpointSettings;
 
@@ -18,6 +18,17 @@ impl Service {
     pub(crate) fn inspect(&self, key: &str) -> Result<ContainerInspect> {
         let container = self.containers.find(key)?;
         Ok(self.inspect_container(&container))
+    }
+
+    /// As [`Service::inspect`], with sizes.
+    pub(crate) async fn inspect_sized(self: &Arc<Self>, key: &str) -> Result<ContainerInspect> {
+        let container = self.containers.find(key)?;
+        let (own, all) = self.sizes(&container).await?;
+        Ok(ContainerInspect {
+            size_rw: Some(own),
+            size_root_fs: Some(all),
+            ..self.inspect_container(&container)
+        })
     }
 
     fn inspect_container(&self, container: &Arc<Container>) -> ContainerInspect {
@@ -46,7 +57,10 @@ impl Service {
             driver: "overlay2".to_owned(),
             platform: "linux".to_owned(),
             exec_ids: self.exec_ids(id),
-            host_config: record.host_config.clone(),
+            host_config: HostConfig {
+                links: self.wire_links(&record),
+                ..record.host_config.clone()
+            },
             graph_driver: self.graph_driver(&record),
             mounts: self.mount_points(&record),
             config: self.wire_config(&record),

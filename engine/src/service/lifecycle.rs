@@ -300,7 +300,11 @@ impl Service {
     }
 
     /// Writes the freezer of its control group: version 2's `cgroup.freeze`, or version 1's own hierarchy.
-    async fn freeze(self: &Arc<Self>, container: &Arc<Container>, frozen: bool) -> Result<()> {
+    pub(super) async fn freeze(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        frozen: bool,
+    ) -> Result<()> {
         let group = {
             let record = container.record();
             let parent = record

@@ -44,8 +44,24 @@ const STATUSES: &[&str] = &[
 ];
 
 impl Service {
-    /// Lists containers, newest first.
-    pub(crate) fn list(&self, options: &ListContainers) -> Result<Vec<ContainerSummary>> {
+    /// Lists containers, newest first; computes sizes when they are asked for.
+    pub(crate) async fn list(
+        self: &Arc<Self>,
+        options: &ListContainers,
+    ) -> Result<Vec<ContainerSummary>> {
+        let mut listed = self.matching(options)?;
+        if options.size {
+            for summary in &mut listed {
+                if let Ok(container) = self.containers.find(&summary.id) {
+                    let (own, all) = self.sizes(&container).await?;
+                    (summary.size_rw, summary.size_root_fs) = (Some(own), Some(all));
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    fn matching(&self, options: &ListContainers) -> Result<Vec<ContainerSummary>> {
         let filters = &options.filters;
         filters.allow_only(FILTERS)?;
         for status in filters.get("status") {
@@ -149,7 +165,9 @@ impl Service {
         };
         ContainerSummary {
             id: record.id.to_string(),
-            names: vec![format!("/{}", record.name)],
+            names: std::iter::once(format!("/{}", record.name))
+                .chain(self.linked_names(record.id.as_str()))
+                .collect(),
             image: self.image_name(record),
             image_id: record.image_id.clone(),
             command: command_line(&record.argv()),

@@ -1,10 +1,12 @@
 //! What the engine does for its callers: one file for each kind of object. The HTTP handlers of [`crate::serve`] call these
 //! methods and add nothing of their own.
 
-mod archive;
+pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod build;
 pub(crate) mod buildkit;
+mod check;
+mod connect;
 mod convert;
 mod create;
 mod ended;
@@ -12,6 +14,7 @@ mod exec;
 pub(crate) mod images;
 mod inspect;
 mod lifecycle;
+mod links;
 mod list;
 mod logs;
 mod mounts;
@@ -20,10 +23,16 @@ mod networks;
 mod prune;
 mod recover;
 mod remove;
+mod snapshot;
 mod spec;
 mod start;
+mod stats;
 mod system;
 mod userns;
+mod top;
+mod tree;
+mod update;
+mod usage;
 mod volumes;
 mod watch_health;
 

@@ -264,7 +264,8 @@ impl Service {
         }
         gateways.truncate(1);
         let names = files::own_names(hostname, &record.config.domainname);
-        let extra = files::extra_hosts(&record.host_config.extra_hosts, &gateways);
+        let mut extra = files::extra_hosts(&record.host_config.extra_hosts, &gateways);
+        extra.extend(self.link_hosts(record));
         let hosts = files::hosts(&extra, &own, &names);
         let resolver = std::fs::read_to_string(&self.config.resolv_conf).unwrap_or_default();
         let resolv_conf = files::resolv_conf(&resolver, &record.host_config, true);

@@ -6,24 +6,20 @@ use std::sync::Arc;
 
 use hoist_api::error::{ApiError, ErrorKind, Result};
 use hoist_api::network::{
-    Ipam, IpamPool, NetworkConnect, NetworkContainer, NetworkCreate, NetworkCreated,
-    NetworkDisconnect, NetworkInspect,
+    Ipam, IpamPool, NetworkContainer, NetworkCreate, NetworkCreated, NetworkInspect,
 };
 use hoist_api::ports::{PortConflict, PortsCheck};
 use hoist_api::{Filters, NetworkId, ZERO_TIME};
 use hoist_network::ipam::{self, Occupied, SubnetRequest};
-use hoist_network::link::{bridge, endpoint, host};
+use hoist_network::link::{bridge, host};
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
-use std::os::fd::AsFd as _;
 
-use super::start::open_network_namespace;
 use super::{Service, internal};
-use crate::containers::Container;
 use crate::events;
 use crate::names;
 use crate::networking::{BUILTIN, builtin_id};
-use crate::store::container::{ContainerRecord, EndpointGiven, EndpointRecord};
+use crate::store::container::{ContainerRecord, EndpointGiven};
 use crate::store::network::{NetworkRecord, SubnetRecord, VERSION};
 
 const FILTERS: &[&str] = &["driver", "id", "label", "name", "scope", "type", "dangling"];
@@ -54,8 +50,15 @@ impl Service {
             )));
         }
         names::check_network_name(&body.name)?;
+        check_kind(&body)?;
         match body.driver.as_str() {
             "" | "default" | "bridge" => {}
+            "host" | "null" => {
+                return Err(ApiError::forbidden(format!(
+                    "only one instance of \"{}\" network is allowed",
+                    body.driver
+                )));
+            }
             other => {
                 return Err(ApiError::not_found(format!(
                     "could not find plugin {other} in v1 plugin registry: plugin not found"
@@ -78,7 +81,7 @@ impl Service {
         self.add_network(record).await
     }
 
-    /// Makes the network `bridge` when the first container joins it.
+    /// Makes the network `bridge` when somebody asks for it, without anything in the kernel.
     pub(super) async fn ensure_default_network(self: &Arc<Self>) -> Result<()> {
         if self.networks.find("bridge").is_ok() {
             return Ok(());
@@ -94,7 +97,10 @@ impl Service {
         let record = self
             .blocking(move |service| service.plan_network(&body))
             .await?;
-        self.add_network(record).await.map(drop)
+        let record = self.networks.insert(record);
+        // Its bridge is made when the first container joins it.
+        self.blocking(move |service| service.networks.save(&record))
+            .await
     }
 
     async fn add_network(self: &Arc<Self>, record: NetworkRecord) -> Result<NetworkCreated> {
@@ -275,7 +281,7 @@ impl Service {
         }
     }
 
-    fn emit_network(
+    pub(super) fn emit_network(
         &self,
         record: &NetworkRecord,
         action: &str,
@@ -294,8 +300,12 @@ impl Service {
     }
 
     /// Lists networks.
-    pub(crate) fn networks(&self, filters: &Filters) -> Result<Vec<NetworkInspect>> {
+    pub(crate) async fn networks(
+        self: &Arc<Self>,
+        filters: &Filters,
+    ) -> Result<Vec<NetworkInspect>> {
         filters.allow_only(FILTERS)?;
+        self.ensure_default_network().await?;
         let mut found: Vec<NetworkInspect> = self
             .networks
             .records()
@@ -303,12 +313,34 @@ impl Service {
             .map(|record| self.wire_network(record))
             .collect();
         found.extend(BUILTIN.iter().map(|name| builtin(name)));
+        let used: Vec<String> = self
+            .containers
+            .all()
+            .iter()
+            .flat_map(|container| {
+                container
+                    .record()
+                    .endpoints
+                    .keys()
+                    .cloned()
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        for wanted in filters.get("dangling") {
+            let dangling = matches!(wanted.as_str(), "1" | "true" | "True");
+            found.retain(|network| {
+                !is_builtin(&network.name) && used.contains(&network.name) != dangling
+            });
+        }
         found.retain(|network| accepts(filters, network));
         Ok(found)
     }
 
     /// Everything about a network.
-    pub(crate) fn network_inspect(&self, key: &str) -> Result<NetworkInspect> {
+    pub(crate) async fn network_inspect(self: &Arc<Self>, key: &str) -> Result<NetworkInspect> {
+        if key == "bridge" {
+            self.ensure_default_network().await?;
+        }
         if let Some(name) = BUILTIN
             .iter()
             .find(|name| **name == key || builtin_id(name) == key)
@@ -365,170 +397,31 @@ impl Service {
             ..NetworkInspect::default()
         }
     }
+}
 
-    /// Connects a container.
-    pub(crate) async fn network_connect(
-        self: &Arc<Self>,
-        key: &str,
-        body: NetworkConnect,
-    ) -> Result<()> {
-        let network = self.networks.find(key)?;
-        let container = self.containers.find(&body.container)?;
-        let _operation = container.operation.lock().await;
-        {
-            let mut record = container.record();
-            let mode = record.host_config.network_mode.as_str();
-            if matches!(mode, "host" | "none") || mode.starts_with("container:") {
-                return Err(ApiError::bad_request(format!(
-                    "container sharing network namespace with another container or host cannot be connected to any other network: its network mode is {mode}"
-                )));
-            }
-            if record.endpoints.contains_key(&network.name) {
-                return Err(ApiError::forbidden(format!(
-                    "endpoint with name {} already exists in network {}",
-                    record.name, network.name
-                )));
-            }
-            let asked = body.endpoint_config.unwrap_or_default();
-            record
-                .endpoints
-                .insert(network.name.clone(), EndpointRecord { asked, given: None });
-        }
-        if container.is_running()
-            && let Err(error) = self.plug(&container, &network).await
-        {
-            container.record().endpoints.remove(&network.name);
-            return Err(error);
-        }
-        self.save_now(&container);
-        let more = BTreeMap::from([("container".to_owned(), container.id().to_owned())]);
-        self.emit_network(&network, "connect", network.id.as_str(), more);
-        Ok(())
+/// What only swarms have is refused by name.
+fn check_kind(body: &NetworkCreate) -> Result<()> {
+    let refuse = |what: &str| {
+        let message = format!("{what} is not supported by this engine: it is for swarms");
+        Err(ApiError::bad_request(message))
+    };
+    if body.ingress {
+        return refuse("Ingress");
     }
-
-    async fn plug(
-        self: &Arc<Self>,
-        container: &Arc<Container>,
-        network: &Arc<NetworkRecord>,
-    ) -> Result<()> {
-        self.networks.ensure_bridge(network).await?;
-        let record = container.snapshot();
-        let index = free_link(&record);
-        let planned = self.networks.plan_endpoint(&record, &network.name, index)?;
-        let (plan, pid) = (planned.plan.clone(), record.run.pid);
-        let gateways = self.gateways_of(&record);
-        let plugged = self
-            .blocking(move |_| {
-                let netns = open_network_namespace(pid)?;
-                endpoint::connect(netns.as_fd(), &plan, gateways).map_err(|error| internal(&error))
-            })
-            .await;
-        if let Err(error) = plugged {
-            self.networks
-                .release_planned(std::slice::from_ref(&planned));
-            return Err(error);
-        }
-        if let Some(endpoint) = container.record().endpoints.get_mut(&network.name) {
-            endpoint.given = Some(planned.given);
-        }
-        self.networks_changed(container).await
+    if body.config_only || !body.config_from.network.is_empty() {
+        return refuse("ConfigOnly");
     }
-
-    /// Disconnects a container.
-    pub(crate) async fn network_disconnect(
-        self: &Arc<Self>,
-        key: &str,
-        body: NetworkDisconnect,
-    ) -> Result<()> {
-        let network = self.networks.find(key)?;
-        let container = match self.containers.find(&body.container) {
-            Ok(container) => container,
-            Err(_) if body.force => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let _operation = container.operation.lock().await;
-        let removed = container.record().endpoints.remove(&network.name);
-        let Some(endpoint_record) = removed else {
-            return Err(ApiError::forbidden(format!(
-                "container {} is not connected to network {}",
-                container.id(),
-                network.name
-            )));
-        };
-        if let Some(given) = endpoint_record.given {
-            self.unplug(&container, &network, given).await?;
-        }
-        self.save_now(&container);
-        let more = BTreeMap::from([("container".to_owned(), container.id().to_owned())]);
-        self.emit_network(&network, "disconnect", network.id.as_str(), more);
-        Ok(())
+    if !matches!(body.scope.as_str(), "" | "local") {
+        return refuse(&format!("Scope \"{}\"", body.scope));
     }
-
-    async fn unplug(
-        self: &Arc<Self>,
-        container: &Arc<Container>,
-        network: &NetworkRecord,
-        given: EndpointGiven,
-    ) -> Result<()> {
-        let record = container.snapshot();
-        let alias = self.networks.config.alias(record.id.as_str());
-        let host_link = given.host_link.clone();
-        self.networks
-            .withdraw(&record, &BTreeMap::from([(network.name.clone(), given)]));
-        self.blocking(move |_| {
-            endpoint::remove(&host_link, &alias).map_err(|error| internal(&error))
-        })
-        .await?;
-        self.networks_changed(container).await
+    let driver = body.ipam.as_ref().map_or("", |ipam| ipam.driver.as_str());
+    if !matches!(driver, "" | "default") {
+        return Err(ApiError::not_found(format!(
+            "could not find plugin {driver} in v1 plugin registry: plugin not found"
+        ))
+        .with_hint("the only address management here is default"));
     }
-
-    /// A running container's names, view and files follow its networks.
-    async fn networks_changed(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
-        let record = container.snapshot();
-        let endpoints: BTreeMap<String, EndpointGiven> = record
-            .endpoints
-            .iter()
-            .filter_map(|(name, endpoint)| Some((name.clone(), endpoint.given.clone()?)))
-            .collect();
-        self.networks.announce(&record, &endpoints);
-        self.networks.dns.set_view(
-            record.id.as_str(),
-            self.networks.view(&record, &self.config.dns),
-        );
-        let hostname = if record.config.hostname.is_empty() {
-            record.id.short()
-        } else {
-            record.config.hostname.as_str()
-        };
-        self.write_network_files(&record, &endpoints, hostname)
-            .await
-            .map(drop)
-    }
-
-    fn gateways_of(&self, record: &ContainerRecord) -> endpoint::Gateways {
-        let mut open: Vec<(i64, Arc<NetworkRecord>)> = record
-            .endpoints
-            .iter()
-            .filter_map(|(name, endpoint)| {
-                Some((endpoint.asked.gw_priority, self.networks.find(name).ok()?))
-            })
-            .filter(|(_, network)| !network.internal)
-            .collect();
-        open.sort_by(|one, other| {
-            other
-                .0
-                .cmp(&one.0)
-                .then_with(|| one.1.name.cmp(&other.1.name))
-        });
-        let all = || {
-            open.iter()
-                .map(|(_, network)| super::networking::Networks::gateways(network))
-        };
-        endpoint::Gateways {
-            ipv4: all().find_map(|(ipv4, _)| ipv4),
-            ipv6: all().find_map(|(_, ipv6)| ipv6),
-        }
-    }
+    Ok(())
 }
 
 fn own(subnet: IpNetwork, name: &str) -> Occupied {
@@ -559,18 +452,6 @@ fn subnet_request(pool: &IpamPool) -> Result<SubnetRequest> {
         ip_range: parse("ip range", &pool.ip_range)?,
         aux_addresses,
     })
-}
-
-/// The lowest number that no link of the container has.
-fn free_link(record: &ContainerRecord) -> usize {
-    let used: Vec<&str> = record
-        .endpoints
-        .values()
-        .filter_map(|endpoint| endpoint.given.as_ref().map(|given| given.link.as_str()))
-        .collect();
-    (0..)
-        .find(|index| !used.contains(&format!("eth{index}").as_str()))
-        .unwrap_or_default()
 }
 
 fn wire_member(record: &ContainerRecord, given: &EndpointGiven) -> NetworkContainer {
@@ -610,8 +491,12 @@ fn builtin(name: &str) -> NetworkInspect {
     }
 }
 
+fn is_builtin(name: &str) -> bool {
+    BUILTIN.contains(&name) || name == "bridge"
+}
+
 fn accepts(filters: &Filters, network: &NetworkInspect) -> bool {
-    let builtin = BUILTIN.contains(&network.name.as_str()) || network.name == "bridge";
+    let builtin = is_builtin(&network.name);
     filters.accepts_labels(&network.labels)
         && filters.accepts("name", |wanted| {
             super::list::name_matches(wanted, &network.name)

@@ -3,23 +3,39 @@
 use std::sync::Arc;
 
 use hoist_api::Filters;
-use hoist_api::container::{RemoveContainer, TopResponse};
-use hoist_api::error::{ErrorKind, Result};
+use hoist_api::container::{ContainersPruned, RemoveContainer};
+use hoist_api::error::{ApiError, ErrorKind, Result};
 use hoist_api::image::ImageDelete;
 use hoist_network::link::bridge;
+use jiff::Timestamp;
 
 use super::{Service, image_error, internal, volume_error};
 use crate::image::Removed;
 use crate::store::container::Status;
+use crate::times;
+
+const PRUNE_FILTERS: &[&str] = &["label", "label!", "until"];
+
+/// The time that the filter `until` names: a point in time, or a duration before now such as `24h`.
+pub(super) fn until(filters: &Filters) -> Result<Option<Timestamp>> {
+    match filters.get("until") {
+        [] => Ok(None),
+        [text] => times::parse_time_or_ago(text),
+        _ => Err(ApiError::bad_request(
+            "more than one until filter specified",
+        )),
+    }
+}
 
 impl Service {
     /// Removes containers that do not run.
     pub(crate) async fn prune_containers(
         self: &Arc<Self>,
         filters: &Filters,
-    ) -> Result<Vec<String>> {
-        filters.allow_only(&["label", "label!", "until"])?;
-        let mut removed = Vec::new();
+    ) -> Result<ContainersPruned> {
+        filters.allow_only(PRUNE_FILTERS)?;
+        let until = until(filters)?;
+        let mut pruned = ContainersPruned::default();
         for container in self.containers.all() {
             let wanted = {
                 let record = container.record();
@@ -27,25 +43,39 @@ impl Service {
                     record.run.status,
                     Status::Created | Status::Exited | Status::Dead
                 ) && filters.accepts_labels(&record.config.labels)
+                    && until.is_none_or(|until| record.created < until)
             };
             if !wanted {
                 continue;
             }
+            let (size, _) = self.sizes(&container).await?;
             match self
                 .remove(container.id(), RemoveContainer::default())
                 .await
             {
-                Ok(()) => removed.push(container.id().to_owned()),
+                Ok(()) => {
+                    pruned.containers_deleted.push(container.id().to_owned());
+                    pruned.space_reclaimed += size;
+                }
                 Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(removed)
+        self.emit_prune("container", pruned.space_reclaimed);
+        Ok(pruned)
+    }
+
+    /// Tells that unused objects of a kind were removed.
+    fn emit_prune(&self, kind: &str, reclaimed: i64) {
+        let told = [("reclaimed", reclaimed.to_string())];
+        let actor = crate::events::actor("", &std::collections::BTreeMap::new(), told);
+        self.events.publish(kind, "prune", actor);
     }
 
     /// Removes networks that no container is to join.
     pub(crate) async fn prune_networks(self: &Arc<Self>, filters: &Filters) -> Result<Vec<String>> {
-        filters.allow_only(&["label", "label!", "until"])?;
+        filters.allow_only(PRUNE_FILTERS)?;
+        let until = until(filters)?;
         let mut removed = Vec::new();
         for network in self.networks.records() {
             let used = self
@@ -53,12 +83,17 @@ impl Service {
                 .all()
                 .iter()
                 .any(|container| container.record().endpoints.contains_key(&network.name));
-            if used || network.name == "bridge" || !filters.accepts_labels(&network.labels) {
+            let kept = used
+                || network.name == "bridge"
+                || !filters.accepts_labels(&network.labels)
+                || until.is_some_and(|until| network.created >= until);
+            if kept {
                 continue;
             }
             self.network_remove(network.id.as_str()).await?;
             removed.push(network.name.clone());
         }
+        self.emit_prune("network", 0);
         Ok(removed)
     }
 
@@ -69,7 +104,7 @@ impl Service {
     ) -> Result<(Vec<String>, u64)> {
         filters.allow_only(&["label", "label!", "all"])?;
         let filters = filters.clone();
-        self.blocking(move |service| {
+        let pruned = self.blocking(move |service| {
             let all = filters
                 .get("all")
                 .iter()
@@ -85,11 +120,13 @@ impl Service {
             Ok((
                 gone.into_iter()
                     .map(|volume| volume.name.to_string())
-                    .collect(),
+                    .collect::<Vec<_>>(),
                 space,
             ))
-        })
-        .await
+        });
+        let (gone, space) = pruned.await?;
+        self.emit_prune("volume", i64::try_from(space).unwrap_or(i64::MAX));
+        Ok((gone, space))
     }
 
     /// Removes images that no container uses: those without a name, or all.
@@ -126,66 +163,4 @@ impl Service {
         })
         .await
     }
-
-    /// The processes of a container, as `ps -ef` shows them.
-    pub(crate) async fn top(self: &Arc<Self>, key: &str) -> Result<TopResponse> {
-        let container = self.containers.find(key)?;
-        if !container.is_running() {
-            return Err(container.not_running());
-        }
-        let pid = container.record().run.pid;
-        let processes = self.blocking(move |_| Ok(processes_with(pid))).await?;
-        let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
-        Ok(TopResponse {
-            titles: titles.map(str::to_owned).to_vec(),
-            processes,
-        })
-    }
-}
-
-/// The processes in the pid namespace of one of them.
-fn processes_with(pid: i32) -> Vec<Vec<String>> {
-    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let Some(own) = namespace(&pid.to_string()) else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.bytes().all(|byte| byte.is_ascii_digit())
-            || namespace(&name).as_ref() != Some(&own)
-        {
-            continue;
-        }
-        let status = std::fs::read_to_string(format!("/proc/{name}/status")).unwrap_or_default();
-        let field = |key: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-            line.split_whitespace().next().map(str::to_owned)
-        };
-        let command = std::fs::read(format!("/proc/{name}/cmdline")).unwrap_or_default();
-        let words: Vec<String> = command
-            .split(|byte| *byte == 0)
-            .filter(|word| !word.is_empty())
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect();
-        let command = if words.is_empty() {
-            field("Name:").unwrap_or_default()
-        } else {
-            words.join(" ")
-        };
-        let text = |key: &str| field(key).unwrap_or_else(|| "0".to_owned());
-        let fill = |text: &str| text.to_owned();
-        found.push(vec![
-            text("Uid:"),
-            name,
-            text("PPid:"),
-            fill("0"),
-            fill("?"),
-            fill("?"),
-            fill("00:00:00"),
-            command,
-        ]);
-    }
-    found.sort_by_key(|row| row[1].parse::<u32>().unwrap_or(0));
-    found
 }

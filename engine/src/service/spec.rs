@@ -13,6 +13,7 @@ use crate::runtime::spec::{
     CgroupNamespaceMode, Device, ExecSpec, Mount, NamespaceMode, Namespaces, NetworkNamespace,
     ResourceLimit, Resources, RootFilesystem, RuntimeSpec, Seccomp, Security, TerminalSize,
     UserNamespace,
+    Throttle, ThrottleKind,
 };
 use crate::store::container::ContainerRecord;
 
@@ -193,7 +194,8 @@ fn security(host: &HostConfig, profile: Option<String>) -> Result<Security> {
     Ok(security)
 }
 
-fn resources(host: &HostConfig) -> Resources {
+/// The limits of a container; throttled devices are looked up on this machine.
+pub(super) fn resources(host: &HostConfig) -> Resources {
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
     let (quota, period) = if host.nano_cpus > 0 {
         (Some(host.nano_cpus / 10_000), Some(100_000))
@@ -214,8 +216,34 @@ fn resources(host: &HostConfig) -> Resources {
         memory_reservation: positive(host.memory_reservation),
         pids: host.pids_limit.and_then(positive),
         blkio_weight: Some(host.blkio_weight).filter(|weight| *weight > 0),
+        throttles: throttles(host),
         oom_kill_disable: host.oom_kill_disable.unwrap_or(false),
     }
+}
+
+fn throttles(host: &HostConfig) -> Vec<Throttle> {
+    use std::os::unix::fs::MetadataExt as _;
+    let all = [
+        (ThrottleKind::ReadBytes, &host.blkio_device_read_bps),
+        (ThrottleKind::WriteBytes, &host.blkio_device_write_bps),
+        (ThrottleKind::Reads, &host.blkio_device_read_iops),
+        (ThrottleKind::Writes, &host.blkio_device_write_iops),
+    ];
+    let mut throttles = Vec::new();
+    for (kind, asked) in all {
+        for throttle in asked {
+            // The creation has checked that it is a device; one that has gone since cannot be used either.
+            if let Ok(found) = std::fs::metadata(&throttle.path) {
+                let number = found.rdev();
+                throttles.push(Throttle {
+                    kind,
+                    device: (rustix::fs::major(number), rustix::fs::minor(number)),
+                    rate: throttle.rate,
+                });
+            }
+        }
+    }
+    throttles
 }
 
 /// Docker's word for mount propagation; private unless said otherwise.

@@ -15,6 +15,7 @@ use hoist_shim::protocol::{
 use hoist_volumes::{BindRequest, MountSource as VolumeSource};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::create::merge_env;
 use super::networking::Joined;
 use super::spec::{self, Found};
 use super::{Service, convert, image_error, internal, volume_error};
@@ -130,6 +131,7 @@ impl Service {
         self.supervise(container, shim, events);
         self.save_now(container);
         self.emit(container, "start", []);
+        self.tell_linking(container).await;
         Ok(())
     }
 
@@ -264,7 +266,8 @@ impl Service {
             cgroup_parent: self.config.cgroup_parent.clone(),
             user_namespace,
         };
-        let spec = spec::runtime_spec(record, found)?;
+        let mut spec = spec::runtime_spec(record, found)?;
+        spec.environment = merge_env(&self.link_environment(record), &spec.environment);
         let lowered = runtime::lower(&spec, &self.machine).map_err(|error| {
             ApiError::new(ErrorKind::BadRequest, hoist_api::error::chain(&error))
         })?;
@@ -329,7 +332,7 @@ impl Service {
         Ok(mounts)
     }
 
-    fn mount_source(&self, mount: &MountRecord) -> Result<MountSource> {
+    pub(super) fn mount_source(&self, mount: &MountRecord) -> Result<MountSource> {
         let bind = |path: PathBuf, ids: FileIds| MountSource::Bind {
             path,
             subpath: None,

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 
+use hoist_api::Filters;
+use hoist_api::container::ListContainers;
+use hoist_api::error::{ApiError, Result};
 use hoist_api::system::{
-    ComponentVersion, EngineStatus, Info, PlatformInfo, Plugins, Runtime, SwarmInfo, Version,
+    Commit, ComponentVersion, DataUsage, DefaultPool, EngineStatus, IndexInfo, Info, PlatformInfo,
+    Plugins, RegistryConfig, Runtime, SwarmInfo, Version,
 };
 use jiff::Timestamp;
 
@@ -86,6 +91,27 @@ impl Service {
             }),
             images: i64::try_from(self.images.list().len()).unwrap_or(0),
             driver: "overlay2".to_owned(),
+            driver_status: [
+                ("Backing Filesystem", "unknown"),
+                ("Supports d_type", "true"),
+                ("Using metacopy", "false"),
+                ("Native Overlay Diff", "true"),
+            ]
+            .map(|(name, value)| [name.to_owned(), value.to_owned()])
+            .to_vec(),
+            open_descriptors: entries("/proc/self/fd"),
+            threads: entries("/proc/self/task"),
+            event_listeners: i64::try_from(self.events.listeners()).unwrap_or(0),
+            default_address_pools: self
+                .networks
+                .config
+                .pools
+                .iter()
+                .map(|pool| DefaultPool {
+                    base: pool.base.to_string(),
+                    size: i64::from(pool.size),
+                })
+                .collect(),
             plugins: Plugins {
                 volume: vec!["local".to_owned()],
                 network: vec!["bridge".to_owned(), "host".to_owned(), "null".to_owned()],
@@ -122,7 +148,7 @@ impl Service {
             cpu_shares: true,
             cpu_set: true,
             pids_limit: true,
-            ipv4_forwarding: true,
+            ipv4_forwarding: switched_on("/proc/sys/net/ipv4/ip_forward"),
             system_time: Timestamp::now().to_string(),
             logging_driver: "json-file".to_owned(),
             cgroup_driver: "cgroupfs".to_owned(),
@@ -138,6 +164,13 @@ impl Service {
             os_type: "linux".to_owned(),
             architecture: uname.machine().to_string_lossy().into_owned(),
             index_server_address: "https://index.docker.io/v1/".to_owned(),
+            registry_config: registries(),
+            oom_kill_disable: self.machine.cgroups.hierarchy("memory").is_some(),
+            bridge_nf_iptables: switched_on("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+            bridge_nf_ip6tables: switched_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+            http_proxy: proxy("HTTP_PROXY"),
+            https_proxy: proxy("HTTPS_PROXY"),
+            no_proxy: proxy("NO_PROXY"),
             ncpu: std::thread::available_parallelism()
                 .map_or(1, |count| i64::try_from(count.get()).unwrap_or(1)),
             mem_total: total_memory(),
@@ -157,8 +190,40 @@ impl Service {
             },
             live_restore_enabled: true,
             init_binary: "hoist-shim".to_owned(),
+            init_commit: Commit {
+                id: ENGINE_VERSION.to_owned(),
+                expected: ENGINE_VERSION.to_owned(),
+            },
             ..Info::default()
         }
+    }
+
+    /// What takes room on the disk: of these kinds, or of all when none is named.
+    pub(crate) async fn disk_usage(self: &Arc<Self>, kinds: &[String]) -> Result<DataUsage> {
+        const KINDS: &[&str] = &["container", "image", "volume", "build-cache"];
+        if let Some(unknown) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
+            return Err(ApiError::bad_request(format!(
+                "unknown object type: {unknown}"
+            )));
+        }
+        let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|known| known == kind);
+        let mut usage = DataUsage::default();
+        if wanted("image") {
+            usage.images = self.images(&Filters::new())?;
+            usage.layers_size = usage.images.iter().map(|image| image.size).sum();
+        }
+        if wanted("container") {
+            let all = ListContainers {
+                all: true,
+                size: true,
+                ..ListContainers::default()
+            };
+            usage.containers = self.list(&all).await?;
+        }
+        if wanted("volume") {
+            usage.volumes = self.volumes_with_usage().await?;
+        }
+        Ok(usage)
     }
 
     /// Our own facts.
@@ -179,6 +244,35 @@ impl Service {
             containers: i64::try_from(containers.len()).unwrap_or(0),
             running: i64::try_from(running).unwrap_or(0),
         }
+    }
+}
+
+fn entries(directory: &str) -> i64 {
+    fs::read_dir(directory).map_or(0, |entries| i64::try_from(entries.count()).unwrap_or(0))
+}
+
+fn switched_on(file: &str) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text.trim() != "0")
+}
+
+fn proxy(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    std::env::var(name)
+        .or_else(|_| std::env::var(lower))
+        .unwrap_or_default()
+}
+
+fn registries() -> RegistryConfig {
+    let official = IndexInfo {
+        name: "docker.io".to_owned(),
+        secure: true,
+        official: true,
+        ..IndexInfo::default()
+    };
+    RegistryConfig {
+        insecure_registry_cidrs: ["::1/128", "127.0.0.0/8"].map(str::to_owned).to_vec(),
+        index_configs: BTreeMap::from([("docker.io".to_owned(), official)]),
+        mirrors: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hoist_api::Filters;
 use hoist_api::error::Result;
-use hoist_api::volume::{Volume, VolumeCreate, VolumeList};
+use hoist_api::volume::{Volume, VolumeCreate, VolumeList, VolumeUsage};
 use hoist_volumes::{CreateVolume, VolumeError};
 
 use super::{Service, volume_error};
@@ -32,6 +32,29 @@ impl Service {
             volumes: volumes.map(wire).collect(),
             warnings: None,
         })
+    }
+
+    /// All volumes with their sizes and users.
+    pub(super) async fn volumes_with_usage(self: &Arc<Self>) -> Result<Vec<Volume>> {
+        self.blocking(|service| {
+            let users = service.volume_users(None);
+            let with_usage = |volume: hoist_volumes::Volume| {
+                let size = service
+                    .volumes
+                    .size(volume.name.as_str())
+                    .map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX));
+                let count = users.get(&volume.name).map_or(0, Vec::len);
+                Volume {
+                    usage_data: Some(VolumeUsage {
+                        size,
+                        ref_count: i64::try_from(count).unwrap_or(0),
+                    }),
+                    ..wire(volume)
+                }
+            };
+            Ok(service.volumes.list().into_iter().map(with_usage).collect())
+        })
+        .await
     }
 
     /// Everything about a volume.

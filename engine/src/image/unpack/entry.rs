@@ -22,6 +22,8 @@ pub(super) struct Maker<'a> {
     pub(super) name: &'a [u8],
     pub(super) path: &'a LayerPath,
     pub(super) entry: &'a Entry,
+    /// Who owns it instead of whom the archive says.
+    pub(super) owner: Option<(u32, u32)>,
 }
 
 impl Maker<'_> {
@@ -258,7 +260,22 @@ impl Maker<'_> {
     }
 
     fn owner(&self) -> (Uid, Gid) {
-        (Uid::from_raw(self.entry.uid), Gid::from_raw(self.entry.gid))
+        let (uid, gid) = self.owner.unwrap_or((self.entry.uid, self.entry.gid));
+        (Uid::from_raw(uid), Gid::from_raw(gid))
+    }
+
+    /// Refuses an entry that would take the place of something of another kind, in Docker's words.
+    pub(super) fn keep_kind(&self) -> Result<(), UnpackError> {
+        let is_directory = self.entry.kind == EntryKind::Directory;
+        match (self.existing()?, is_directory) {
+            (Existing::Directory, false) => {
+                Err(self.refused("cannot overwrite directory with non-directory"))
+            }
+            (Existing::Other | Existing::Whiteout, true) => {
+                Err(self.refused("cannot overwrite non-directory with directory"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn mode(&self) -> Mode {

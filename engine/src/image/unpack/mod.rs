@@ -99,6 +99,10 @@ pub(crate) struct UnpackOptions {
     pub(crate) below: Vec<u8>,
     /// Whether `.wh.` names mean something.
     pub(crate) whiteouts: bool,
+    /// Whether a directory is not replaced by anything else, nor anything else by a directory.
+    pub(crate) keep_kinds: bool,
+    /// Who owns everything, whatever the archive says.
+    pub(crate) owner: Option<(u32, u32)>,
 }
 
 /// Unpacks a layer into the directory `root`, which must be empty. Reads `source` to its end.
@@ -111,6 +115,8 @@ pub(crate) fn unpack<R: BufRead>(
         limits,
         below: Vec::new(),
         whiteouts: true,
+        keep_kinds: false,
+        owner: None,
     };
     unpack_at(source, root, &options)
 }
@@ -189,7 +195,11 @@ impl<R: BufRead> Unpacker<R> {
             name,
             path: &path,
             entry,
+            owner: self.options.owner,
         };
+        if self.options.keep_kinds {
+            maker.keep_kind()?;
+        }
         match entry.kind {
             EntryKind::Directory => {
                 let made = maker.directory(&mut self.tree)?;
@@ -228,6 +238,7 @@ impl<R: BufRead> Unpacker<R> {
             name: b".",
             path,
             entry,
+            owner: self.options.owner,
         }
         .directory(&mut self.tree)?;
         self.directory_times.push((path.clone(), entry.mtime));

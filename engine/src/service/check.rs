@@ -1,0 +1,384 @@
+//! What a container is asked for that this engine or this machine cannot do: refused by name, or warned of where Docker warns.
+
+use std::os::unix::fs::FileTypeExt as _;
+
+use hoist_api::error::{ApiError, ErrorKind, Result};
+use hoist_api::host_config::{HostConfig, ThrottleDevice};
+
+use crate::runtime::machine::CgroupLayout;
+
+/// Least memory limit: below it no process starts (as Docker has it).
+const LEAST_MEMORY: i64 = 6 << 20;
+/// Names that mean the engine's own way to run containers.
+const RUNTIMES: &[&str] = &["", "hoist", "runc", "io.containerd.runc.v2"];
+
+/// Checks everything that does not depend on other objects; returns warnings.
+pub(super) fn host_config(host: &HostConfig, layout: &CgroupLayout) -> Result<Vec<String>> {
+    let warnings = limits(host, layout)?;
+    modes(host)?;
+    log_driver(&host.log_config.driver)?;
+    if host.shm_size < 0 {
+        return Err(ApiError::bad_request("SHM size can not be less than 0"));
+    }
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        return Err(ApiError::bad_request(
+            "Invalid value for oom score adj, range is [-1000, 1000]",
+        ));
+    }
+    if !RUNTIMES.contains(&host.runtime.as_str()) {
+        let message = format!("unknown or invalid runtime name: {}", host.runtime);
+        return Err(
+            ApiError::bad_request(message).with_hint("the only runtime here is hoist's own")
+        );
+    }
+    unsupported(host)?;
+    Ok(warnings)
+}
+
+fn modes(host: &HostConfig) -> Result<()> {
+    let known = |mode: &str, words: &[&str]| {
+        words.contains(&mode) || (words.contains(&"container:") && mode.starts_with("container:"))
+    };
+    let checks: [(&str, &str, &[&str]); 6] = [
+        (
+            "IPC mode",
+            &host.ipc_mode,
+            &["", "none", "private", "shareable", "host", "container:"],
+        ),
+        (
+            "PID mode",
+            &host.pid_mode,
+            &["", "private", "host", "container:"],
+        ),
+        ("UTS mode", &host.uts_mode, &["", "private", "host"]),
+        (
+            "cgroup namespace mode",
+            &host.cgroupns_mode,
+            &["", "private", "host"],
+        ),
+        ("isolation", &host.isolation, &["", "default"]),
+        ("cgroup", &host.cgroup, &[""]),
+    ];
+    for (what, mode, words) in checks {
+        if !known(mode, words) {
+            return Err(ApiError::bad_request(format!("invalid {what}: {mode}")));
+        }
+    }
+    Ok(())
+}
+
+fn log_driver(driver: &str) -> Result<()> {
+    if matches!(driver, "" | "json-file" | "local" | "none") {
+        return Ok(());
+    }
+    let message = format!("logger: no log driver named '{driver}' is registered");
+    Err(ApiError::bad_request(message)
+        .with_hint("the log drivers here are json-file, local and none"))
+}
+
+/// Options that are Docker's and that nothing here carries out.
+fn unsupported(host: &HostConfig) -> Result<()> {
+    let refuse = |option: &str, why: &str| {
+        let message = format!("HostConfig.{option} is not supported by this engine: {why}");
+        Err(ApiError::new(ErrorKind::BadRequest, message))
+    };
+    if !host.device_requests.is_empty() {
+        let first = &host.device_requests[0];
+        let capabilities: Vec<String> = first
+            .capabilities
+            .iter()
+            .map(|all| format!("[{}]", all.join(" ")))
+            .collect();
+        return Err(ApiError::bad_request(format!(
+            "could not select device driver \"{}\" with capabilities: [{}]",
+            first.driver,
+            capabilities.join(" ")
+        )));
+    }
+    if !matches!(host.volume_driver.as_str(), "" | "local") {
+        return refuse("VolumeDriver", "the only volume driver is local");
+    }
+    if let Some(option) = host.storage_opt.keys().next() {
+        return refuse(
+            "StorageOpt",
+            &format!("{option} needs a quota of the writable layer"),
+        );
+    }
+    if host.cpu_realtime_period != 0 || host.cpu_realtime_runtime != 0 {
+        return refuse(
+            "CpuRealtimePeriod",
+            "containers get no real-time processor time",
+        );
+    }
+    if !host.blkio_weight_device.is_empty() {
+        return refuse(
+            "BlkioWeightDevice",
+            "weights are of all devices: use BlkioWeight",
+        );
+    }
+    let windows = [
+        ("CpuCount", host.cpu_count),
+        ("CpuPercent", host.cpu_percent),
+        ("IOMaximumIOps", host.io_maximum_iops),
+        ("IOMaximumBandwidth", host.io_maximum_bandwidth),
+    ];
+    match windows.iter().find(|(_, value)| *value != 0) {
+        Some((option, _)) => refuse(option, "it is only for Windows"),
+        None => Ok(()),
+    }
+}
+
+/// The limits, in Docker's words; returns warnings.
+pub(super) fn limits(host: &HostConfig, layout: &CgroupLayout) -> Result<Vec<String>> {
+    let fail = |message: &str| Err(ApiError::bad_request(message));
+    if host.memory != 0 && host.memory < LEAST_MEMORY {
+        return fail("Minimum memory limit allowed is 6MB");
+    }
+    if host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
+        return fail("Minimum memoryswap limit should be larger than memory limit, see usage");
+    }
+    if host.memory == 0 && host.memory_swap > 0 {
+        return fail(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        );
+    }
+    if host.memory_reservation > 0 && host.memory_reservation < LEAST_MEMORY {
+        return fail("Minimum memory reservation allowed is 6MB");
+    }
+    if host.memory > 0 && host.memory_reservation > host.memory {
+        return fail(
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        );
+    }
+    if host.memory < 0 || host.memory_swap < -1 || host.memory_reservation < 0 {
+        return fail("invalid memory limit: it is negative");
+    }
+    if host
+        .memory_swappiness
+        .is_some_and(|value| !(-1..=100).contains(&value))
+    {
+        return fail("Invalid value for memory swappiness, range is [0, 100]");
+    }
+    processors(host)?;
+    if host.blkio_weight > 0 && !(10..=1000).contains(&host.blkio_weight) {
+        return fail("Range of blkio weight is from 10 to 1000");
+    }
+    if host.pids_limit.is_some_and(|limit| limit < -1) {
+        return fail("invalid pids limit: it is negative");
+    }
+    let throttles = [
+        &host.blkio_device_read_bps,
+        &host.blkio_device_write_bps,
+        &host.blkio_device_read_iops,
+        &host.blkio_device_write_iops,
+    ];
+    throttles.into_iter().flatten().try_for_each(block_device)?;
+    Ok(discarded(host, layout))
+}
+
+fn processors(host: &HostConfig) -> Result<()> {
+    let fail = |message: String| Err(ApiError::bad_request(message));
+    if host.nano_cpus < 0 {
+        return fail("NanoCPUs cannot be negative".to_owned());
+    }
+    if host.nano_cpus > 0 && (host.cpu_quota > 0 || host.cpu_period > 0) {
+        return fail("Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned());
+    }
+    let online = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if host.nano_cpus
+        > i64::try_from(online)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000_000)
+    {
+        return fail(format!(
+            "range of CPUs is from 0.01 to {online}.00, as there are only {online} CPUs available"
+        ));
+    }
+    if host.cpu_period != 0 && !(1_000..=1_000_000).contains(&host.cpu_period) {
+        return fail(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+                .to_owned(),
+        );
+    }
+    if host.cpu_quota > 0 && host.cpu_quota < 1000 {
+        return fail("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned());
+    }
+    if host.cpu_shares < 0 {
+        return fail("invalid CPU shares: they are negative".to_owned());
+    }
+    for (what, list) in [
+        ("cpuset cpus", &host.cpuset_cpus),
+        ("cpuset mems", &host.cpuset_mems),
+    ] {
+        if !is_list(list) {
+            return fail(format!("Invalid value {list} for {what}"));
+        }
+    }
+    Ok(())
+}
+
+/// Numbers and ranges, `0-2,4`.
+fn is_list(text: &str) -> bool {
+    let number = |text: &str| text.trim().parse::<u16>().ok();
+    text.is_empty()
+        || text.split(',').all(|part| match part.split_once('-') {
+            Some((from, to)) => {
+                matches!((number(from), number(to)), (Some(from), Some(to)) if from <= to)
+            }
+            None => number(part).is_some(),
+        })
+}
+
+fn block_device(throttle: &ThrottleDevice) -> Result<()> {
+    let found = std::fs::metadata(&throttle.path);
+    match found {
+        Ok(found) if found.file_type().is_block_device() => Ok(()),
+        Ok(_) => Err(ApiError::bad_request(format!(
+            "\"{}\" is not a block device",
+            throttle.path
+        ))),
+        Err(error) => Err(ApiError::bad_request(format!(
+            "no such device: \"{}\": {error}",
+            throttle.path
+        ))),
+    }
+}
+
+/// What the kernel has no word for any more.
+fn discarded(host: &HostConfig, layout: &CgroupLayout) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !layout.is_unified() {
+        return warnings;
+    }
+    if host.memory_swappiness.is_some_and(|value| value >= 0) {
+        warnings.push(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded."
+                .to_owned(),
+        );
+    }
+    if host.oom_kill_disable == Some(true) {
+        warnings.push(
+            "Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned(),
+        );
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hoist_api::host_config::DeviceRequest;
+
+    fn check(host: HostConfig, expected: &str) {
+        let result = host_config(&host, &CgroupLayout::default());
+        let message = result.err().map_or_else(String::new, |error| error.message);
+        assert!(
+            if expected.is_empty() {
+                message.is_empty()
+            } else {
+                message.contains(expected)
+            },
+            "{message:?} instead of {expected:?}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
+        let host = HostConfig::default;
+        let memory = |memory, memory_swap| HostConfig {
+            memory,
+            memory_swap,
+            ..host()
+        };
+        check(host(), "");
+        check(memory(64 << 20, -1), "");
+        check(memory(1 << 20, 0), "6MB");
+        check(memory(64 << 20, 32 << 20), "larger than memory limit");
+        check(memory(0, 64 << 20), "always set the Memory limit");
+        check(
+            HostConfig {
+                runtime: "kata".into(),
+                ..host()
+            },
+            "runtime name: kata",
+        );
+        check(
+            HostConfig {
+                runtime: "runc".into(),
+                ..host()
+            },
+            "",
+        );
+        check(
+            HostConfig {
+                ipc_mode: "odd".into(),
+                ..host()
+            },
+            "invalid IPC mode: odd",
+        );
+        check(
+            HostConfig {
+                pid_mode: "container:x".into(),
+                ..host()
+            },
+            "",
+        );
+        check(
+            HostConfig {
+                isolation: "hyperv".into(),
+                ..host()
+            },
+            "invalid isolation",
+        );
+        check(
+            HostConfig {
+                cpuset_cpus: "0-x".into(),
+                ..host()
+            },
+            "cpuset cpus",
+        );
+        check(
+            HostConfig {
+                cpuset_cpus: "0-1,3".into(),
+                ..host()
+            },
+            "",
+        );
+        check(
+            HostConfig {
+                volume_driver: "nfs".into(),
+                ..host()
+            },
+            "VolumeDriver",
+        );
+        check(
+            HostConfig {
+                cpu_percent: 5,
+                ..host()
+            },
+            "CpuPercent",
+        );
+        let throttle = ThrottleDevice {
+            path: "/dev/null".into(),
+            rate: 1,
+        };
+        check(
+            HostConfig {
+                blkio_device_read_bps: vec![throttle],
+                ..host()
+            },
+            "not a block device",
+        );
+        let gpu = DeviceRequest {
+            capabilities: vec![vec!["gpu".into()]],
+            ..Default::default()
+        };
+        check(
+            HostConfig {
+                device_requests: vec![gpu],
+                ..host()
+            },
+            "capabilities: [[gpu]]",
+        );
+    }
+}

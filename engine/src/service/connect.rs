@@ -1,0 +1,208 @@
+//! Connecting containers to networks and disconnecting them, running or not.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+use hoist_api::error::{ApiError, Result};
+use hoist_api::network::{NetworkConnect, NetworkDisconnect};
+use hoist_network::link::endpoint;
+
+use super::start::open_network_namespace;
+use super::{Service, internal};
+use crate::containers::Container;
+use crate::networking::BUILTIN;
+use crate::store::container::{ContainerRecord, EndpointGiven, EndpointRecord};
+use crate::store::network::NetworkRecord;
+
+impl Service {
+    /// Connects a container.
+    pub(crate) async fn network_connect(
+        self: &Arc<Self>,
+        key: &str,
+        body: NetworkConnect,
+    ) -> Result<()> {
+        check_joinable(key)?;
+        let network = self.networks.find(key)?;
+        let container = self.containers.find(&body.container)?;
+        let _operation = container.operation.lock().await;
+        {
+            let mut record = container.record();
+            let mode = record.host_config.network_mode.as_str();
+            if matches!(mode, "host" | "none") || mode.starts_with("container:") {
+                return Err(ApiError::bad_request(format!(
+                    "container sharing network namespace with another container or host cannot be connected to any other network: its network mode is {mode}"
+                )));
+            }
+            if record.endpoints.contains_key(&network.name) {
+                return Err(ApiError::forbidden(format!(
+                    "endpoint with name {} already exists in network {}",
+                    record.name, network.name
+                )));
+            }
+            let asked = body.endpoint_config.unwrap_or_default();
+            record
+                .endpoints
+                .insert(network.name.clone(), EndpointRecord { asked, given: None });
+        }
+        if container.is_running()
+            && let Err(error) = self.plug(&container, &network).await
+        {
+            container.record().endpoints.remove(&network.name);
+            return Err(error);
+        }
+        self.save_now(&container);
+        let more = BTreeMap::from([("container".to_owned(), container.id().to_owned())]);
+        self.emit_network(&network, "connect", network.id.as_str(), more);
+        Ok(())
+    }
+
+    async fn plug(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        network: &Arc<NetworkRecord>,
+    ) -> Result<()> {
+        self.networks.ensure_bridge(network).await?;
+        let record = container.snapshot();
+        let index = free_link(&record);
+        let planned = self.networks.plan_endpoint(&record, &network.name, index)?;
+        let (plan, pid) = (planned.plan.clone(), record.run.pid);
+        let gateways = self.gateways_of(&record);
+        let plugged = self
+            .blocking(move |_| {
+                let netns = open_network_namespace(pid)?;
+                endpoint::connect(netns.as_fd(), &plan, gateways).map_err(|error| internal(&error))
+            })
+            .await;
+        if let Err(error) = plugged {
+            self.networks
+                .release_planned(std::slice::from_ref(&planned));
+            return Err(error);
+        }
+        if let Some(endpoint) = container.record().endpoints.get_mut(&network.name) {
+            endpoint.given = Some(planned.given);
+        }
+        self.networks_changed(container).await
+    }
+
+    /// Disconnects a container.
+    pub(crate) async fn network_disconnect(
+        self: &Arc<Self>,
+        key: &str,
+        body: NetworkDisconnect,
+    ) -> Result<()> {
+        let network = self.networks.find(key)?;
+        let container = match self.containers.find(&body.container) {
+            Ok(container) => container,
+            Err(_) if body.force => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let _operation = container.operation.lock().await;
+        let removed = container.record().endpoints.remove(&network.name);
+        let Some(endpoint_record) = removed else {
+            return Err(ApiError::forbidden(format!(
+                "container {} is not connected to network {}",
+                container.id(),
+                network.name
+            )));
+        };
+        if let Some(given) = endpoint_record.given {
+            self.unplug(&container, &network, given).await?;
+        }
+        self.save_now(&container);
+        let more = BTreeMap::from([("container".to_owned(), container.id().to_owned())]);
+        self.emit_network(&network, "disconnect", network.id.as_str(), more);
+        Ok(())
+    }
+
+    async fn unplug(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        network: &NetworkRecord,
+        given: EndpointGiven,
+    ) -> Result<()> {
+        let record = container.snapshot();
+        let alias = self.networks.config.alias(record.id.as_str());
+        let host_link = given.host_link.clone();
+        self.networks
+            .withdraw(&record, &BTreeMap::from([(network.name.clone(), given)]));
+        self.blocking(move |_| {
+            endpoint::remove(&host_link, &alias).map_err(|error| internal(&error))
+        })
+        .await?;
+        self.networks_changed(container).await
+    }
+
+    /// A running container's names, view and files follow its networks.
+    pub(super) async fn networks_changed(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+    ) -> Result<()> {
+        let record = container.snapshot();
+        let endpoints: BTreeMap<String, EndpointGiven> = record
+            .endpoints
+            .iter()
+            .filter_map(|(name, endpoint)| Some((name.clone(), endpoint.given.clone()?)))
+            .collect();
+        self.networks.announce(&record, &endpoints);
+        self.networks.dns.set_view(
+            record.id.as_str(),
+            self.networks.view(&record, &self.config.dns),
+        );
+        let hostname = if record.config.hostname.is_empty() {
+            record.id.short()
+        } else {
+            record.config.hostname.as_str()
+        };
+        self.write_network_files(&record, &endpoints, hostname)
+            .await
+            .map(drop)
+    }
+
+    fn gateways_of(&self, record: &ContainerRecord) -> endpoint::Gateways {
+        let mut open: Vec<(i64, Arc<NetworkRecord>)> = record
+            .endpoints
+            .iter()
+            .filter_map(|(name, endpoint)| {
+                Some((endpoint.asked.gw_priority, self.networks.find(name).ok()?))
+            })
+            .filter(|(_, network)| !network.internal)
+            .collect();
+        open.sort_by(|one, other| {
+            other
+                .0
+                .cmp(&one.0)
+                .then_with(|| one.1.name.cmp(&other.1.name))
+        });
+        let all = || {
+            open.iter()
+                .map(|(_, network)| super::networking::Networks::gateways(network))
+        };
+        endpoint::Gateways {
+            ipv4: all().find_map(|(ipv4, _)| ipv4),
+            ipv6: all().find_map(|(_, ipv6)| ipv6),
+        }
+    }
+}
+
+/// The machine's network and none at all are chosen at the creation, for good.
+fn check_joinable(network: &str) -> Result<()> {
+    if !BUILTIN.contains(&network) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(format!(
+        "container cannot be connected to network {network}: it must be created with it"
+    )))
+}
+
+/// The lowest number that no link of the container has.
+fn free_link(record: &ContainerRecord) -> usize {
+    let used: Vec<&str> = record
+        .endpoints
+        .values()
+        .filter_map(|endpoint| endpoint.given.as_ref().map(|given| given.link.as_str()))
+        .collect();
+    (0..)
+        .find(|index| !used.contains(&format!("eth{index}").as_str()))
+        .unwrap_or_default()
+}

@@ -1,0 +1,221 @@
+//! A container's file system from outside, for the time of one piece of work.
+//!
+//! The tree of a running container is its init's root, with everything that is mounted there. That of any other is its overlay, mounted for
+//! the occasion; its operation lock keeps it from being started meanwhile, since two mounts must not share a writable layer. What
+//! volumes and binds it has are mounted in their places then, on a thread whose mounts nobody else sees.
+//!
+//! Must not know: what is done with the files.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hoist_api::error::{ApiError, ErrorKind, Result};
+use hoist_kernel::path::Root;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_fd, fsmount, fsopen, mount, move_mount, open_tree,
+    unmount,
+};
+
+use super::{Service, image_error, internal};
+use crate::containers::Container;
+use crate::runtime::spec::{MountSource, RootFilesystem as Overlay};
+use crate::store::container::{ContainerRecord, MountSource as Recorded, Status};
+
+impl Service {
+    /// Runs `work` on a container's tree, running or not. It is finished although the caller goes away.
+    pub(super) async fn in_tree<T: Send + 'static>(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        work: impl FnOnce(&Service, &ContainerRecord, &Root) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (service, container) = (self.clone(), container.clone());
+        let task = tokio::spawn(async move {
+            let turn = container.operation.lock().await;
+            let record = container.snapshot();
+            if matches!(record.run.status, Status::Removing | Status::Dead) {
+                let message = format!("container {} is marked for removal", record.name);
+                return Err(ApiError::conflict(message));
+            }
+            if !record.run.status.is_alive() {
+                let done = service.blocking(move |service| service.in_stopped_tree(&record, work));
+                return done.await;
+            }
+            // It may be stopped while this goes on.
+            drop(turn);
+            service
+                .blocking(move |service| {
+                    let root = PathBuf::from(format!("/proc/{}/root", record.run.pid));
+                    let root = Root::open(&root).map_err(|error| internal(&error))?;
+                    work(service, &record, &root)
+                })
+                .await
+        });
+        task.await.map_err(|error| internal(&error))?
+    }
+
+    fn in_stopped_tree<T: Send>(
+        &self,
+        record: &ContainerRecord,
+        work: impl FnOnce(&Service, &ContainerRecord, &Root) -> Result<T> + Send,
+    ) -> Result<T> {
+        let image = self.images.resolve(&record.image_id).map_err(image_error)?;
+        let overlay = Overlay {
+            read_only: false,
+            ..self.root_filesystem(record, &image)?
+        };
+        let cannot = |error: &dyn std::fmt::Display| {
+            let message = format!(
+                "cannot mount the root of container {}: {error}",
+                record.name
+            );
+            ApiError::new(ErrorKind::Internal, message)
+        };
+        let mounts = self.stored_mounts(record)?;
+        if mounts.is_empty() {
+            let mounted = mount_detached(&overlay).map_err(|error| cannot(&error))?;
+            return work(self, record, &Root::from_fd(mounted));
+        }
+        let apart = hoist_kernel::mountns::run_apart(|| {
+            let root = mount_here(&overlay, &mounts).map_err(|error| cannot(&error))?;
+            work(self, record, &root)
+        });
+        apart.map_err(|error| internal(&error))?
+    }
+
+    /// Where the container's volumes and binds are on the machine; memory file systems have nothing while it does not run.
+    fn stored_mounts(&self, record: &ContainerRecord) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let mut mounts = Vec::new();
+        for mount in &record.mounts {
+            if matches!(mount.source, Recorded::Tmpfs { .. }) {
+                continue;
+            }
+            if let MountSource::Bind { path, .. } = self.mount_source(mount)? {
+                mounts.push((PathBuf::from(&mount.target), path));
+            }
+        }
+        mounts.sort_by_key(|(target, _)| target.components().count());
+        Ok(mounts)
+    }
+}
+
+/// The container's writable layer over its image's, read only and without the mounts in it: what an export shows.
+pub(super) fn mount_layers(overlay: &Overlay) -> rustix::io::Result<Root> {
+    let mut layers = overlay.layers.clone();
+    layers.push(overlay.upper.clone());
+    if layers.len() == 1 {
+        return open_directory(&overlay.upper).map(Root::from_fd);
+    }
+    let read_only = Overlay {
+        layers,
+        read_only: true,
+        ..overlay.clone()
+    };
+    mount_detached(&read_only).map(Root::from_fd)
+}
+
+fn mount_here(overlay: &Overlay, mounts: &[(PathBuf, PathBuf)]) -> std::io::Result<Root> {
+    let mounted = mount_detached(overlay)?;
+    move_mount(
+        &mounted,
+        "",
+        rustix::fs::CWD,
+        &overlay.mount_point,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?;
+    let root = Root::open(&overlay.mount_point)?;
+    for (target, source) in mounts {
+        let tree = open_tree(
+            rustix::fs::CWD,
+            source,
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        )?;
+        let place = mount_point(&root, target, std::fs::metadata(source)?.is_dir())?;
+        let flags =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&tree, "", &place, "", flags)?;
+    }
+    Ok(root)
+}
+
+/// What a mount goes on, made as the start of the container would make it.
+fn mount_point(root: &Root, target: &Path, is_directory: bool) -> std::io::Result<OwnedFd> {
+    let found = root.open_beneath(target, OFlags::PATH, Mode::empty());
+    match found {
+        Err(error) if error.errno == Errno::NOENT => {}
+        found => return Ok(found?),
+    }
+    if is_directory {
+        root.create_directories(target, Mode::from_raw_mode(0o755))?;
+    } else {
+        let (parent, name) = root.create_parent(target, Mode::from_raw_mode(0o755))?;
+        parent.create_file(&name, Mode::from_raw_mode(0o644))?;
+    }
+    Ok(root.open_beneath(target, OFlags::PATH, Mode::empty())?)
+}
+
+/// Mounts a container's overlay where nobody sees it; it is gone when the descriptor is closed.
+fn mount_detached(root: &Overlay) -> rustix::io::Result<OwnedFd> {
+    match overlay_by_descriptors(root) {
+        Err(Errno::INVAL | Errno::NOSYS) => overlay_by_paths(root),
+        other => other,
+    }
+}
+
+fn overlay_by_descriptors(root: &Overlay) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in root.layers.iter().rev() {
+        fsconfig_set_fd(&context, "lowerdir+", open_directory(layer)?)?;
+    }
+    if !root.read_only {
+        fsconfig_set_fd(&context, "upperdir", open_directory(&root.upper)?)?;
+        fsconfig_set_fd(&context, "workdir", open_directory(&root.work)?)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )
+}
+
+/// For kernels that do not take layers by descriptor: mounted at the engine's own directory for it, and taken off
+/// at once; the open descriptor keeps it.
+fn overlay_by_paths(root: &Overlay) -> rustix::io::Result<OwnedFd> {
+    let escape = |path: &Path| {
+        let text = path.to_string_lossy();
+        text.replace('\\', "\\\\")
+            .replace(':', "\\:")
+            .replace(',', "\\,")
+    };
+    let lower: Vec<String> = root
+        .layers
+        .iter()
+        .rev()
+        .map(|layer| escape(layer))
+        .collect();
+    let mut data = format!("lowerdir={}", lower.join(":"));
+    if !root.read_only {
+        let (upper, work) = (escape(&root.upper), escape(&root.work));
+        data.push_str(&format!(",upperdir={upper},workdir={work}"));
+    }
+    let data = std::ffi::CString::new(data).map_err(|_| Errno::INVAL)?;
+    mount(
+        "overlay",
+        &root.mount_point,
+        "overlay",
+        MountFlags::empty(),
+        Some(data.as_c_str()),
+    )?;
+    let opened = open_directory(&root.mount_point);
+    unmount(&root.mount_point, UnmountFlags::DETACH)?;
+    opened
+}
+
+fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
