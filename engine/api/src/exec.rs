@@ -12,7 +12,7 @@ wire! {
         /// Receive standard error.
         pub attach_stderr: bool,
         /// Keys that end the attachment.
-        #[serde(skip_serializing_if = "String::is_empty")]
+        #[serde(alias = "detachKeys", skip_serializing_if = "String::is_empty")]
         pub detach_keys: String,
         /// Give it a terminal.
         pub tty: bool,

@@ -66,6 +66,7 @@ pub(super) fn commit(
     config.author = options.author;
     config.comment = options.comment;
     config.config = options.config;
+    config.parent = options.base;
     pins.push(Arc::new(pin));
     let text = to_json(&config)?;
     let names = options.name.into_iter().collect();

@@ -52,6 +52,12 @@ pub struct ImageConfig {
         deserialize_with = "null_as_default"
     )]
     pub comment: String,
+    /// The image that it was committed on (Docker only).
+    #[serde(
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_as_default"
+    )]
+    pub parent: String,
     /// The version of the engine that made it (Docker only).
     #[serde(
         skip_serializing_if = "String::is_empty",

@@ -329,11 +329,19 @@ impl Networks {
             .iter()
             .filter(|network| !is_default(network))
             .map(|network| network.id.to_string());
+        // What a container calls those that it links to comes first, and is nobody else's.
         View {
-            networks: ids.collect(),
+            networks: std::iter::once(links_of(record.id.as_str()))
+                .chain(ids)
+                .collect(),
             upstreams,
         }
     }
+}
+
+/// Where the embedded DNS has the names that a container's links give to others.
+pub(crate) fn links_of(container: &str) -> String {
+    format!("links of {container}")
 }
 
 /// The default bridge knows no names, as Docker's.

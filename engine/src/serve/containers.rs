@@ -231,7 +231,8 @@ pub(super) async fn attach(
     Path(id): Path<String>,
     request: Request,
 ) -> Answer {
-    let connection = attachment(&server, &id, request.uri()).await?;
+    let mut connection = attachment(&server, &id, request.uri()).await?;
+    connection.pause = hijack::pause(request.headers());
     Ok(hijack::connect(request, connection))
 }
 
@@ -267,10 +268,17 @@ async fn attachment(server: &Server, id: &str, uri: &Uri) -> Result<Connection> 
     };
     let streams = server.service.attach(id, options).await?;
     let (service, left) = (server.service.clone(), id.to_owned());
+    // Without output the end of the container is all that ends it.
+    let silent = !options.stdout && !options.stderr;
+    let ended = match silent {
+        true => Some(server.service.wait(id, WaitCondition::NextExit)?),
+        false => None,
+    };
     Ok(Connection {
+        pause: std::time::Duration::ZERO,
         terminal: streams.terminal,
         streams: Box::pin(std::future::ready(streams)),
-        finish: None,
+        finish: ended.map(|ended| Box::pin(async move { drop(ended.finish().await) }) as _),
         keys,
         detached: Box::new(move || service.detached(&left)),
     })

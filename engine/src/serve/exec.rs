@@ -56,6 +56,7 @@ pub(super) async fn start(
     let left = (service.clone(), id.clone());
     let (told, runs) = tokio::sync::oneshot::channel();
     let connection = Connection {
+        pause: hijack::pause(request.headers()),
         terminal,
         // On its own: what has begun is finished although the client goes away.
         streams: Box::pin(async move {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
@@ -27,14 +27,17 @@ const PIECE: usize = 32 << 10;
 /// How long output may be silent after the process has ended while something that it left behind holds the other ends,
 /// as with `exec … sh -c 'server &'`.
 const SILENCE: Duration = Duration::from_secs(1);
-/// Between the headers and what was written before: docker-py loses what comes in one read with the headers.
-const AFTER_HEADERS: Duration = Duration::from_millis(5);
+/// docker-py reads the headers through a buffer and goes on behind its back: it loses what comes in one read with them. It has
+/// always had the time that Docker's engine takes to start a process.
+const FOR_PYTHON: Duration = Duration::from_millis(40);
 
 /// Something that happens once the client has its headers.
 pub(crate) type Later<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A process to connect a client with.
 pub(crate) struct Connection {
+    /// How long the client needs for the headers alone.
+    pub(crate) pause: Duration,
     /// Output travels without frames.
     pub(crate) terminal: bool,
     /// Its streams. They may become known only after the headers: what a process says at once must not overtake them.
@@ -46,6 +49,22 @@ pub(crate) struct Connection {
     pub(crate) keys: DetachKeys,
     /// Runs when the keys were typed.
     pub(crate) detached: Box<dyn FnOnce() + Send>,
+}
+
+/// How long a client needs for the headers alone.
+pub(crate) fn pause(headers: &HeaderMap) -> Duration {
+    let agent = headers.get(header::USER_AGENT);
+    let agent = agent
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or_default();
+    let is_python = ["docker-sdk-python/", "tc-python/", "python-requests/"]
+        .iter()
+        .any(|known| agent.starts_with(known));
+    if is_python {
+        FOR_PYTHON
+    } else {
+        Duration::ZERO
+    }
 }
 
 /// Connects a client to a process.
@@ -134,16 +153,15 @@ pub(crate) async fn relay(
     connection: Connection,
 ) {
     let Connection {
+        pause,
         terminal,
         streams,
         finish,
         keys,
         detached,
     } = connection;
+    tokio::time::sleep(pause).await;
     let mut streams = streams.await;
-    if streams.replay.is_some() {
-        tokio::time::sleep(AFTER_HEADERS).await;
-    }
     let stdin = streams.stdin.take();
     let has_output =
         streams.stdout.is_some() || streams.stderr.is_some() || streams.replay.is_some();
@@ -158,7 +176,7 @@ pub(crate) async fn relay(
     let (mut finished, mut left) = (false, false);
     loop {
         let piece = tokio::select! {
-            piece = receiver.recv() => piece,
+            piece = receiver.recv(), if has_output => piece,
             () = &mut finish, if !finished => {
                 finished = true;
                 continue;

@@ -90,6 +90,13 @@ impl Service {
     fn write_new(&self, mut record: ContainerRecord, image: &Image) -> Result<ContainerRecord> {
         let from = self.mounts_from(&record.host_config.volumes_from)?;
         record.mounts = mounts::resolve(&record.config, &record.host_config, from)?;
+        let driver = record.host_config.volume_driver.as_str();
+        if !matches!(driver, "" | "local") && record.volumes().next().is_some() {
+            return Err(ApiError::not_found(format!(
+                "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+            ))
+            .with_hint("the only volume driver here is local"));
+        }
         let directory = self.config.container_root(record.id.as_str());
         let result = self
             .create_volumes(&mut record, image)
@@ -160,7 +167,7 @@ impl Service {
             host.memory_swap = host.memory.saturating_mul(2);
         }
         if host.runtime.is_empty() {
-            host.runtime = "hoist".to_owned();
+            host.runtime = super::system::DEFAULT_RUNTIME.to_owned();
         }
         self.check_user_namespace(&host)?;
         for device in &mut host.devices {
@@ -228,7 +235,7 @@ fn merge(mut asked: ContainerConfig, image: &ContainerDefaults) -> Result<Contai
     for port in image.exposed_ports.keys() {
         asked.exposed_ports.entry(port.clone()).or_default();
     }
-    asked.env = merge_env(&image.env, &asked.env);
+    asked.env = keep_env(&image.env, &asked.env);
     for (key, value) in &image.labels {
         asked
             .labels
@@ -290,6 +297,13 @@ fn merge(mut asked: ContainerConfig, image: &ContainerDefaults) -> Result<Contai
             .with_hint("the image has neither ENTRYPOINT nor CMD: give a command"));
     }
     Ok(asked)
+}
+
+/// As [`merge_env`], with the names that take something away: they are the configuration's, and take effect at each start.
+fn keep_env(image: &[String], asked: &[String]) -> Vec<String> {
+    let mut merged = merge_env(image, asked);
+    merged.extend(asked.iter().filter(|entry| !entry.contains('=')).cloned());
+    merged
 }
 
 /// The image's variables, then those asked for; a name without `=` takes the image's away.

@@ -94,6 +94,7 @@ impl Service {
             id: image.id.to_string(),
             repo_tags: image.repo_tags.clone(),
             repo_digests: image.repo_digests.clone(),
+            parent: config.parent.clone(),
             comment: config.comment.clone(),
             created: config
                 .created

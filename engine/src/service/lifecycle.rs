@@ -428,7 +428,10 @@ impl Waiting {
         let holds = move |phase: &Phase| {
             phase.removed
                 || match condition {
-                    WaitCondition::NotRunning => !phase.running && !phase.restarting,
+                    // Also at an end after which it is started again.
+                    WaitCondition::NotRunning => {
+                        (!phase.running && !phase.restarting) || phase.exits > before.exits
+                    }
                     WaitCondition::NextExit => phase.exits > before.exits,
                     WaitCondition::Removed => false,
                 }

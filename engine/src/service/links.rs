@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use hoist_api::error::{ApiError, Result};
 use hoist_api::host_config::HostConfig;
+use hoist_network::dns::EndpointNames;
 
 use super::Service;
 use super::inspect::with_protocol;
 use crate::containers::Container;
+use crate::networking::join::links_of;
 use crate::store::container::ContainerRecord;
 
 /// A container as another one links to it.
@@ -158,10 +160,25 @@ impl Service {
         }
     }
 
+    /// The embedded DNS learns what a container calls those that it links to.
+    pub(super) fn announce_links(&self, record: &ContainerRecord) {
+        let place = links_of(record.id.as_str());
+        self.networks.dns.remove_network(&place);
+        for (index, link) in self.links(record).into_iter().enumerate() {
+            let addresses = shared_addresses(record, &link.target.record());
+            let names = vec![link.alias];
+            let endpoint = format!("{index}");
+            let names = EndpointNames { names, addresses };
+            self.networks.dns.put_endpoint(&place, &endpoint, names);
+        }
+    }
+
     async fn rewrite_hosts(self: &Arc<Self>, container: &Arc<Container>) {
-        if container.is_running()
-            && let Err(error) = self.networks_changed(container).await
-        {
+        if !container.is_running() {
+            return;
+        }
+        self.announce_links(&container.snapshot());
+        if let Err(error) = self.networks_changed(container).await {
             tracing::warn!(container = container.id(), %error, "cannot write a container's hosts file");
         }
     }

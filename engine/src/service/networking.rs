@@ -211,6 +211,7 @@ impl Service {
             .map(|endpoint| (endpoint.network.name.clone(), endpoint.given.clone()))
             .collect();
         self.networks.announce(record, &endpoints);
+        self.announce_links(record);
         if let Some(dns) = made.dns {
             let view = self.networks.view(record, &self.config.dns);
             self.networks
@@ -313,6 +314,7 @@ impl Service {
 
     async fn unjoin(self: &Arc<Self>, id: &str) {
         self.networks.dns.stop(id);
+        self.networks.dns.remove_network(&join::links_of(id));
         if self.networks.unpublish(id)
             && let Err(error) = self.networks.rules.apply().await
         {

@@ -387,7 +387,7 @@ impl Service {
             enable_ipv6: record.ipv6,
             ipam: Ipam {
                 driver: "default".to_owned(),
-                options: Some(record.ipam_options.clone()),
+                options: Some(record.ipam_options.clone()).filter(|options| !options.is_empty()),
                 config: record.subnets.iter().map(pool).collect(),
             },
             internal: record.internal,

@@ -169,6 +169,7 @@ impl Service {
         let (Some(udp), Some(tcp)) = (descriptors.next(), descriptors.next()) else {
             return;
         };
+        self.announce_links(record);
         let view = self.networks.view(record, &self.config.dns);
         if let Err(error) =
             self.networks

@@ -79,19 +79,18 @@ impl Service {
                 .config
                 .container_root(record.id.as_str())
                 .join("upper");
-            let places = places(&record);
             let mut changes = BTreeMap::new();
             if upper.exists() {
                 let mut comparison = Comparison {
                     upper: Root::open(&upper).map_err(|error| internal(&error))?,
                     below: Below::open(&image)?,
+                    places: places(&record),
                     tell: &mut |path, kind| {
                         changes.insert(path, kind);
                     },
                 };
                 comparison.run().map_err(|error| internal(&error))?;
             }
-            changes.retain(|path, kind| *kind != ADDED || !places.contains(path));
             let told = changes.into_iter().map(|(path, kind)| FileChange {
                 path: path.to_string_lossy().into_owned(),
                 kind,
@@ -171,15 +170,32 @@ impl Service {
         let commit = commit_options(&record, options, config)?;
         let freezes = options.pause && record.run.status == Status::Running;
         if freezes {
-            self.freeze(container, true).await?;
+            self.freeze_if_running(container, true).await?;
         }
         let made = self
             .blocking(move |service| service.commit_layer(&record, commit))
             .await;
         if freezes {
-            self.freeze(container, false).await?;
+            self.freeze_if_running(container, false).await?;
         }
         made
+    }
+
+    /// It may end meanwhile, and with it what freezes it.
+    async fn freeze_if_running(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        frozen: bool,
+    ) -> Result<()> {
+        let group = self.group(&container.snapshot());
+        match self.freeze(container, frozen).await {
+            Err(error) => {
+                let directories = self.machine.cgroups.directories(&group);
+                let lives = directories.iter().any(|directory| directory.exists());
+                if lives { Err(error) } else { Ok(()) }
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     fn commit_layer(&self, record: &ContainerRecord, commit: CommitOptions) -> Result<String> {
@@ -375,6 +391,8 @@ impl Below {
 struct Comparison<'a> {
     upper: Root,
     below: Below,
+    /// What only marks the place of a mount.
+    places: Vec<PathBuf>,
     tell: &'a mut dyn FnMut(PathBuf, u8),
 }
 
@@ -422,6 +440,9 @@ impl Comparison<'_> {
             return true;
         }
         let Some(before) = self.below.find(&path) else {
+            if self.places.contains(&path) {
+                return false;
+            }
             (self.tell)(path, ADDED);
             return true;
         };

@@ -20,6 +20,9 @@ use crate::store::container::Status;
 /// The engine's version.
 pub(crate) const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// What clients know the way by in which containers are run unless they say otherwise. It is our own whatever it is called.
+pub(super) const DEFAULT_RUNTIME: &str = "runc";
+
 fn api_version((major, minor): (u16, u16)) -> String {
     format!("{major}.{minor}")
 }
@@ -177,13 +180,13 @@ impl Service {
             docker_root_dir: self.config.root.to_string_lossy().into_owned(),
             name: uname.nodename().to_string_lossy().into_owned(),
             server_version: ENGINE_VERSION.to_owned(),
-            runtimes: BTreeMap::from([(
-                "hoist".to_owned(),
-                Runtime {
-                    path: "hoist-shim".to_owned(),
-                },
-            )]),
-            default_runtime: "hoist".to_owned(),
+            runtimes: ["hoist", DEFAULT_RUNTIME]
+                .map(|name| {
+                    let path = "hoist-shim".to_owned();
+                    (name.to_owned(), Runtime { path })
+                })
+                .into(),
+            default_runtime: DEFAULT_RUNTIME.to_owned(),
             swarm: SwarmInfo {
                 local_node_state: "inactive".to_owned(),
                 ..SwarmInfo::default()

@@ -1,0 +1,182 @@
+//! Docker's command line through the lives of containers, files, networks and volumes.
+
+use crate::check;
+use crate::common::{TestHost, can_run};
+
+#[test]
+fn a_containers_life() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    check(
+        &host,
+        r#"
+        docker version => API version:
+        docker run --rm busybox echo hello => hello
+        docker run --rm busybox sh -c 'echo out; echo err >&2; exit 3' =! err
+        docker run --rm -e A=1 -w /tmp busybox sh -c 'echo $A $PWD' => 1 /tmp
+        echo typed | docker run --rm -i busybox cat => typed
+        docker run --rm -u 7:8 busybox id => uid=7 gid=8
+        docker run --rm nothing:here true =! nothing:here
+        docker run --rm busybox no-such-command =! executable file not found
+        docker create --name one --label a=b --memory 64m -p 18080:80 busybox sleep 1000
+        docker ps -a --filter name=^one$ --format '{{.Status}} {{.Image}}' => Created busybox
+        docker start one => one
+        docker create --name one busybox =! is already in use by container
+        docker port one => 80/tcp -> 0.0.0.0:18080
+        docker ps --filter label=a=b --format '{{.Names}} {{.Ports}}' => one 0.0.0.0:18080->80/tcp
+        docker ps --filter label=a=c -q => -
+        docker ps --filter publish=18080 --format '{{.Names}}' => one
+        docker ps --filter ancestor=busybox --format '{{.Names}}' => one
+        docker ps --filter status=odd =! invalid
+        docker exec one echo inside => inside
+        docker exec -e X=y -w /etc -u 5 one sh -c 'echo $X $PWD $(id -u)' => y /etc 5
+        echo in | docker exec -i one cat => in
+        docker exec -d one touch /tmp/made
+        docker exec one no-such =! executable file not found
+        docker exec one sh -c 'exit 4'; echo $? => 4
+        docker top one => sleep 1000
+        docker top one -o pid,args => PID
+        docker stats --no-stream --format '{{.Name}} {{.PIDs}}' one => one 1
+        docker update --memory 96m --restart on-failure:2 one => one
+        docker inspect -f '{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}' one => 100663296 on-failure
+        docker pause one => one
+        docker ps --format '{{.Status}}' => (Paused)
+        docker pause one =! is already paused
+        docker unpause one => one
+        docker rename one two => two
+        docker inspect -f '{{.Name}}' two => /two
+        docker logs two => -
+        docker attach --sig-proxy=false two & sleep 0.2; docker kill -s KILL two => two
+        docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' two => exited 137
+        docker kill two =! is not running
+        docker stop two => two
+        docker restart -t 0 two => two
+        docker wait two & docker stop -t 0 two; wait => 137
+        docker rm two => two
+        docker rm two =! No such container: two
+        docker run -d --name three --rm busybox sleep 1000
+        docker rm three =! container is running
+        docker rm -f three => three
+        docker ps -aq => -
+        docker run --name four busybox sh -c 'for i in 1 2 3; do echo line $i; done'
+        docker logs --tail 1 four => line 3
+        docker logs -t --since 1h four => line 1
+        docker logs --until 1h four => -
+        docker run --name five --link four:data -d busybox sleep 1000 => 
+        docker exec five env => DATA_NAME=/five/data
+        docker rm -f five
+        docker container prune -f => Total reclaimed space
+        docker ps -aq => -
+        docker events --since 1h --until 0s --filter event=rename --format '{{.Action}} {{.Actor.Attributes.oldName}}' => rename /one
+        docker info --format '{{.Driver}} {{.Swarm.LocalNodeState}}' => overlay2 inactive
+        docker node ls =! This node is not a swarm manager
+        docker plugin ls => ENABLED
+        docker inspect nothing =! no such object: nothing
+        docker checkpoint ls four =! No such container: four
+        "#,
+    );
+}
+
+#[test]
+fn files_go_in_and_out() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    check(
+        &host,
+        r#"
+        docker volume create data => data
+        docker create --name box -v data:/data busybox sh -c 'cat /in/side; sleep 1000'
+        mkdir -p in/deep; echo word > in/side; ln -s side in/link; chmod 640 in/side
+        docker cp in box:/
+        docker cp box:/in/side - | tar -xO => word
+        docker cp box:/in - | tar -t => in/deep/
+        docker cp box:/in/. out; ls out => link
+        docker cp box:/in/link - | tar -tv => link -> side
+        docker cp -L box:/in/link copied; cat copied => word
+        docker cp in/side box:/data/kept; docker run --rm -v data:/d busybox cat /d/kept => word
+        docker cp box:/nothing - =! Could not find the file /nothing in container box
+        docker cp in/side box:/no/such/place =! no such
+        docker cp in box:/in/side =! 
+        docker start box
+        docker exec box ls -l /in/side => -rw-r-----
+        docker cp in/side box:/tmp/live; docker exec box cat /tmp/live => word
+        docker cp box:/data/kept - | tar -xO => word
+        docker exec box sh -c 'ln -s /etc /tmp/out; rm /bin/vi; echo x > /new'
+        docker cp in/side box:/tmp/out/landed; docker exec box cat /etc/landed => word
+        docker diff box => A /new
+        docker diff box => D /bin/vi
+        docker export box | tar -t => new
+        docker export box | tar -t | grep -c kept =! 0
+        docker ps -s --format '{{.Size}}' => virtual
+        docker commit -a me -m why -c 'CMD ["cat", "/new"]' -c 'EXPOSE 7' box made:1 => sha256:
+        docker run --rm made:1 => x
+        docker run --rm made:1 ls /bin/vi =! No such file
+        docker inspect -f '{{.Author}} {{.Comment}} {{.Config.ExposedPorts}}' made:1 => me why map[7/tcp:{}]
+        docker history made:1 => why
+        docker run --rm --read-only --name ro -d busybox sleep 1000
+        docker cp in/side ro:/x =! read-only
+        docker rm -f box ro
+        docker volume rm data => data
+        docker system df => Local Volumes
+        "#,
+    );
+}
+
+#[test]
+fn networks_and_volumes_live_and_die() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    check(
+        &host,
+        r#"
+        docker network ls --format '{{.Name}} {{.Driver}}' => none null
+        docker network inspect bridge -f '{{(index .IPAM.Config 0).Gateway}}' => 172.
+        docker network create --subnet 10.77.0.0/24 --gateway 10.77.0.9 --ip-range 10.77.0.128/25 --label k=v -o x=y front
+        docker network create front =! network with name front already exists
+        docker network create -d overlay far =! overlay
+        docker network create host =! operation is not permitted on predefined host network
+        docker network inspect front -f '{{(index .IPAM.Config 0).Subnet}} {{.Labels.k}} {{.Options.x}}' => 10.77.0.0/24 v y
+        docker network ls -q --filter label=k=v --filter driver=bridge --no-trunc | wc -c => 65
+        docker network ls --filter dangling=true --format '{{.Name}}' => front
+        docker run -d --name web --network front --network-alias www --ip 10.77.0.50 busybox sleep 1000
+        docker inspect web -f '{{.NetworkSettings.Networks.front.IPAddress}}' => 10.77.0.50
+        docker run --rm --network front busybox ping -c 1 www => 10.77.0.50
+        docker network create --internal back
+        docker network connect --alias inner back web
+        docker network connect back web =! already exists in network back
+        docker run --rm --network back busybox ping -c 1 inner => 1 packets received
+        docker network inspect -v back -f '{{range .Containers}}{{.Name}}{{end}}' => web
+        docker network rm back =! has active endpoints
+        docker network disconnect back web
+        docker network disconnect back web =! is not connected
+        docker network connect host web =! host
+        docker network rm back => back
+        docker network rm back =! network back not found
+        docker rm -f web
+        docker network prune -f => front
+        docker volume create --label l=1 named => named
+        docker volume create named => named
+        docker volume create -d nfs far =! nfs
+        docker volume ls -q --filter label=l=1 => named
+        docker volume inspect named -f '{{.Driver}} {{.Scope}}' => local local
+        docker run --name user -v named:/n -v /anonymous busybox touch /n/kept
+        docker volume rm named =! volume is in use
+        docker volume ls -q --filter dangling=true => -
+        docker rm -v user
+        docker volume ls -q => named
+        docker run --rm -v named:/n:ro busybox ls /n => kept
+        docker run --rm -v named:/n:ro busybox touch /n/x =! Read-only
+        docker volume prune -f => Total reclaimed space
+        docker volume ls -q => named
+        docker volume prune -a -f => named
+        docker volume rm named =! no such volume
+        docker volume rm -f named => named
+        "#,
+    );
+}

@@ -1,0 +1,292 @@
+//! The protocol's fine points, spoken by hand: upgrades, half-close, detach keys, versions, bad input.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::common::{TestHost, can_run, wait_until};
+
+/// Sends bytes and returns the connection with what came up to the end of the headers.
+#[track_caller]
+fn open(host: &TestHost, request: &str) -> (UnixStream, String) {
+    let mut stream = UnixStream::connect(host.socket()).expect("an engine listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a time is taken");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_eq!(stream.read(&mut byte).expect("it answers"), 1, "{request}");
+        head.push(byte[0]);
+    }
+    (stream, String::from_utf8_lossy(&head).into_owned())
+}
+
+/// One call on a connection of its own: status and body.
+#[track_caller]
+fn call(host: &TestHost, method: &str, path: &str, body: &str) -> (u16, String) {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (mut stream, head) = open(host, &request);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    (
+        status.expect("a status"),
+        String::from_utf8_lossy(&rest).into_owned(),
+    )
+}
+
+#[track_caller]
+fn created(host: &TestHost, body: &Value) -> String {
+    let (status, said) = call(host, "POST", "/containers/create", &body.to_string());
+    assert_eq!(status, 201, "{said}");
+    let start = said.find('{').expect("JSON");
+    let end = said.rfind('}').expect("JSON");
+    let made: Value = serde_json::from_str(&said[start..=end]).expect("JSON");
+    made["Id"].as_str().expect("an id").to_owned()
+}
+
+fn upgrade(path: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[test]
+fn attached_terminals_are_left_by_their_keys() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let id = created(
+        &host,
+        &json!({"Image": "busybox", "Cmd": ["cat"], "Tty": true, "OpenStdin": true, "AttachStdin": true, "StdinOnce": true}),
+    );
+    assert_eq!(
+        call(&host, "POST", &format!("/containers/{id}/start"), "").0,
+        204
+    );
+    let attach =
+        format!("/containers/{id}/attach?stdin=1&stdout=1&stderr=1&stream=1&detachKeys=ctrl-a,b");
+    for _ in 0..2 {
+        let (mut stream, head) = open(&host, &upgrade(&attach, ""));
+        assert!(head.starts_with("HTTP/1.1 101 UPGRADED\r\n"), "{head}");
+        stream.write_all(b"hello\n").unwrap();
+        let mut echo = [0; 7];
+        stream.read_exact(&mut echo).unwrap();
+        assert_eq!(&echo, b"hello\r\n");
+        stream.write_all(b"\x01b").unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        let (status, state) = call(&host, "GET", &format!("/containers/{id}/json"), "");
+        assert!(
+            status == 200 && state.contains(r#""Running":true"#),
+            "{state}"
+        );
+    }
+    let bad = format!("/containers/{id}/attach?stream=1&detachKeys=ctrl-%21%21");
+    let (status, said) = call(&host, "POST", &bad, "");
+    assert!(
+        status == 400 && said.contains("Unknown character"),
+        "{status} {said}"
+    );
+}
+
+#[test]
+fn an_exec_ends_its_input_and_goes_on_talking() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let id = created(
+        &host,
+        &json!({"Image": "busybox", "Cmd": ["sleep", "1000"]}),
+    );
+    assert_eq!(
+        call(&host, "POST", &format!("/containers/{id}/start"), "").0,
+        204
+    );
+    let exec = |cmd: &Value| {
+        let body =
+            json!({"Cmd": cmd, "AttachStdin": true, "AttachStdout": true, "AttachStderr": true});
+        let (status, said) = call(
+            &host,
+            "POST",
+            &format!("/containers/{id}/exec"),
+            &body.to_string(),
+        );
+        assert_eq!(status, 201, "{said}");
+        said[said.find(r#""Id":""#).expect("an id") + 6..][..64].to_owned()
+    };
+    let counts = exec(&json!(["sh", "-c", "wc -c; echo after; exit 5"]));
+    let (mut stream, _) = open(
+        &host,
+        &upgrade(
+            &format!("/exec/{counts}/start"),
+            r#"{"Detach":false,"Tty":false}"#,
+        ),
+    );
+    stream.write_all(b"12345").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut output = Vec::new();
+    stream.read_to_end(&mut output).unwrap();
+    assert!(output.starts_with(&[1, 0, 0, 0, 0, 0, 0]), "{output:?}");
+    let text = String::from_utf8_lossy(&output);
+    assert!(text.contains('5') && text.contains("after"), "{text}");
+    let (_, state) = call(&host, "GET", &format!("/exec/{counts}/json"), "");
+    assert!(state.contains(r#""ExitCode":5"#), "{state}");
+    // A second start says so in the stream, as Docker has it, and does not wait for the first.
+    let (mut stream, head) = open(&host, &upgrade(&format!("/exec/{counts}/start"), "{}"));
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(
+        head.starts_with("HTTP/1.1 101") && said.contains("has already run"),
+        "{head}{said}"
+    );
+}
+
+#[test]
+fn bad_input_is_refused_with_a_reason() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let long = format!("/containers/{}/json", "x".repeat(5000));
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (method, path, body, expected) in [
+        ("GET", "/nowhere", "", 404),
+        ("PATCH", "/containers/json", "", 404),
+        ("GET", "/v1.99/info", "", 400),
+        ("GET", "/v1.12/info", "", 400),
+        ("GET", "/containers/json?filters=%7Bx", "", 400),
+        ("GET", "/containers/json?limit=many", "", 400),
+        (
+            "GET",
+            "/containers/json?filters=%7B%22odd%22%3A%5B%221%22%5D%7D",
+            "",
+            400,
+        ),
+        ("POST", "/containers/create", "{", 400),
+        ("POST", "/containers/create", r#"{"Image": 5}"#, 400),
+        (
+            "POST",
+            "/containers/create",
+            r#"{"Image": "nothing:here"}"#,
+            404,
+        ),
+        (
+            "POST",
+            "/containers/create?name=../../x",
+            r#"{"Image": "busybox"}"#,
+            400,
+        ),
+        ("POST", "/containers/create", &deep, 400),
+        (
+            "POST",
+            "/containers/create",
+            r#"{"Image":"busybox","HostConfig":{"Runtime":"kata"}}"#,
+            400,
+        ),
+        (
+            "POST",
+            "/containers/create",
+            r#"{"Image":"busybox","HostConfig":{"Links":["none"]}}"#,
+            400,
+        ),
+        ("POST", "/containers/nothing/wait?condition=odd", "", 400),
+        ("GET", &long, "", 404),
+        ("GET", "/containers/..%2f..%2fetc/json", "", 404),
+        ("PUT", "/containers/nothing/archive", "", 400),
+        ("GET", "/volumes/..%2f..%2fetc", "", 404),
+        ("POST", "/volumes/create", r#"{"Name":"../../x"}"#, 400),
+        ("POST", "/networks/create", r#"{"Name":"a/b"}"#, 400),
+        (
+            "POST",
+            "/networks/create",
+            r#"{"Name":"a","IPAM":{"Config":[{"Subnet":"10.0.0.0/99"}]}}"#,
+            400,
+        ),
+        ("GET", "/system/df?type=odd", "", 400),
+        ("GET", "/events?since=soon", "", 400),
+        ("GET", "/nodes", "", 503),
+        ("DELETE", "/containers/a/b", "", 404),
+    ] {
+        let (status, said) = call(&host, method, path, body);
+        let shown: String = body.chars().take(80).collect();
+        assert_eq!(status, expected, "{method} {path:.80} {shown}: {said:.300}");
+        assert!(
+            said.contains(r#""message":""#),
+            "{method} {path:.80}: {said:.300}"
+        );
+    }
+    let huge = format!(
+        "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        1_u64 << 40
+    );
+    let (_, head) = open(&host, &huge);
+    assert!(head.starts_with("HTTP/1.1 413"), "{head}");
+    assert_eq!(call(&host, "GET", "/_ping", "").0, 200);
+}
+
+#[test]
+fn idle_followers_cost_no_threads() {
+    if !can_run() {
+        return;
+    }
+    const FOLLOWERS: usize = 60;
+    let host = TestHost::with_busybox();
+    let id = created(
+        &host,
+        &json!({"Image": "busybox", "Cmd": ["sleep", "1000"]}),
+    );
+    assert_eq!(
+        call(&host, "POST", &format!("/containers/{id}/start"), "").0,
+        204
+    );
+    let pid = host.engine_pid().expect("an engine runs");
+    let count = |what: &str| {
+        let entries = std::fs::read_dir(format!("/proc/{pid}/{what}"));
+        entries.expect("the engine lives").count()
+    };
+    let descriptors = count("fd");
+    let mut followers = Vec::new();
+    for _ in 0..FOLLOWERS {
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let own = format!("/containers/{id}");
+        followers.push(open(&host, &get("/events")));
+        followers.push(open(&host, &get(&format!("{own}/logs?follow=1&stdout=1"))));
+        followers.push(open(&host, &get(&format!("{own}/stats"))));
+        followers.push(open(&host, &upgrade(&format!("{own}/wait"), "")));
+        followers.push(open(
+            &host,
+            &upgrade(&format!("{own}/attach?stream=1&stdout=1"), ""),
+        ));
+    }
+    // The runtime has a few, and keeps those for a while that waited for the disk.
+    let threads = count("task");
+    assert!(
+        threads < FOLLOWERS,
+        "{threads} threads for {} followers",
+        followers.len()
+    );
+    assert_eq!(
+        call(&host, "POST", &format!("/containers/{id}/kill"), "").0,
+        204
+    );
+    drop(followers);
+    wait_until(
+        Duration::from_secs(15),
+        "all descriptors are given back",
+        || count("fd") <= descriptors,
+    );
+}
