@@ -8,7 +8,6 @@ mod wire;
 
 pub mod archive;
 pub mod build;
-pub mod archive;
 pub mod client;
 pub mod container;
 pub mod digest;

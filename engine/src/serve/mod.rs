@@ -1,9 +1,9 @@
 //! The HTTP server: connections, versions of paths, and the handlers by object. Handlers read the request, call the service and
 //! write the answer; they decide nothing.
 
+mod absent;
 mod build;
 pub(crate) mod buildkit;
-mod absent;
 mod containers;
 mod detach;
 mod errors;

@@ -28,11 +28,11 @@ mod spec;
 mod start;
 mod stats;
 mod system;
-mod userns;
 mod top;
 mod tree;
 mod update;
 mod usage;
+mod userns;
 mod volumes;
 mod watch_health;
 

@@ -12,8 +12,7 @@ use super::create::merge_env;
 use crate::runtime::spec::{
     CgroupNamespaceMode, Device, ExecSpec, Mount, NamespaceMode, Namespaces, NetworkNamespace,
     ResourceLimit, Resources, RootFilesystem, RuntimeSpec, Seccomp, Security, TerminalSize,
-    UserNamespace,
-    Throttle, ThrottleKind,
+    Throttle, ThrottleKind, UserNamespace,
 };
 use crate::store::container::ContainerRecord;
 
