@@ -120,7 +120,6 @@ impl Service {
             metadata: ImageMetadata {
                 last_tag_time: image.last_tagged.clone(),
             },
-            ..ImageInspect::default()
         })
     }
 
