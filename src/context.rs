@@ -83,6 +83,11 @@ impl Context {
         is_on(&self.environment, name)
     }
 
+    /// Whether containers are named as Docker Compose 1 named them.
+    pub(crate) fn compatible_names(&self) -> bool {
+        self.globals.compatibility || self.is_on("COMPOSE_COMPATIBILITY")
+    }
+
     /// Most steps at the same time; `None` for no limit.
     ///
     /// # Errors

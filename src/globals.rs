@@ -53,12 +53,16 @@ pub(crate) struct Globals {
     pub(crate) all_resources: bool,
 
     /// Name containers with "_" instead of "-"
-    #[arg(long, hide = true)]
+    #[arg(long)]
     pub(crate) compatibility: bool,
 
     /// Deprecated name of --project-directory
     #[arg(long, hide = true, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
+
+    /// Has no effect: Compose files are not fetched from registries
+    #[arg(long, hide = true, value_name = "REGISTRY")]
+    pub(crate) insecure_registry: Vec<String>,
 
     /// Deprecated: --ansi never
     #[arg(long, hide = true)]

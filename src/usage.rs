@@ -126,11 +126,11 @@ fn print(
         .bytes(format!("\x1b[H{}\x1b[J", lines.concat()).as_bytes())
 }
 
-fn row(id: &str, name: &str, stats: Option<&ContainerStats>, whole: bool) -> Value {
-    let id = if whole { id } else { human::short_id(id) };
+fn row(full: &str, name: &str, stats: Option<&ContainerStats>, whole: bool) -> Value {
+    let id = if whole { full } else { human::short_id(full) };
     let Some(stats) = stats.filter(|stats| !stats.read.is_empty()) else {
         return json!({
-            "BlockIO": "-- / --", "CPUPerc": "--", "Container": id, "ID": id, "MemPerc": "--",
+            "BlockIO": "-- / --", "CPUPerc": "--", "Container": full, "ID": id, "MemPerc": "--",
             "MemUsage": "-- / --", "Name": name, "NetIO": "-- / --", "PIDs": "--",
         });
     };
@@ -146,7 +146,7 @@ fn row(id: &str, name: &str, stats: Option<&ContainerStats>, whole: bool) -> Val
     json!({
         "BlockIO": format!("{} / {}", human::size(read), human::size(written)),
         "CPUPerc": format!("{:.2}%", processors(&stats.precpu_stats, &stats.cpu_stats)),
-        "Container": id,
+        "Container": full,
         "ID": id,
         "MemPerc": format!("{percent:.2}%"),
         "MemUsage": format!("{} / {}", human::binary_size(used), human::binary_size(limit)),

@@ -75,7 +75,7 @@ pub(crate) async fn run(context: &Context, args: CpArgs) -> Result<(), Failure> 
                     "no container found for service \"{service}\""
                 )));
             };
-            let what = (first.summary.id.as_str(), from.as_str(), target.as_str());
+            let what = (first.name(), from.as_str(), target.as_str());
             let to_stdout = target == "-";
             let title = format!("{} copy {}:{from} to {target}", first.name(), first.name());
             if to_stdout {
@@ -98,7 +98,7 @@ pub(crate) async fn run(context: &Context, args: CpArgs) -> Result<(), Failure> 
                 )));
             }
             for member in &found {
-                let what = (source.as_str(), member.summary.id.as_str(), to.as_str());
+                let what = (source.as_str(), member.name(), to.as_str());
                 let title = format!("{} copy {source} to {}:{to}", member.name(), member.name());
                 told(
                     context,

@@ -355,7 +355,7 @@ pub(crate) async fn top(context: &Context, args: TopArgs) -> Result<(), Failure>
                 .into_iter()
                 .chain(top.titles.iter().map(String::as_str))
                 .collect();
-            tables.push(Table::new(&heading));
+            tables.push(Table::tight(&heading));
             titles.clone_from(&top.titles);
         }
         if let Some(table) = tables.last_mut() {

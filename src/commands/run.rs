@@ -19,7 +19,7 @@ use crate::context::{Context, check_services};
 use crate::failure::Failure;
 use crate::planned::{self, plan_failure};
 use crate::publish;
-use crate::streams::Wiring;
+use crate::streams::{Wiring, console_size};
 
 /// Run a command in a new container of a service
 #[derive(Args, Debug, Clone)]
@@ -144,7 +144,10 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<(), Failure>
     let observed = observe(&engine, &project.name).await?;
     let slug = slug();
     let name = args.name.clone();
-    let name = name.unwrap_or_else(|| format!("{}-{service}-run-{}", project.name, &slug[..12]));
+    let name = name.unwrap_or_else(|| {
+        let parts = [&project.name, service, "run", &slug[..12]];
+        parts.join(if context.compatible_names() { "_" } else { "-" })
+    });
     let options = RunOptions {
         service: service.clone(),
         name: name.clone(),
@@ -247,6 +250,7 @@ fn change(
     config.attach_stdin = wiring.input;
     config.stdin_once = wiring.input;
     let host = &mut request.host_config;
+    host.console_size = console_size(wiring.terminal).unwrap_or_default();
     host.cap_add.extend(args.cap_add.iter().cloned());
     host.cap_drop.extend(args.cap_drop.iter().cloned());
     if args.rm {

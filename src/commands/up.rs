@@ -282,6 +282,7 @@ pub(crate) fn up_options(
             timeout: wait_timeout,
         }),
         volume_changes,
+        compatible_names: context.compatible_names(),
     })
 }
 

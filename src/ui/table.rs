@@ -13,6 +13,7 @@ const NARROWEST_WIDE: usize = 20;
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     narrowest: usize,
+    gap: usize,
 }
 
 impl Table {
@@ -21,6 +22,7 @@ impl Table {
         Table {
             rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()],
             narrowest: NARROWEST,
+            gap: GAP,
         }
     }
 
@@ -28,6 +30,15 @@ impl Table {
     pub(crate) fn wide(heading: &[&str]) -> Table {
         Table {
             narrowest: NARROWEST_WIDE,
+            ..Table::new(heading)
+        }
+    }
+
+    /// The same with two blanks between columns, as `top` of Docker Compose has it.
+    pub(crate) fn tight(heading: &[&str]) -> Table {
+        Table {
+            narrowest: 4,
+            gap: 2,
             ..Table::new(heading)
         }
     }
@@ -53,24 +64,28 @@ impl Table {
                     .map(|cell| cell.width())
                     .max()
                     .unwrap_or(0)
-                    .max(self.narrowest - GAP)
+                    .max(self.narrowest - self.gap)
             })
             .collect();
-        let lines: Vec<String> = self.rows.iter().map(|row| line(row, &widths)).collect();
+        let lines: Vec<String> = self
+            .rows
+            .iter()
+            .map(|row| self.line(row, &widths))
+            .collect();
         lines.join("\n")
     }
-}
 
-fn line(row: &[String], widths: &[usize]) -> String {
-    let mut text = String::new();
-    for (i, cell) in row.iter().enumerate() {
-        text.push_str(cell);
-        if i + 1 < row.len() {
-            text.push_str(&" ".repeat(widths[i] - cell.width() + GAP));
+    fn line(&self, row: &[String], widths: &[usize]) -> String {
+        let mut text = String::new();
+        for (i, cell) in row.iter().enumerate() {
+            text.push_str(cell);
+            if i + 1 < row.len() {
+                text.push_str(&" ".repeat(widths[i] - cell.width() + self.gap));
+            }
         }
+        text.truncate(text.trim_end().len());
+        text
     }
-    text.truncate(text.trim_end().len());
-    text
 }
 
 #[cfg(test)]

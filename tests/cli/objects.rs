@@ -287,3 +287,68 @@ fn under_the_name_docker() {
     docker(&format!("compose -f {file} up -d")).ok();
     docker("compose -p p down -t 0").ok();
 }
+
+/// Hands what comes at a TCP port on to the engine's socket; its port.
+fn proxy(host: &TestHost) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let socket = host.socket();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(engine) = std::os::unix::net::UnixStream::connect(&socket) else {
+                continue;
+            };
+            let (mut from, mut to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(std::net::Shutdown::Write);
+            });
+            let (mut from, mut to) = (engine, client);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn engines_elsewhere() {
+    use std::os::unix::fs::PermissionsExt;
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let through = |address: &str, path: &str| {
+        let mut command = host.hoist_command();
+        command.args(["--host", address]).env("PATH", path);
+        command.args(words("container run --rm -i busybox wc -c"));
+        run::with_input(command, &vec![b'x'; 1 << 20], LONG)
+    };
+    let tcp = format!("tcp://127.0.0.1:{}", proxy(&host));
+    assert_eq!(through(&tcp, "/usr/bin:/bin").ok().stdout.trim(), "1048576");
+    through("tcp://127.0.0.1:1", "/usr/bin:/bin")
+        .exits(1)
+        .says(&["cannot reach the engine at tcp://127.0.0.1:1"]);
+    // What sshd does with the last word: the user's shell reads it.
+    let bin = host.path("tmp/bin");
+    std::fs::create_dir(&bin).unwrap();
+    let ssh = bin.join("ssh");
+    std::fs::write(
+        &ssh,
+        "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(crate::common::host::binary(), bin.join("hoist")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let address = format!("ssh://me@box{}", host.socket().display());
+    assert_eq!(through(&address, &path).ok().stdout.trim(), "1048576");
+    hoist(&host, "--host ftp://box container ls")
+        .exits(1)
+        .says(&["cannot use the engine at \"ftp://box\"", "ssh://USER@HOST"]);
+    hoist(&host, "--context none container ls")
+        .exits(1)
+        .says(&["cannot use the context \"none\""]);
+}

@@ -244,6 +244,20 @@ fn following_dependencies_ends_with_the_target() {
 }
 
 #[test]
+fn names_as_docker_compose_1_had_them() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let project = host.project("p", "services: {a: {image: busybox, command: ['true']}}\n");
+    project.hoist(&["--compatibility", "create"]).ok();
+    assert_eq!(names(&project), ["p_a_1"]);
+    project.hoist(&["create"]).ok();
+    assert_eq!(names(&project), ["p_a_1"], "a name is no difference");
+    project.down(&[]);
+}
+
+#[test]
 fn watch_copies_restarts_and_executes() {
     if !can_run() {
         return;

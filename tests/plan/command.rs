@@ -172,6 +172,7 @@ impl Command {
             } else {
                 VolumeChanges::Ask
             },
+            compatible_names: self.has("--compatibility"),
         }
     }
 

@@ -72,6 +72,8 @@ pub struct DesiredService {
     pub replicas: u32,
     /// `container_name`.
     pub container_name: Option<String>,
+    /// What stands between the parts of its containers' names: `-`, or `_` as Docker Compose 1 had it.
+    pub separator: char,
     /// The image's reference.
     pub image: String,
     /// Where a missing image would come from.
@@ -270,6 +272,7 @@ fn lower_service(
         name: name.to_owned(),
         replicas: service.replicas(),
         container_name: service.container_name.clone(),
+        separator: '-',
         image,
         image_source,
         config_hash,
@@ -288,7 +291,7 @@ impl DesiredService {
     pub fn container_name(&self, project: &str, number: u32) -> String {
         self.container_name
             .clone()
-            .unwrap_or_else(|| format!("{project}-{}-{number}", self.name))
+            .unwrap_or_else(|| format!("{project}{1}{0}{1}{number}", self.name, self.separator))
     }
 
     /// Ports on the host it asks for: `(port, protocol)`; ranges and free ports are left out.

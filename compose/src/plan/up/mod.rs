@@ -52,6 +52,8 @@ pub struct UpOptions {
     pub wait: Option<Wait>,
     /// What to do about volumes that do not match the file.
     pub volume_changes: VolumeChanges,
+    /// New containers have `_` in their names, as Docker Compose 1 had it.
+    pub compatible_names: bool,
 }
 
 impl Default for UpOptions {
@@ -68,6 +70,7 @@ impl Default for UpOptions {
             scale: BTreeMap::new(),
             wait: None,
             volume_changes: VolumeChanges::default(),
+            compatible_names: false,
         }
     }
 }
@@ -318,6 +321,9 @@ fn select(graph: &ServiceGraph, options: &UpOptions) -> Result<Vec<String>, Plan
 
 fn set_scale(desired: &mut Desired, options: &UpOptions) -> Result<(), PlanError> {
     for (name, service) in &mut desired.services {
+        if options.compatible_names {
+            service.separator = '_';
+        }
         if let Some(&replicas) = options.scale.get(name) {
             service.replicas = replicas;
         }

@@ -172,7 +172,7 @@ pub(super) async fn top(
         return Err(Failure::new("name a container"));
     };
     let top = engine.container_top_with(name, &ps.join(" ")).await?;
-    let mut table = Table::new(&top.titles.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut table = Table::wide(&top.titles.iter().map(String::as_str).collect::<Vec<_>>());
     top.processes.into_iter().for_each(|row| table.row(row));
     context.ui.line(&table.render())
 }
