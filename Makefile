@@ -89,6 +89,7 @@ test: tools lint images
 bench: tools images
 	$(SUDO) benches/reference.sh
 	$(CARGO) bench --locked --bench compare
+	$(CARGO) bench --locked --bench config
 
 # ---- the demo ----
 

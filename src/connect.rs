@@ -27,6 +27,21 @@ const OURSELVES: &str = "/proc/self/exe";
 /// How many lines of the log tell why an engine did not start.
 const LOG_LINES: usize = 15;
 
+/// Carries out work that asks an engine, for commands that mostly do without one.
+///
+/// # Errors
+/// What the work says.
+pub(crate) fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from(error).context("cannot start"))?;
+    let outcome = runtime.block_on(work);
+    // A thread may sit in a read of standard input: nobody waits for it.
+    runtime.shutdown_background();
+    outcome
+}
+
 /// A client of the engine, which is started when it does not run.
 ///
 /// # Errors

@@ -83,16 +83,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Version(args) => commands::listing::version(context, &args),
         // It makes a runtime of its own kind.
         Verb::Engine(EngineVerb::Run(args)) => commands::object::serve::run(context, &args),
-        verb => {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(|error| Failure::from(error).context("cannot start"))?;
-            let outcome = runtime.block_on(run_with_engine(context, verb));
-            // A thread may sit in a read of standard input: nobody waits for it.
-            runtime.shutdown_background();
-            outcome
-        }
+        verb => connect::wait_for(run_with_engine(context, verb)),
     }
 }
 

@@ -8,10 +8,14 @@ mod common;
 mod attached;
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/digests.rs"]
+mod digests;
 #[path = "cli/errors.rs"]
 mod errors;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/hostile.rs"]
+mod hostile;
 #[path = "cli/objects.rs"]
 mod objects;
 #[path = "cli/one_off.rs"]

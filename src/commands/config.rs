@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
 use hoist_compose::load::canonical;
-use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases};
+use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases, Variable};
 use hoist_compose::model::Project;
 use serde_json::Value;
 
-use crate::commands::config_check;
+use crate::commands::{config_check, config_digests};
 use crate::context::{Context, check_services};
 use crate::failure::Failure;
 
@@ -122,14 +122,12 @@ pub(crate) enum ConfigFormat {
 /// # Errors
 /// The files are wrong, a service is unknown, or the output cannot be written.
 pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
-    if args.resolve_image_digests || args.lock_image_digests {
-        return Err(Failure::new(
-            "cannot pin images to digests: hoist asks no registry yet",
-        ));
-    }
+    // Lists of what the files declare are about all services.
+    let all = args.only_services || args.volumes || args.networks || args.models;
+    let services = if all { &[][..] } else { &args.services };
     let mut options = LoadOptions {
         skip: skipped(args),
-        ..context.load_options(&args.services)
+        ..context.load_options(services)
     };
     if args.profiles {
         // Every profile that the files name, whether its services are enabled or not.
@@ -146,9 +144,9 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
     }
     let loaded = context.load_with(&options)?;
     if loaded.model.is_none() {
-        check_services(&loaded.project, &args.services)?;
+        check_services(&loaded.project, services)?;
     }
-    output(context, args, &text_of(&loaded, args)?)
+    output(context, args, &text_of(context, &loaded, args)?)
 }
 
 pub(super) fn output(context: &Context, args: &ConfigArgs, text: &str) -> Result<(), Failure> {
@@ -165,22 +163,17 @@ pub(super) fn output(context: &Context, args: &ConfigArgs, text: &str) -> Result
 /// The variables that the files use, as a table.
 fn variables(options: &LoadOptions, context: &Context) -> Result<String, Failure> {
     let variables = context.variables(options)?;
-    let width = variables
-        .iter()
-        .map(|variable| variable.name.len())
-        .max()
-        .unwrap_or(0)
-        .max(4)
-        + 3;
+    // Columns of at least 20, three blanks between them, the last one as it is: as the reference's, for scripts.
+    let width =
+        |of: &dyn Fn(&Variable) -> usize| variables.iter().map(of).max().unwrap_or(0).max(17) + 3;
+    let word = |word: &Option<String>| word.clone().unwrap_or_default();
+    let name_width = width(&|variable| variable.name.len());
+    let default_width = width(&|variable| word(&variable.default).len());
     let row = |name: &str, required: &str, default: &str, alternate: &str| {
-        format!("{name:width$}{required:<20}{default:<20}{alternate}")
-            .trim_end()
-            .to_owned()
-            + "\n"
+        format!("{name:name_width$}{required:<20}{default:<default_width$}{alternate}\n")
     };
     let mut text = row("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE");
     for variable in &variables {
-        let word = |word: &Option<String>| word.clone().unwrap_or_default();
         let required = variable.required.to_string();
         text += &row(
             &variable.name,
@@ -193,26 +186,45 @@ fn variables(options: &LoadOptions, context: &Context) -> Result<String, Failure
 }
 
 fn skipped(args: &ConfigArgs) -> SkippedPhases {
+    // Nothing is printed of what these phases make or check.
+    let list = [
+        args.only_services,
+        args.volumes,
+        args.networks,
+        args.models,
+        args.images,
+        args.profiles,
+        args.environment,
+        args.variables,
+    ]
+    .contains(&true);
     SkippedPhases {
         interpolation: args.no_interpolate,
         normalization: args.no_normalize,
         path_resolution: args.no_path_resolution,
         consistency: args.no_consistency,
-        environment_resolution: args.no_env_resolution,
+        environment_resolution: args.no_env_resolution || list,
+        container_names: args.hash.is_some() || list,
     }
 }
 
-fn text_of(loaded: &Loaded, args: &ConfigArgs) -> Result<String, Failure> {
+fn text_of(context: &Context, loaded: &Loaded, args: &ConfigArgs) -> Result<String, Failure> {
     if let Some(services) = &args.hash {
         return hashes(&loaded.project, services);
     }
     if let Some(names) = names(loaded, args) {
         return Ok(names.iter().map(|name| format!("{name}\n")).collect());
     }
-    let value = match &loaded.model {
+    let mut value = match &loaded.model {
         Some(model) => model.clone(),
         None => canonical::project_value(&loaded.project),
     };
+    if args.resolve_image_digests || args.lock_image_digests {
+        config_digests::pin(context, &mut value)?;
+    }
+    if args.lock_image_digests {
+        value = config_digests::lock(&value);
+    }
     match args.format {
         Some(ConfigFormat::Json) => Ok(format!("{value:#}\n")),
         Some(ConfigFormat::Yaml) | None => yaml(&value),

@@ -3,6 +3,7 @@
 pub(crate) mod attached;
 pub(crate) mod config;
 mod config_check;
+mod config_digests;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod down;

@@ -146,6 +146,7 @@ fn is_left_out(value: &Value, ty: &'static Type) -> bool {
     match (value, ty.presence) {
         (Value::Null, _) => true,
         (_, Presence::Keep) => false,
+        (Value::String(text), Presence::OmitZero) if text == "0s" => true,
         (Value::Bool(value), _) => !value,
         (Value::Number(number), _) => number.as_f64() == Some(0.0),
         (Value::String(text), _) => {

@@ -35,18 +35,19 @@ struct Checker<'a> {
     problems: Vec<Diagnostic>,
 }
 
-/// Checks a project whose profiles were applied.
+/// Checks a project whose profiles were applied; `passed` services are not looked at.
 pub(crate) fn check_consistency(
     project: &Project,
-    root: &Node,
-    sources: &SourceMap,
+    passed: &HashSet<String>,
+    places: Places<'_>,
 ) -> Vec<Diagnostic> {
     let mut checker = Checker {
         project,
-        places: Places { root, sources },
+        places,
         problems: Vec::new(),
     };
-    for (name, service) in &project.services {
+    let looked_at = |(name, _): &(&String, &Service)| !passed.contains(*name);
+    for (name, service) in project.services.iter().filter(looked_at) {
         checker.image(name, service);
         checker.build(name, service);
         checker.references(name, service);
@@ -58,9 +59,32 @@ pub(crate) fn check_consistency(
         checker.mount_targets(name, service);
     }
     checker.secrets();
-    checker.container_names();
     checker.circles();
     checker.problems
+}
+
+/// Names of containers must differ, among the services that were asked for.
+pub(crate) fn check_container_names(project: &Project, places: &Places<'_>) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    let mut seen: HashMap<&str, &str> = HashMap::new();
+    for (name, service) in &project.services {
+        let Some(container) = &service.container_name else {
+            continue;
+        };
+        if let Some(other) = seen.insert(container, name) {
+            let message = format!(
+                "services `{other}` and `{name}` have the same container name `{container}`"
+            );
+            let place = |service: &str| places.value(&["services", service, "container_name"]);
+            problems.push(
+                Diagnostic::error("conflict", message)
+                    .at(place(name), "")
+                    .and(place(other), "used here too")
+                    .help("rename one of them, or leave the name to hoist"),
+            );
+        }
+    }
+    problems
 }
 
 impl Checker<'_> {
@@ -422,31 +446,12 @@ impl Checker<'_> {
             if !secret.external && secret.file.is_none() && secret.environment.is_none() {
                 let message = format!("secret `{key}` must declare either `file` or `environment`");
                 let place = self.places.key(&["secrets", key]);
-                self.push("missing-attribute", message, place, "");
-            }
-        }
-    }
-
-    fn container_names(&mut self) {
-        let mut seen: HashMap<&str, &str> = HashMap::new();
-        for (name, service) in &self.project.services {
-            let Some(container) = &service.container_name else {
-                continue;
-            };
-            if let Some(other) = seen.insert(container, name) {
-                let problem = Diagnostic::error(
-                    "conflict",
-                    format!(
-                        "services `{other}` and `{name}` have the same container name `{container}`"
-                    ),
-                )
-                .at(self.places.value(&["services", name, "container_name"]), "")
-                .and(
-                    self.places.value(&["services", other, "container_name"]),
-                    "used here too",
-                )
-                .help("rename one of them, or leave the name to hoist");
-                self.problems.push(problem);
+                self.push(
+                    "missing-attribute",
+                    message,
+                    place,
+                    "add `file: <path>`, `environment: <variable>` or `external: true`",
+                );
             }
         }
     }
@@ -504,20 +509,24 @@ fn find_circle<'p>(
     }
     let mut stack = vec![(start, dependencies(start)?)];
     path.push(start);
+    let mut on_path = HashSet::from([start]);
     while let Some((name, rest)) = stack.last_mut() {
         let Some(next) = rest.next() else {
             done.insert(name);
+            on_path.remove(name);
             path.pop();
             stack.pop();
             continue;
         };
-        if let Some(at) = path.iter().position(|seen| *seen == next.as_str()) {
-            return Some(path[at..].to_vec());
-        }
         if done.contains(next.as_str()) {
             continue;
         }
+        if on_path.contains(next.as_str()) {
+            let at = path.iter().position(|seen| *seen == next.as_str());
+            return at.map(|at| path[at..].to_vec());
+        }
         if let Some(inner) = dependencies(next) {
+            on_path.insert(next);
             path.push(next);
             stack.push((next, inner));
         }

@@ -88,7 +88,7 @@ pub(crate) fn gather_extensions(node: &mut Node, ty: &'static Type) {
 
 /// An empty text is the same as no text, where only a text can be.
 fn omits_empty(ty: &'static Type) -> bool {
-    ty.presence == Presence::OmitEmpty && ty.is_text()
+    matches!(ty.presence, Presence::OmitEmpty | Presence::OmitZero) && ty.is_text()
 }
 
 /// Decodes a tree.
@@ -112,6 +112,11 @@ impl<'de> NodeDeserializer<'de> {
         match &self.node.value {
             Value::Int(value) => Ok(*value),
             Value::Unsigned(value) => i64::try_from(*value).map_err(|_| wrong()),
+            // 2^63: beyond it, the conversion would saturate silently.
+            Value::Float(value) if value.abs() >= 9_223_372_036_854_775_808.0 => Err(DecodeError {
+                message: format!("{value} is too large"),
+                span: self.node.span,
+            }),
             Value::Float(value) => Ok(*value as i64),
             Value::Bool(value) => Ok(i64::from(*value)),
             Value::Null | Value::Invalid => Ok(0),

@@ -3,7 +3,7 @@
 use super::node::{Map, Node, Value};
 
 /// Sets the defaults of all services.
-pub(crate) fn set_defaults(root: &mut Node) {
+pub(crate) fn set_defaults(root: &mut Node, all: &Value) {
     let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) else {
         return;
     };
@@ -21,13 +21,13 @@ pub(crate) fn set_defaults(root: &mut Node) {
             default_text(port, "mode", || "ingress".to_owned());
         }
         for request in items(service.get_mut("gpus")) {
-            default_count(request);
+            default_count(request, all);
         }
         let devices = ["deploy", "resources", "reservations", "devices"]
             .iter()
             .try_fold(&mut *service, |node, key| node.get_mut(key));
         for request in items(devices) {
-            default_count(request);
+            default_count(request, all);
         }
         if let Some(build) = service.get_mut("build") {
             default_text(build, "context", || ".".to_owned());
@@ -52,11 +52,11 @@ fn default_text(node: &mut Node, key: &str, text: impl FnOnce() -> String) {
     }
 }
 
-fn default_count(node: &mut Node) {
+fn default_count(node: &mut Node, all: &Value) {
     if let Some((map, span)) = entry(node)
         && !map.contains_key("count")
         && !map.contains_key("device_ids")
     {
-        map.insert("count".to_owned(), Node::new(Value::Int(-1), span));
+        map.insert("count".to_owned(), Node::new(all.clone(), span));
     }
 }

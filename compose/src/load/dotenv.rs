@@ -7,7 +7,7 @@
 
 use indexmap::IndexMap;
 
-use super::template::{TemplateError, Used, substitute};
+use super::template::{self, TemplateError, Used, substitute};
 
 /// Looks up a variable from outside the file.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -29,7 +29,13 @@ pub(crate) struct Parsed {
     pub(crate) places: IndexMap<String, (usize, usize)>,
     /// Variables that were used without a value.
     pub(crate) missing: Vec<String>,
+    /// Bytes of all values that were read.
+    pub(crate) size: usize,
 }
+
+/// All values together are no longer than this, in bytes.
+const LONGEST: usize = 2 * template::LONGEST;
+const TOO_LONG: &str = "the values of these variables are too long";
 
 /// Parses a file in the dotenv grammar. `outer` wins over the file's own variables when values are expanded.
 pub(crate) fn parse(text: &str, outer: Lookup<'_>, parsed: &mut Parsed) -> Result<(), DotenvError> {
@@ -152,6 +158,14 @@ fn statement(
             )
         }
     };
+    parsed.size += value.len();
+    if parsed.size > LONGEST {
+        return Err(DotenvError {
+            message: TOO_LONG.to_owned(),
+            start: key_start,
+            end: key_end,
+        });
+    }
     parsed.places.insert(key.to_owned(), (key_start, key_end));
     parsed.variables.insert(key.to_owned(), value);
     Ok(next)
@@ -283,6 +297,7 @@ fn expand(
                 format!("required variable {name} is missing a value: {message}")
             }
             TemplateError::TooDeep => "variables are nested too deeply".to_owned(),
+            TemplateError::TooLong => TOO_LONG.to_owned(),
         };
         DotenvError {
             message,

@@ -18,15 +18,34 @@ pub(crate) fn resolve_nulls(root: &mut Node, environment: &Environment) {
         return;
     };
     for service in services.values_mut() {
-        let Some(variables) = service.get_mut("environment").and_then(Node::as_map_mut) else {
-            continue;
-        };
-        for (name, value) in variables.iter_mut() {
-            if let (true, Some(found)) = (value.is_null(), environment.get(name)) {
-                value.value = Value::String(found.clone());
+        match service.get_mut("environment").map(|node| &mut node.value) {
+            Some(Value::Map(variables)) => {
+                for (name, value) in variables.iter_mut() {
+                    if let (true, Some(found)) = (value.is_null(), environment.get(name)) {
+                        value.value = Value::String(found.clone());
+                    }
+                }
             }
+            // As written, when variables are left in place.
+            Some(Value::List(items)) => items.iter_mut().for_each(|item| {
+                resolve_item(item, environment);
+            }),
+            _ => {}
         }
     }
+}
+
+/// Gives a name in a list the environment's value; false when it stays without one.
+pub(crate) fn resolve_item(item: &mut Node, environment: &Environment) -> bool {
+    let Some(name) = item.as_str().filter(|text| !text.contains('=')) else {
+        return true;
+    };
+    let found = environment.get(name).map(|value| format!("{name}={value}"));
+    let is_found = found.is_some();
+    if let Some(text) = found {
+        item.value = Value::String(text);
+    }
+    is_found
 }
 
 /// A file that a service uses.
@@ -74,6 +93,18 @@ impl Loader<'_> {
             self.resolve_label_files(service, project, root.at(&["services", name, "label_file"]));
         }
         project.services = services;
+    }
+
+    fn spend_text(&mut self, bytes: usize) -> bool {
+        let left = self.budget.text.checked_sub(bytes);
+        if left.is_none() {
+            self.too_large(
+                "the services read too much from env files and label files",
+                None,
+            );
+        }
+        self.budget.text = left.unwrap_or(0);
+        left.is_some()
     }
 
     fn item_place(&self, list: Option<&Node>, index: usize) -> Option<Location> {
@@ -142,6 +173,7 @@ impl Loader<'_> {
             return;
         }
         let result = match self.files.read(&using.path) {
+            Ok(content) if !self.spend_text(content.len()) => return,
             Ok(content) => read_with(
                 parser,
                 &using.path,
@@ -151,7 +183,10 @@ impl Loader<'_> {
             ),
             Err(error) => {
                 let message = format!("env file {} cannot be read: {error}", using.path.display());
-                Err(Box::new(Diagnostic::error("unreadable-file", message)))
+                let problem = Diagnostic::error("unreadable-file", message);
+                self.findings
+                    .push(problem.at(using.place.clone(), "used here"));
+                return;
             }
         };
         if let Err(problem) = result {
@@ -170,11 +205,26 @@ impl Loader<'_> {
         for (index, file) in files.iter().enumerate() {
             let using = FileUse::new(project, file, self.item_place(node, index), &service.name);
             if self.files.kind(&using.path) != Some(FileKind::File) {
-                self.findings.push(using.missing("label file"));
+                self.findings.push(
+                    using
+                        .missing("label file")
+                        .help("create it, or remove it here"),
+                );
                 continue;
             }
-            let Ok(content) = self.files.read(&using.path) else {
-                continue;
+            let content = match self.files.read(&using.path) {
+                Ok(content) if self.spend_text(content.len()) => content,
+                Ok(_) => continue,
+                Err(error) => {
+                    let message = format!(
+                        "label file {} cannot be read: {error}",
+                        using.path.display()
+                    );
+                    let problem = Diagnostic::error("unreadable-file", message);
+                    self.findings
+                        .push(problem.at(using.place.clone(), "used here"));
+                    continue;
+                }
             };
             let known = parsed.variables.clone();
             let outer = |name: &str| known.get(name).cloned();

@@ -7,7 +7,7 @@ use super::diagnostic::Diagnostic;
 use super::expand::expand;
 use super::loader::{Loader, Scope};
 use super::merge::{Marks, Target, merge, settle};
-use super::node::{Map, Node, Origin, Span, Value};
+use super::node::{Map, MergeTag, Node, Origin, Span, Value};
 use super::paths::{self, Base};
 use super::report::Path;
 use super::schema::{ROOT, SERVICE};
@@ -89,7 +89,10 @@ impl Loader<'_> {
         let Some(map) = service.as_map_mut() else {
             return;
         };
-        let Some(extends) = map.shift_remove("extends") else {
+        let Some(extends) = map
+            .shift_remove("extends")
+            .filter(|extends| extends.tag != Some(MergeTag::Reset))
+        else {
             return;
         };
         let Some(wanted) = self.wanted(&extends, name) else {
@@ -99,6 +102,9 @@ impl Loader<'_> {
         let base = self.base_service(&wanted, file, scope, chain);
         chain.pop();
         let Some(mut base) = base else { return };
+        if !self.spend_nodes(base.size(), Some(wanted.span)) {
+            return;
+        }
         let Some(service) = file.services.get_mut(name) else {
             return;
         };

@@ -4,8 +4,10 @@ use std::path::{Path as FilePath, PathBuf};
 use std::rc::Rc;
 
 use super::diagnostic::Diagnostic;
+use super::expand::expand;
 use super::loader::{Loader, Scope};
-use super::node::{Map, Node, Origin, Span, Value};
+use super::node::{Map, Node, Origin, SourceMap, Span, Value};
+use super::report::Report;
 use super::sources::{FileKind, absolute, read_variables, relative};
 
 const SECTIONS: [&str; 6] = [
@@ -52,43 +54,93 @@ impl Loader<'_> {
     }
 
     fn include_entry(&mut self, item: &Node) -> Option<Entry> {
-        let texts = |node: &Node| -> Option<Vec<(String, Span)>> {
-            match &node.value {
-                Value::String(text) => Some(vec![(text.clone(), node.span)]),
-                Value::List(items) => items
-                    .iter()
-                    .map(|item| Some((item.as_str()?.to_owned(), item.span)))
-                    .collect(),
-                _ => None,
-            }
+        let paths = match &item.value {
+            Value::Map(map) => map.get("path").map_or(Some(Vec::new()), |path| {
+                if path.is_null() {
+                    Some(Vec::new())
+                } else {
+                    texts(path)
+                }
+            }),
+            Value::Null => Some(Vec::new()),
+            Value::List(_) => None,
+            _ => texts(item),
         };
-        let paths = if item.as_map().is_some() {
-            item.get("path").and_then(texts)
-        } else {
-            texts(item)
-        };
-        let Some(paths) = paths.filter(|paths| !paths.is_empty() && item.as_list().is_none())
-        else {
-            if !item.is_invalid() {
-                let problem = Diagnostic::error(
-                    "wrong-type",
-                    "an entry of `include` must be a path, or a mapping with `path`",
-                )
-                .at(self.sources.locate(item.span), "")
-                .help("write `- path: <file>`");
-                self.findings.push(problem);
-            }
+        if item.is_invalid() {
+            return None;
+        }
+        let Some(paths) = paths else {
+            let place = item.get("path").unwrap_or(item).span;
+            self.wrong_include(
+                Diagnostic::error,
+                "an entry of `include` must be a path, or a mapping with `path`",
+                place,
+            );
             return None;
         };
+        if paths.is_empty() {
+            self.wrong_include(
+                Diagnostic::warning,
+                "this entry of `include` names no file",
+                item.span,
+            );
+            return None;
+        }
+        let env_files = self.include_env_files(item)?;
+        let project_directory = self.include_directory(item)?;
         Some(Entry {
             paths,
-            project_directory: item
-                .get("project_directory")
-                .and_then(Node::as_str)
-                .map(str::to_owned),
-            env_files: item.get("env_file").and_then(texts),
+            project_directory,
+            env_files,
             span: item.span,
         })
+    }
+
+    /// The env files of an entry; `Some(None)`: the default one.
+    fn include_env_files(&mut self, item: &Node) -> Option<Option<Vec<(String, Span)>>> {
+        let Some(node) = item.get("env_file").filter(|node| !node.is_null()) else {
+            return Some(None);
+        };
+        let files = texts(node);
+        if files.is_none() {
+            let message = format!(
+                "`env_file` of an `include` must be a path or a list of paths, but this is {}",
+                node.kind()
+            );
+            self.wrong_include(Diagnostic::error, &message, node.span);
+        }
+        files.map(Some)
+    }
+
+    /// The project directory of an entry; `Some(None)`: that of its file.
+    fn include_directory(&mut self, item: &Node) -> Option<Option<String>> {
+        let Some(node) = item.get("project_directory").filter(|node| !node.is_null()) else {
+            return Some(None);
+        };
+        match &node.value {
+            Value::String(text) => Some(Some(text.clone())),
+            Value::Int(number) => Some(Some(number.to_string())),
+            _ => {
+                let message = format!(
+                    "`project_directory` of an `include` must be a path, but this is {}",
+                    node.kind()
+                );
+                self.wrong_include(Diagnostic::error, &message, node.span);
+                None
+            }
+        }
+    }
+
+    fn wrong_include(
+        &mut self,
+        kind: fn(&'static str, String) -> Diagnostic,
+        message: &str,
+        place: Span,
+    ) {
+        let problem = kind("wrong-type", message.to_owned())
+            .at(self.sources.locate(place), "")
+            .help("write `- <file>`, or `- path: <file>`");
+        self.findings.push(problem);
     }
 
     fn included_model(&mut self, entry: &Entry, scope: &Scope) -> Option<Node> {
@@ -228,7 +280,7 @@ impl Loader<'_> {
                     None => {
                         target.insert(name, node);
                     }
-                    Some(own) if *own == node => {}
+                    Some(own) if same_resource(section, &name, own, &node) => {}
                     Some(own) => {
                         let message =
                             format!("`{section}.{name}` is defined here and in an included file");
@@ -242,5 +294,29 @@ impl Loader<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whether two resources are the same, whichever syntax they are written in.
+fn same_resource(section: &str, name: &str, own: &Node, imported: &Node) -> bool {
+    let canonical = |resource: &Node| {
+        let entry = Map::from_iter([(name.to_owned(), resource.clone())]);
+        let section = Map::from_iter([(section.to_owned(), Node::map(entry, Span::NONE))]);
+        let mut root = Node::map(section, Span::NONE);
+        expand(&mut root, false, &mut Report::new(&SourceMap::default()));
+        root
+    };
+    own == imported || canonical(own) == canonical(imported)
+}
+
+/// A text, or a list of texts, each with its place.
+fn texts(node: &Node) -> Option<Vec<(String, Span)>> {
+    match &node.value {
+        Value::String(text) => Some(vec![(text.clone(), node.span)]),
+        Value::List(items) => items
+            .iter()
+            .map(|item| Some((item.as_str()?.to_owned(), item.span)))
+            .collect(),
+        _ => None,
     }
 }

@@ -9,6 +9,7 @@ use super::node::{Node, Origin, Value};
 use super::report::{Path, Report};
 use super::schema::{Cast, Type};
 use super::template::{TemplateError, Used, substitute};
+use crate::model::ComposeDuration;
 
 /// Variables by name.
 pub(crate) type Environment = IndexMap<String, String>;
@@ -35,7 +36,10 @@ pub(crate) fn interpolate(
             }
         }
         Value::String(text) => {
-            let text = text.clone();
+            if !text.contains('$') && ty.is_none_or(|ty| ty.cast == Cast::None) {
+                return;
+            }
+            let text = std::mem::take(text);
             if let Some(value) = one_value(&text, environment, node, path, report) {
                 node.value = cast(value, ty, node, path, report);
             } else {
@@ -71,7 +75,11 @@ fn one_value(
         node.origin = Some(Rc::new(Origin::Variables(used.names)));
     }
     match result {
-        Ok(value) => Some(value),
+        Ok(value) if report.spend(value.len()) => Some(value),
+        Ok(_) => {
+            report.push(too_long(path).at(report.locate(node.span), "the limit is reached here"));
+            None
+        }
         Err(error) => {
             let problem = template_problem(&error, text, node, path, report);
             report.push(problem);
@@ -134,7 +142,16 @@ fn template_problem(
             format!("`{path}` nests variables too deeply"),
         )
         .at(report.locate(node.span), ""),
+        TemplateError::TooLong => too_long(path).at(report.locate(node.span), ""),
     }
+}
+
+fn too_long(path: &Path<'_>) -> Diagnostic {
+    Diagnostic::error(
+        "too-large",
+        format!("the variables of `{path}` hold too much text"),
+    )
+    .help("put long texts into files of their own")
 }
 
 fn cast(
@@ -147,7 +164,14 @@ fn cast(
     let (result, expected) = match ty.map_or(Cast::None, |ty| ty.cast) {
         Cast::None => return Value::String(text),
         Cast::Int => (text.parse().ok().map(Value::Int), "an integer"),
-        Cast::Float => (text.parse().ok().map(Value::Float), "a number"),
+        Cast::Float => {
+            let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+            (number.map(Value::Float), "a number")
+        }
+        Cast::Microseconds => (
+            microseconds(&text).map(Value::Int),
+            "microseconds, or a duration like `400ms`",
+        ),
         Cast::Bool => (
             boolean(&text, node, report).map(Value::Bool),
             "`true` or `false`",
@@ -165,6 +189,13 @@ fn cast(
         report.push_about(node, problem);
         Value::Invalid
     })
+}
+
+fn microseconds(text: &str) -> Option<i64> {
+    let written = text.parse::<ComposeDuration>();
+    text.parse()
+        .ok()
+        .or_else(|| Some(written.ok()?.as_nanoseconds() / 1_000))
 }
 
 fn boolean(text: &str, node: &Node, report: &mut Report<'_>) -> Option<bool> {

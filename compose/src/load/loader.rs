@@ -16,7 +16,7 @@ use super::interpolate::{Environment, interpolate};
 use super::merge::{Marks, Target, merge, settle};
 use super::node::{Node, SourceMap, Span, Value};
 use super::paths::{self, Base};
-use super::report::{Path, Report};
+use super::report::{Path, Report, has_errors};
 use super::schema::{ROOT, check};
 use super::sources::{Files, read_text};
 use super::unify::unify;
@@ -40,6 +40,27 @@ pub(crate) struct Scope {
     pub(crate) top: bool,
 }
 
+/// How much all files of a project may be together, so that a few small ones cannot fill the memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// Keys and values, with aliases expanded and each `extends` counted again.
+    pub(crate) nodes: usize,
+    /// Files read; the same one twice counts twice.
+    pub(crate) files: usize,
+    /// Bytes of variables: what they become in values, and env files for each use.
+    pub(crate) text: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            nodes: 250_000,
+            files: 5_000,
+            text: 16 << 20,
+        }
+    }
+}
+
 /// What loading works with.
 pub(crate) struct Loader<'a> {
     pub(crate) options: &'a LoadOptions,
@@ -54,6 +75,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) lint: bool,
     /// The last scope's number.
     pub(crate) scopes: usize,
+    /// What may still be read.
+    pub(crate) budget: Budget,
 }
 
 impl<'a> Loader<'a> {
@@ -67,13 +90,17 @@ impl<'a> Loader<'a> {
             main: HashMap::new(),
             lint: false,
             scopes: 0,
+            budget: Budget::default(),
         }
     }
 
     /// Runs a phase and keeps what it found.
     pub(crate) fn report<T>(&mut self, phase: impl FnOnce(&mut Report<'_>) -> T) -> T {
-        let mut report = Report::new(&self.sources);
+        let mut report = Report::new(&self.sources)
+            .with_text(self.budget.text)
+            .with_variables(self.options.skip.interpolation);
         let result = phase(&mut report);
+        self.budget.text = report.text_left();
         self.findings.extend(report.into_findings());
         result
     }
@@ -91,7 +118,12 @@ impl<'a> Loader<'a> {
                 self.add_document(&mut model, document, path, scope);
             }
         }
-        set_defaults(&mut model);
+        let all = if self.options.skip.interpolation {
+            Value::String("all".to_owned())
+        } else {
+            Value::Int(-1)
+        };
+        set_defaults(&mut model, &all);
         let lenient = self.options.skip.interpolation;
         self.report(|report| validate(&mut model, lenient, report));
         if !(scope.top && self.options.skip.path_resolution) {
@@ -109,7 +141,9 @@ impl<'a> Loader<'a> {
                 );
             });
         }
-        super::environment::resolve_nulls(&mut model, &scope.environment);
+        if !(scope.top && self.options.skip.interpolation) {
+            super::environment::resolve_nulls(&mut model, &scope.environment);
+        }
         model
     }
 
@@ -148,6 +182,8 @@ impl<'a> Loader<'a> {
         section: &str,
     ) -> IndexMap<String, T> {
         let mut decoded = IndexMap::new();
+        // What earlier phases have told is not told again in the decoder's words.
+        let told = has_errors(&self.findings);
         for (name, node) in root
             .get(section)
             .and_then(Node::as_map)
@@ -158,6 +194,7 @@ impl<'a> Loader<'a> {
                 Ok(resource) => {
                     decoded.insert(name.clone(), resource);
                 }
+                Err(_) if told => {}
                 Err(error) => {
                     let message = format!("`{section}.{name}`: {}", error.message);
                     let place = self.sources.locate(error.span);
@@ -175,6 +212,11 @@ impl<'a> Loader<'a> {
         path: &FilePath,
         asked_at: Option<Span>,
     ) -> Option<Vec<Node>> {
+        let Some(files) = self.budget.files.checked_sub(1) else {
+            self.too_large("these files include or extend too many files", asked_at);
+            return None;
+        };
+        self.budget.files = files;
         let file = match read_text(
             path,
             &self.options.working_directory,
@@ -185,18 +227,56 @@ impl<'a> Loader<'a> {
             Err(why) => {
                 let message = format!("{} cannot be read: {why}", path.display());
                 let place = asked_at.and_then(|span| self.sources.locate(span));
-                self.findings
-                    .push(Diagnostic::error("unreadable-file", message).at(place, "wanted here"));
+                let problem = Diagnostic::error("unreadable-file", message);
+                self.findings.push(match place {
+                    Some(place) => problem
+                        .at(Some(place), "wanted here")
+                        .help("paths are relative to the directory of the file that names them"),
+                    None => problem.help("check the path that was given with -f or COMPOSE_FILE"),
+                });
                 return None;
             }
         };
-        match parse(&self.sources, file, Limits::default()) {
-            Ok(documents) => Some(documents),
+        let limits = Limits::default();
+        let limits = Limits {
+            nodes: limits.nodes.min(self.budget.nodes),
+            ..limits
+        };
+        match parse(&self.sources, file, limits) {
+            Ok(documents) => self
+                .spend_nodes(documents.iter().map(Node::size).sum(), asked_at)
+                .then_some(documents),
             Err(problems) => {
                 self.findings.extend(problems);
                 None
             }
         }
+    }
+
+    /// Takes from the allowance of keys and values; false, with an error told, when it is used up.
+    pub(crate) fn spend_nodes(&mut self, nodes: usize, asked_at: Option<Span>) -> bool {
+        if let Some(left) = self.budget.nodes.checked_sub(nodes) {
+            self.budget.nodes = left;
+            return true;
+        }
+        self.budget.nodes = 0;
+        self.too_large(
+            "these files hold too many keys and values, those taken over by `extends` included",
+            asked_at,
+        );
+        false
+    }
+
+    /// Tells once that there is too much.
+    pub(crate) fn too_large(&mut self, message: &str, asked_at: Option<Span>) {
+        if self.findings.iter().any(|known| known.code == "too-large") {
+            return;
+        }
+        let place = asked_at.and_then(|span| self.sources.locate(span));
+        let problem =
+            Diagnostic::error("too-large", message).at(place, "the limit is reached here");
+        self.findings
+            .push(problem.help("make several projects of it, or remove repetitions"));
     }
 
     pub(crate) fn interpolate(&mut self, document: &mut Node, scope: &Scope) {

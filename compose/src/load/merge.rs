@@ -130,7 +130,9 @@ impl Merger<'_, '_> {
     }
 
     fn key_values(&mut self, base: &mut Node, over: Node, path: &Path<'_>) {
-        if let (Value::Map(below), Value::Map(_)) = (&mut base.value, &over.value) {
+        if let (Value::Map(below), Value::Map(_), false) =
+            (&mut base.value, &over.value, self.report.keeps_variables())
+        {
             let Value::Map(above) = over.value else {
                 return;
             };
@@ -155,10 +157,18 @@ impl Merger<'_, '_> {
                 .collect(),
             None => Vec::new(),
         };
-        let (Some(mut below), Some(above)) = (to_sequence(base), to_sequence(&over)) else {
+        let (Some(mut below), Some(mut above)) = (to_sequence(base), to_sequence(&over)) else {
             self.clash(base, &over, path);
             return;
         };
+        if self.report.keeps_variables() {
+            // Nothing makes a mapping of it again: it is printed in the reference's order.
+            for (node, items) in [(&*base, &mut below), (&over, &mut above)] {
+                if node.as_map().is_some() {
+                    items.sort_by(|left, right| left.as_str().cmp(&right.as_str()));
+                }
+            }
+        }
         below.retain(|item| {
             item.as_str()
                 .is_none_or(|text| !resets.iter().any(|name| key_of(text) == name))

@@ -85,6 +85,8 @@ pub struct SkippedPhases {
     pub consistency: bool,
     /// `--no-env-resolution`.
     pub environment_resolution: bool,
+    /// Two services may have the same container name: nothing is printed that could be run.
+    pub container_names: bool,
 }
 
 /// A loaded project and what should be told about its files.
@@ -258,21 +260,29 @@ fn finish(
     broken: bool,
 ) -> Fatal<(Project, Option<serde_json::Value>)> {
     let options = loader.options;
-    loader.report(|report| expand::expand_hosts(&mut root, report));
+    loader.report(|report| expand::expand_last(&mut root, report));
     decode::gather_extensions(&mut root, &schema::ROOT);
     loader.decode_into(&mut project, &root);
     let broken = broken || has_errors(&loader.findings);
     for (name, service) in &mut project.services {
         service.name.clone_from(name);
     }
-    select::apply_profiles(&mut project, &options.services);
+    let bystanders = select::apply_profiles(&mut project, &options.services);
     if !options.skip.consistency {
-        let mut problems = consistency::check_consistency(&project, &root, &loader.sources);
+        let mut problems = consistency::check_consistency(
+            &project,
+            &bystanders,
+            consistency::Places {
+                root: &root,
+                sources: &loader.sources,
+            },
+        );
         // What is missing may be what was found wrong.
         problems.retain(|problem| !broken || problem.code == "dependency-cycle");
         loader.findings.extend(problems);
     }
-    for service in project.services.values_mut() {
+    let checked = !options.skip.consistency;
+    for service in project.services.values_mut().filter(|_| checked) {
         if let (Some(scale), Some(deploy)) = (service.scale, &mut service.deploy) {
             deploy.replicas = Some(scale);
         }
@@ -284,6 +294,14 @@ fn finish(
     loader
         .findings
         .extend(select::select_services(&mut project, &options.services));
+    if !options.skip.consistency && !options.skip.container_names {
+        let places = consistency::Places {
+            root: &root,
+            sources: &loader.sources,
+        };
+        let problems = consistency::check_container_names(&project, &places);
+        loader.findings.extend(problems);
+    }
     if !options.all_resources {
         select::drop_unused(&mut project);
     }
@@ -320,11 +338,8 @@ fn active_profiles(options: &LoadOptions, environment: &IndexMap<String, String>
         .get("COMPOSE_PROFILES")
         .map(String::as_str)
         .unwrap_or_default();
-    list.split(',')
-        .map(str::trim)
-        .filter(|profile| !profile.is_empty())
-        .map(str::to_owned)
-        .collect()
+    // Nothing given is the profile without a name: `profiles: ["${DEBUG}"]` is on as long as DEBUG is not set.
+    list.split(',').map(str::trim).map(str::to_owned).collect()
 }
 
 /// The same finding once; a missing variable once, wherever it is used. In the order of the files.

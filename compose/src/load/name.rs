@@ -45,12 +45,12 @@ pub(crate) fn project_name<'n>(
     if let Some(written) = written {
         let lookup = |name: &str| environment.get(name).cloned();
         let text = if options.skip.interpolation {
-            written.to_owned()
+            Ok(written.to_owned())
         } else {
-            // A malformed name is told with its place when the file is interpolated.
-            substitute(written, &lookup, &mut Used::default()).unwrap_or_default()
+            substitute(written, &lookup, &mut Used::default())
         };
-        if !text.is_empty() {
+        // A malformed name is told with its place when the file is interpolated.
+        if let Ok(text) = text {
             return Ok(normalized(&text));
         }
     }

@@ -254,6 +254,15 @@ impl Node {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
+    /// How many values it is made of, itself included.
+    pub(crate) fn size(&self) -> usize {
+        1 + match &self.value {
+            Value::Map(map) => map.values().map(Self::size).sum(),
+            Value::List(items) => items.iter().map(Self::size).sum(),
+            _ => 0,
+        }
+    }
+
     /// The key's place when there is one, else the value's.
     pub(crate) fn key_or_value(&self) -> Span {
         if self.key_span.is_some() {

@@ -1,5 +1,6 @@
 //! What the files leave unsaid: the default network, names of resources, dependencies implied by other attributes.
 
+use super::environment::resolve_item;
 use super::interpolate::Environment;
 use super::node::{Map, Node, Span, Value};
 
@@ -103,6 +104,9 @@ fn normalize_build(build: &mut Node, environment: &Environment) {
         .or_insert_with(|| Node::string(".", span));
     if !map.contains_key("dockerfile") && !map.contains_key("dockerfile_inline") {
         map.insert("dockerfile".to_owned(), Node::string("Dockerfile", span));
+    }
+    if let Some(Value::List(items)) = map.get_mut("args").map(|args| &mut args.value) {
+        items.retain_mut(|item| resolve_item(item, environment));
     }
     let Some(args) = map.get_mut("args").and_then(Node::as_map_mut) else {
         return;

@@ -92,7 +92,7 @@ fn resolve_mount(mount: &mut Node, base: Base<'_>, path: &Path<'_>, report: &mut
         return;
     }
     match mount.get_mut("source") {
-        Some(source) => text(source, |path| base.join(path)),
+        Some(source) => text(source, |path| base.host_path(path)),
         _ => {
             let problem = Diagnostic::error(
                 "missing-attribute",
@@ -133,13 +133,19 @@ impl Base<'_> {
 
     fn join(&self, path: &str) -> String {
         let path = self.expand_home(path);
-        let windows = path.as_bytes().get(1) == Some(&b':')
-            && path.as_bytes()[0].is_ascii_alphabetic()
-            || path.starts_with("\\\\");
-        if path.starts_with('/') || windows {
+        if path.starts_with('/') {
             return path;
         }
         display(&absolute(self.directory, FilePath::new(&path)))
+    }
+
+    /// The source of a bind mount: it may be a path of a Windows machine.
+    fn host_path(&self, path: &str) -> String {
+        let drive = matches!(path.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+        if drive || path.starts_with("\\\\") {
+            return path.to_owned();
+        }
+        self.join(path)
     }
 
     fn join_some(&self, path: &str) -> String {

@@ -74,6 +74,10 @@ pub(crate) struct Report<'a> {
     sources: &'a SourceMap,
     via: Vec<Label>,
     findings: Vec<Diagnostic>,
+    /// Bytes that variables may still become.
+    text_left: usize,
+    /// Variables are left in place.
+    variables: bool,
 }
 
 impl<'a> Report<'a> {
@@ -82,7 +86,38 @@ impl<'a> Report<'a> {
             sources,
             via: Vec::new(),
             findings: Vec::new(),
+            text_left: 0,
+            variables: false,
         }
+    }
+
+    /// The same for a file whose variables are left in place, or not.
+    pub(crate) fn with_variables(mut self, variables: bool) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    /// Whether variables are left in place: then the file is printed as it is merged.
+    pub(crate) fn keeps_variables(&self) -> bool {
+        self.variables
+    }
+
+    /// The same with an allowance of text that variables may become, in bytes.
+    pub(crate) fn with_text(mut self, bytes: usize) -> Self {
+        self.text_left = bytes;
+        self
+    }
+
+    /// Takes from the allowance; false when it is used up.
+    pub(crate) fn spend(&mut self, bytes: usize) -> bool {
+        let left = self.text_left.checked_sub(bytes);
+        self.text_left = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// What is left of the allowance.
+    pub(crate) fn text_left(&self) -> usize {
+        self.text_left
     }
 
     pub(crate) fn sources(&self) -> &'a SourceMap {

@@ -1,17 +1,19 @@
 //! Which services of the files take part: profiles, and services named on the command line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::diagnostic::Diagnostic;
 use super::suggest;
 use crate::model::{MountType, Project, Service};
 
-/// Moves services whose profiles are not active to the disabled ones. Naming a service activates its profiles.
-pub(crate) fn apply_profiles(project: &mut Project, named: &[String]) {
+/// Moves services whose profiles are not active to the disabled ones. Naming a service activates its profiles; returns
+/// the services that are enabled only because of that, though nobody asked for them.
+pub(crate) fn apply_profiles(project: &mut Project, named: &[String]) -> HashSet<String> {
     let active = |profiles: &[String], service: &Service| {
         let is_active = |profile: &String| profile == "*" || service.profiles.contains(profile);
         service.profiles.is_empty() || profiles.iter().any(is_active)
     };
+    let given = project.profiles.clone();
     for service in named.iter().filter_map(|name| project.services.get(name)) {
         if !active(&project.profiles, service) {
             project.profiles.extend(service.profiles.iter().cloned());
@@ -24,6 +26,15 @@ pub(crate) fn apply_profiles(project: &mut Project, named: &[String]) {
     project.profiles = profiles;
     project.services = enabled;
     project.disabled_services = disabled;
+    if named.is_empty() {
+        return HashSet::new();
+    }
+    let kept = with_dependencies(project, named);
+    let bystanders = project
+        .services
+        .iter()
+        .filter(|(name, service)| !active(&given, service) && !kept.contains(*name));
+    bystanders.map(|(name, _)| name.clone()).collect()
 }
 
 /// Keeps the named services and what they depend on; none named keeps all.

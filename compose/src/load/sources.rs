@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::LoadOptions;
@@ -49,6 +50,7 @@ const LARGEST_FILE: u64 = 8 << 20;
 
 impl Files for LocalFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        readable(path, &std::fs::metadata(path)?)?;
         read_bounded(std::fs::File::open(path)?)
     }
 
@@ -68,6 +70,27 @@ impl Files for LocalFiles {
     fn read_stdin(&self) -> io::Result<Vec<u8>> {
         read_bounded(io::stdin().lock())
     }
+}
+
+/// Refuses what would block or never end. The shell's `<(command)` and `/dev/stdin` are pipes without a name, and
+/// `/dev/null` is an empty file.
+fn readable(path: &Path, metadata: &std::fs::Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let unnamed = ["/dev/fd", "/proc/self/fd", "/dev/stdin", "/dev/null"]
+        .iter()
+        .any(|place| path.starts_with(place));
+    let what = if kind.is_file() || unnamed {
+        return Ok(());
+    } else if kind.is_dir() {
+        "it is a directory"
+    } else if kind.is_fifo() {
+        "it is a named pipe, not a regular file"
+    } else if kind.is_socket() {
+        "it is a socket, not a regular file"
+    } else {
+        "it is a device, not a regular file"
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
 fn read_bounded(reader: impl io::Read) -> io::Result<Vec<u8>> {
@@ -294,10 +317,14 @@ pub(crate) fn read_variables(
 ) -> Fatal<Environment> {
     let mut parsed = Parsed::default();
     for path in list {
-        let Ok(content) = files.read(path) else {
-            let message = format!("couldn't find env file: {}", path.display());
-            return Err(Box::new(Diagnostic::error("missing-file", message)));
-        };
+        let content = files.read(path).map_err(|error| {
+            let message = if error.kind() == io::ErrorKind::NotFound {
+                format!("couldn't find env file: {}", path.display())
+            } else {
+                format!("the env file {} cannot be read: {error}", path.display())
+            };
+            Box::new(Diagnostic::error("missing-file", message))
+        })?;
         let outer = |name: &str| environment.get(name).cloned();
         read_dotenv(path, content, &outer, sources, &mut parsed)?;
     }
@@ -328,6 +355,13 @@ pub(crate) fn read_with(
     outer: dotenv::Lookup<'_>,
     (sources, parsed): (&mut SourceMap, &mut Parsed),
 ) -> Fatal<()> {
+    if content.contains(&0) {
+        let message = format!(
+            "the env file {} cannot be read: {HOLDS_NUL}",
+            path.display()
+        );
+        return Err(Box::new(Diagnostic::error("invalid-env-file", message)));
+    }
     let text = String::from_utf8_lossy(&content).into_owned();
     parsed.places.clear();
     let result = parser(&text, outer, parsed);
@@ -342,6 +376,8 @@ pub(crate) fn read_with(
     })
 }
 
+const HOLDS_NUL: &str = "it holds NUL bytes: it is not a text";
+
 /// Reads a Compose file into the source map; `directory` is the current one.
 pub(crate) fn read_text(
     path: &Path,
@@ -355,9 +391,18 @@ pub(crate) fn read_text(
     } else {
         files.read(path)
     };
-    let content = content.map_err(|error| error.to_string())?;
+    let content = content.map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            "there is no such file".to_owned()
+        } else {
+            error.to_string()
+        }
+    })?;
+    if content.starts_with(&[0xff, 0xfe]) || content.starts_with(&[0xfe, 0xff]) {
+        return Err("it is UTF-16 text: save it as UTF-8".to_owned());
+    }
     if content.contains(&0) {
-        return Err("it holds NUL bytes: it is not a text".to_owned());
+        return Err(HOLDS_NUL.to_owned());
     }
     let mut text = String::from_utf8(content).map_err(|error| {
         format!(

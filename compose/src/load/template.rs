@@ -16,6 +16,8 @@ pub(crate) enum TemplateError {
     },
     /// Nested too deeply.
     TooDeep,
+    /// The result is longer than [`LONGEST`] bytes.
+    TooLong,
 }
 
 /// What happened while a text was evaluated.
@@ -28,6 +30,8 @@ pub(crate) struct Used {
 }
 
 const DEEPEST: usize = 32;
+/// No text becomes longer than this, in bytes: variables of variables of variables would fill the memory.
+pub(crate) const LONGEST: usize = 4 << 20;
 
 /// Substitutes all variables of a text.
 pub(crate) fn substitute(
@@ -122,7 +126,7 @@ impl Evaluation<'_> {
             let (piece, next) = piece(text, at);
             let (start, end) = (offset + at, offset + next);
             match piece {
-                Piece::Literal(literal) => output.push_str(literal),
+                Piece::Literal(literal) => append(&mut output, literal)?,
                 Piece::Malformed => return Err(TemplateError::Malformed { start, end }),
                 Piece::Variable {
                     name,
@@ -144,7 +148,7 @@ impl Evaluation<'_> {
                         },
                         value,
                     )?;
-                    output.push_str(&value);
+                    append(&mut output, &value)?;
                 }
             }
             at = next;
@@ -196,6 +200,14 @@ impl Evaluation<'_> {
             }
         }
     }
+}
+
+fn append(output: &mut String, text: &str) -> Result<(), TemplateError> {
+    if output.len() + text.len() > LONGEST {
+        return Err(TemplateError::TooLong);
+    }
+    output.push_str(text);
+    Ok(())
 }
 
 struct Use<'a> {

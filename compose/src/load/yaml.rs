@@ -405,7 +405,16 @@ impl<'a> Composer<'a> {
             return problem
                 .help("inside `[…]` and `{…}`, write values that contain `${…}` in quotes");
         }
-        problem
+        let advice = if error.info().contains("unknown anchor") {
+            "define it further up, as in `key: &name value`"
+        } else if self.text[offset..end].starts_with(['%', '@', '`']) {
+            "write values that start with `%`, `@` or a backquote in quotes"
+        } else if error.info().contains("did not find expected key") {
+            "check the indentation here and in the line above"
+        } else {
+            return problem;
+        };
+        problem.help(advice)
     }
 }
 

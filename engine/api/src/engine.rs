@@ -22,7 +22,10 @@ use crate::error::{ApiError, Result};
 use crate::event::{Event, EventsOptions};
 use crate::exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart};
 use crate::frame::Frame;
-use crate::image::{ImageDelete, ImageInspect, ImageSummary, ImportImage, Progress, RemoveImage};
+use crate::image::{
+    DistributionInspect, ImageDelete, ImageInspect, ImageSummary, ImportImage, Progress,
+    RemoveImage,
+};
 use crate::inspect::ContainerInspect;
 use crate::network::{
     NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworkInspect,
@@ -208,6 +211,11 @@ pub trait Engine: Send + Sync {
         options: &ImportImage,
         body: ByteStream,
     ) -> impl Future<Output = Result<String>> + Send;
+    /// Asks the image's registry what the name stands for now; nothing is pulled.
+    fn distribution_inspect(
+        &self,
+        image: &str,
+    ) -> impl Future<Output = Result<DistributionInspect>> + Send;
     /// Loads images from a docker-archive or an OCI layout.
     fn image_load(&self, body: ByteStream) -> impl Future<Output = Result<ProgressStream>> + Send;
 

@@ -60,6 +60,40 @@ wire! {
         pub metadata: ImageMetadata,
     }
 
+    /// What a registry says about a name: the manifest, or the index of manifests, that it stands for.
+    pub struct DistributionInspect {
+        /// The manifest or index.
+        pub descriptor: Descriptor,
+        /// Platforms it has.
+        pub platforms: Vec<ImagePlatform>,
+    }
+
+    /// Content in a registry, as the OCI image specification describes it.
+    pub struct Descriptor {
+        /// Media type.
+        #[serde(rename = "mediaType")]
+        pub media_type: String,
+        /// `sha256:…`.
+        #[serde(rename = "digest")]
+        pub digest: String,
+        /// Bytes.
+        #[serde(rename = "size")]
+        pub size: i64,
+    }
+
+    /// What an image runs on.
+    pub struct ImagePlatform {
+        /// `amd64`, …
+        #[serde(rename = "architecture")]
+        pub architecture: String,
+        /// `linux`.
+        #[serde(rename = "os")]
+        pub os: String,
+        /// `v8`, …
+        #[serde(rename = "variant", skip_serializing_if = "String::is_empty")]
+        pub variant: String,
+    }
+
     /// One line of a list of images.
     pub struct ImageSummary {
         /// `sha256:…`.

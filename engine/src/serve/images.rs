@@ -200,6 +200,12 @@ pub(super) async fn by_name(
     }
 }
 
+/// `GET /distribution/{name}/json`
+pub(super) async fn distribution(State(server): State<Server>, Path(rest): Path<String>) -> Answer {
+    let name = rest.strip_suffix("/json").ok_or_else(page_not_found)?;
+    Ok(Json(server.service.distribution_inspect(name).await?).into_response())
+}
+
 fn page_not_found() -> Failure {
     Failure(ApiError::not_found("page not found"))
 }

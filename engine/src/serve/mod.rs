@@ -192,6 +192,7 @@ fn object_routes() -> Router<Server> {
         .route("/images/load", post(images::load))
         .route("/images/prune", post(images::prune))
         .route("/images/{*rest}", any(images::by_name))
+        .route("/distribution/{*rest}", get(images::distribution))
         .route("/networks", get(networks::list))
         .route("/networks/", get(networks::list))
         .route("/networks/create", post(networks::create))

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hoist_api::container::ContainerConfig;
-use hoist_api::error::{ApiError, Result};
+use hoist_api::error::{ApiError, ErrorKind, Result};
 use hoist_api::image::{
-    ImageDelete, ImageHistory, ImageInspect, ImageMetadata, ImageSummary, ImportImage, RemoveImage,
-    RootFs,
+    DistributionInspect, ImageDelete, ImageHistory, ImageInspect, ImageMetadata, ImageSummary,
+    ImportImage, RemoveImage, RootFs,
 };
 use hoist_api::inspect::GraphDriver;
 use hoist_api::{Filters, ImageRef};
@@ -121,6 +121,13 @@ impl Service {
                 last_tag_time: image.last_tagged.clone(),
             },
         })
+    }
+
+    /// What the registry says about a name.
+    pub(crate) async fn distribution_inspect(&self, name: &str) -> Result<DistributionInspect> {
+        image_name(name)?;
+        let message = format!("cannot ask the registry about {name}: this engine knows none yet");
+        Err(ApiError::new(ErrorKind::NotImplemented, message))
     }
 
     /// How an image was made, newest step first.

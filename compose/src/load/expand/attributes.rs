@@ -122,13 +122,14 @@ fn octal_mode(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_
     }
     let bits = match &node.value {
         Value::Int(bits) => Some(*bits),
-        Value::Float(bits) => Some(*bits as i64),
+        Value::Float(bits) if bits.fract() == 0.0 => Some(*bits as i64),
+        Value::Float(_) => None,
         Value::String(digits) => i64::from_str_radix(digits.trim_start_matches("0o"), 8).ok(),
         _ => return,
     };
     match bits {
-        Some(bits) => node.value = Value::String(format!("0{bits:o}")),
-        None => {
+        Some(bits) if bits >= 0 => node.value = Value::String(format!("0{bits:o}")),
+        _ => {
             let text = node.scalar_text().unwrap_or_default();
             let problem = Diagnostic::error(
                 "wrong-value",
@@ -313,25 +314,6 @@ pub(super) fn health_test(node: &mut Node, _: &Path<'_>, expansion: &mut Expansi
     }
 }
 
-pub(super) fn provider_options(node: &mut Node, _: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
-    if expansion.lenient {
-        return;
-    }
-    let Value::Map(map) = &mut node.value else {
-        return;
-    };
-    for value in map.values_mut() {
-        let items = match &value.value {
-            Value::List(items) => items.clone(),
-            _ => vec![value.clone()],
-        };
-        let texts = items
-            .iter()
-            .filter_map(|item| Some(Node::string(item.scalar_text()?, item.span)));
-        value.value = Value::List(texts.collect());
-    }
-}
-
 /// `external: {name: x}` to `external: true, name: x`.
 pub(super) fn external(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
     let Some(map) = node.as_map_mut() else { return };
@@ -382,7 +364,7 @@ pub(super) fn build(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
         }
     }
     const STEPS: &[(&str, super::Step)] = &[
-        ("additional_contexts", contexts),
+        ("additional_contexts", additional_contexts),
         ("args", environment),
         ("labels", labels),
         ("no_cache_filter", texts),
@@ -394,6 +376,24 @@ pub(super) fn build(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
             step(inner, &path.key(name), expansion);
         }
     }
+}
+
+/// Each with a name.
+fn additional_contexts(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+    if let Value::List(items) = &mut node.value {
+        for item in items.iter_mut() {
+            let Some(text) = item.as_str().filter(|text| !text.contains('=')) else {
+                continue;
+            };
+            let problem = Diagnostic::error(
+                "wrong-value",
+                format!("`{text}` is not a named context for `{path}`"),
+            )
+            .help("write `name=context`");
+            expansion.wrong(item, problem);
+        }
+    }
+    contexts(node, path, expansion);
 }
 
 fn contexts(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {

@@ -11,7 +11,6 @@ use super::merge::{names_to_map, no_options, wrap};
 use super::node::{Map, Node, Value};
 use super::report::{Path, Report};
 
-pub(crate) use hosts::expand_hosts;
 pub(crate) use volumes::short_volume_target;
 
 /// What a step works with.
@@ -76,7 +75,6 @@ const SERVICE_STEPS: &[(&[&str], Step)] = &[
     (&["pre_start"], attributes::hooks),
     (&["pre_stop"], attributes::hooks),
     (&["ports"], ports::ports),
-    (&["provider", "options"], attributes::provider_options),
     (&["secrets"], attributes::file_references),
     (&["sysctls"], attributes::labels),
     (&["tmpfs"], attributes::typed_texts),
@@ -117,6 +115,32 @@ pub(crate) fn expand(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
         for (name, resource) in resources.iter_mut() {
             apply(resource, place, *step, &path.key(name), &mut expansion);
         }
+    }
+}
+
+/// Expands what is merged as it is written. Runs once, after all files.
+pub(crate) fn expand_last(root: &mut Node, report: &mut Report<'_>) {
+    hosts::expand_hosts(root, report);
+    let services = root.get_mut("services").and_then(Node::as_map_mut);
+    for service in services.into_iter().flat_map(|map| map.values_mut()) {
+        if let Some(provider) = service.get_mut("provider") {
+            provider_options(provider);
+        }
+    }
+}
+
+/// Each option becomes a list of texts.
+fn provider_options(provider: &mut Node) {
+    let options = provider.get_mut("options").and_then(Node::as_map_mut);
+    for value in options.into_iter().flat_map(|map| map.values_mut()) {
+        let items = match &value.value {
+            Value::List(items) => items.clone(),
+            _ => vec![value.clone()],
+        };
+        let texts = items
+            .iter()
+            .filter_map(|item| Some(Node::string(item.scalar_text()?, item.span)));
+        value.value = Value::List(texts.collect());
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::diagnostic::Diagnostic;
 use super::super::node::{Map, Node, Value};
 use super::super::report::Path;
-use super::{Expansion, text_map};
+use super::{Expansion, attributes, text_map};
 
 const PROPAGATIONS: [&str; 6] = [
     "rprivate", "private", "rshared", "shared", "rslave", "slave",
@@ -33,6 +33,12 @@ pub(super) fn volumes(node: &mut Node, path: &Path<'_>, expansion: &mut Expansio
                 }
             }
             continue;
+        }
+        if let Some(labels) = item
+            .get_mut("volume")
+            .and_then(|volume| volume.get_mut("labels"))
+        {
+            attributes::labels(labels, &path.item(index), expansion);
         }
         if let Some(mode) = item
             .get_mut("tmpfs")

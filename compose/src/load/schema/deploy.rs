@@ -1,10 +1,14 @@
 //! The attributes of `build`, `deploy` and `develop`.
 
 use super::service::{
-    CAST_FLAG, COUNT, DURATION, EXTRA_HOSTS, FILE_REFERENCES, FLAG, HOOK_FIELDS, KEY_VALUES,
-    OPTIONS, PLAIN_KEY_VALUES, PLAIN_TEXTS, SIZE, TEXT, TEXT_OR_TEXTS, TEXTS, ULIMITS,
+    CAST_FLAG, COUNT, DRIVER_OPTION_FIELDS, DURATION, EXTRA_HOSTS, FILE_REFERENCES, FLAG,
+    HOOK_FIELDS, KEY_VALUES, PLAIN_KEY_VALUES, PLAIN_TEXTS, TEXT, TEXT_OR_TEXTS, TEXTS, ULIMITS,
+    WHOLE_SIZE,
 };
-use super::types::{BOOL, Cast, Fields, Format, INT, Merge, NUMBER, Presence, STRING, Type, Unify};
+use super::types::{
+    ANY, BOOL, Cast, Fields, Format, INT, Merge, NUMBER, Open, Presence, STRING, Type, Unify,
+    is_any_name,
+};
 
 static BUILD_FIELDS: Fields = Fields::closed(&[
     ("additional_contexts", KEY_VALUES),
@@ -27,7 +31,7 @@ static BUILD_FIELDS: Fields = Fields::closed(&[
     ("pull", FLAG),
     ("sbom", Type::scalar(STRING | BOOL)),
     ("secrets", FILE_REFERENCES),
-    ("shm_size", SIZE),
+    ("shm_size", WHOLE_SIZE),
     ("ssh", PLAIN_KEY_VALUES),
     ("tags", PLAIN_TEXTS.unify(Unify::KeyValue)),
     ("target", TEXT),
@@ -37,11 +41,13 @@ pub(super) const BUILD: Type = TEXT.or_map(&BUILD_FIELDS).merge(Merge::Build);
 
 const RATIO: Type = Type::scalar(NUMBER | STRING).cast(Cast::Float);
 const ORDERS: &[&str] = &["start-first", "stop-first"];
+/// None at all is the same as not written.
+const PAUSE: Type = DURATION.presence(Presence::OmitZero);
 static UPDATE_FIELDS: Fields = Fields::closed(&[
     ("parallelism", COUNT.presence(Presence::Keep)),
-    ("delay", DURATION),
+    ("delay", PAUSE),
     ("failure_action", TEXT),
-    ("monitor", DURATION),
+    ("monitor", PAUSE),
     ("max_failure_ratio", RATIO),
     ("order", TEXT.words(ORDERS)),
 ]);
@@ -54,8 +60,13 @@ static LIMITS: Fields = Fields::closed(&[
     ("memory", MEMORY),
     ("pids", Type::scalar(INT | STRING)),
 ]);
-static DISCRETE_FIELDS: Fields =
-    Fields::closed(&[("kind", TEXT), ("value", Type::scalar(NUMBER | STRING))]);
+static DISCRETE_FIELDS: Fields = Fields::closed(&[
+    ("kind", TEXT.presence(Presence::Keep)),
+    (
+        "value",
+        Type::scalar(NUMBER | STRING).presence(Presence::Keep),
+    ),
+]);
 static GENERIC_FIELDS: Fields =
     Fields::closed(&[("discrete_resource_spec", Type::map(&DISCRETE_FIELDS))]);
 static GENERIC: Type = Type::map(&GENERIC_FIELDS);
@@ -138,6 +149,13 @@ static DEVELOP_FIELDS: Fields = Fields::closed(&[("watch", Type::list(&WATCH))])
 pub(super) const DEVELOP: Type = Type::map(&DEVELOP_FIELDS).or_null();
 
 /// Sections that other tables share.
-pub(super) static FLAG_OR_NAME_FIELDS: Fields = Fields::closed(&[("name", TEXT)]);
+pub(super) static FLAG_OR_NAME_FIELDS: Fields = Fields {
+    named: &[("name", TEXT)],
+    ..Fields::open(Open {
+        name: is_any_name,
+        noun: "key",
+        value: &ANY,
+    })
+};
 pub(super) const EXTERNAL: Type = CAST_FLAG.or_map(&FLAG_OR_NAME_FIELDS);
-pub(super) const DRIVER_OPTIONS: Type = OPTIONS;
+pub(super) const DRIVER_OPTIONS: Type = Type::map(&DRIVER_OPTION_FIELDS);

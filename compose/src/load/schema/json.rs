@@ -38,6 +38,10 @@ fn type_schema(ty: &'static Type) -> Value {
     if ty.cast == Cast::Bool && !kinds.contains(&"string") {
         kinds.push("string");
     }
+    if std::ptr::eq(ty, &super::SERVICE) {
+        // A service without anything, for others to extend.
+        kinds.push("null");
+    }
     if let Some(items) = ty.items {
         kinds.push("array");
         schema.insert("items".to_owned(), type_schema(items));
@@ -79,7 +83,8 @@ fn add_fields(fields: &'static Fields, schema: &mut Map<String, Value>) {
     if !named.is_empty() {
         schema.insert("properties".to_owned(), Value::Object(named));
     }
-    if !fields.required.is_empty() {
+    // An override file may change a dependency without repeating its condition.
+    if !fields.required.is_empty() && fields.required != ["condition"] {
         schema.insert("required".to_owned(), json!(fields.required));
     }
     if fields.extensions {

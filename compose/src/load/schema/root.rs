@@ -5,7 +5,7 @@ use super::service::{
     CAST_FLAG, KEY_VALUES, PLAIN_KEY_VALUES, PLAIN_TEXTS, SERVICE, TEXT, TEXT_OR_TEXTS,
 };
 use super::types::{
-    Fields, INT, Merge, Open, Presence, Type, Unify, is_any_name, is_resource_name,
+    ANY, Fields, INT, Merge, Open, Presence, Type, Unify, is_any_name, is_resource_name,
 };
 
 static SERVICES: Fields = Fields::open(Open {
@@ -115,11 +115,19 @@ static MODELS: Fields = Fields::open(Open {
     value: &MODEL,
 });
 
-static INCLUDE_FIELDS: Fields = Fields::closed(&[
-    ("path", TEXT_OR_TEXTS),
-    ("env_file", TEXT_OR_TEXTS),
-    ("project_directory", TEXT),
-]);
+static INCLUDE_FIELDS: Fields = Fields {
+    named: &[
+        ("path", TEXT_OR_TEXTS),
+        ("env_file", TEXT_OR_TEXTS),
+        ("project_directory", TEXT),
+    ],
+    // As the reference: what it does not know, it passes over.
+    ..Fields::open(Open {
+        name: is_any_name,
+        noun: "attribute",
+        value: &ANY,
+    })
+};
 static INCLUDE: Type = TEXT.or_map(&INCLUDE_FIELDS);
 
 static ROOT_FIELDS: Fields = Fields::closed(&[

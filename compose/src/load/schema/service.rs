@@ -12,6 +12,8 @@ pub(super) const FLAG: Type = Type::scalar(BOOL | STRING);
 pub(super) const CAST_FLAG: Type = FLAG.cast(Cast::Bool);
 pub(super) const COUNT: Type = Type::scalar(INT | STRING).cast(Cast::Int);
 pub(super) const SIZE: Type = Type::scalar(NUMBER | STRING).format(Format::Bytes);
+/// A size that is no fraction.
+pub(super) const WHOLE_SIZE: Type = Type::scalar(INT | STRING).format(Format::Bytes);
 pub(super) const DURATION: Type = TEXT.format(Format::Duration);
 /// A list of different strings.
 pub(super) const TEXTS: Type = Type::unique_list(&TEXT_ITEM);
@@ -45,6 +47,13 @@ static OPTION_MAP: Fields = Fields::open(Open {
 });
 /// A mapping of options.
 pub(super) const OPTIONS: Type = Type::map(&OPTION_MAP);
+
+static DRIVER_OPTION: Type = Type::scalar(NUMBER | STRING);
+pub(super) static DRIVER_OPTION_FIELDS: Fields = Fields::open(Open {
+    name: is_any_name,
+    noun: "option",
+    value: &DRIVER_OPTION,
+});
 
 static HOST_ADDRESSES: Type = PLAIN_TEXTS.or_scalar(STRING);
 static HOSTS: Fields = Fields::open(Open {
@@ -97,10 +106,18 @@ static PRE_START_FIELDS: Fields = Fields::closed(&[
 ]);
 static PRE_START: Type = Type::map(&PRE_START_FIELDS);
 
-static WEIGHT_FIELDS: Fields =
-    Fields::closed(&[("path", TEXT), ("weight", Type::scalar(INT | STRING))]).without_extensions();
+const WEIGHT_NUMBER: Type = Type::scalar(INT | STRING).cast(Cast::Int);
+static WEIGHT_FIELDS: Fields = Fields::closed(&[
+    ("path", TEXT.presence(Presence::Keep)),
+    ("weight", WEIGHT_NUMBER.presence(Presence::Keep)),
+])
+.without_extensions();
 static WEIGHT: Type = Type::map(&WEIGHT_FIELDS);
-static RATE_FIELDS: Fields = Fields::closed(&[("path", TEXT), ("rate", SIZE)]).without_extensions();
+static RATE_FIELDS: Fields = Fields::closed(&[
+    ("path", TEXT.presence(Presence::Keep)),
+    ("rate", WHOLE_SIZE.presence(Presence::Keep)),
+])
+.without_extensions();
 static RATE: Type = Type::map(&RATE_FIELDS);
 const RATES: Type = Type::list(&RATE);
 static BLKIO: Fields = Fields::closed(&[
@@ -108,7 +125,7 @@ static BLKIO: Fields = Fields::closed(&[
     ("device_read_iops", RATES),
     ("device_write_bps", RATES),
     ("device_write_iops", RATES),
-    ("weight", Type::scalar(INT | STRING)),
+    ("weight", WEIGHT_NUMBER),
     ("weight_device", Type::list(&WEIGHT)),
 ])
 .without_extensions();
@@ -194,7 +211,7 @@ static ATTACHMENT_FIELDS: Fields = Fields::closed(&[
     ("ipv6_address", TEXT),
     ("link_local_ips", TEXTS.unify(Unify::KeyValue)),
     ("mac_address", TEXT),
-    ("driver_opts", OPTIONS),
+    ("driver_opts", Type::map(&DRIVER_OPTION_FIELDS)),
     ("priority", Type::scalar(NUMBER)),
     ("gw_priority", Type::scalar(NUMBER)),
 ]);
@@ -287,6 +304,7 @@ fn is_pull_policy(policy: &str) -> bool {
 }
 
 const CPU_NUMBER: Type = Type::scalar(NUMBER | STRING).cast(Cast::Int);
+const CPU_TIME: Type = Type::scalar(NUMBER | STRING).cast(Cast::Microseconds);
 
 pub(super) static SERVICE_FIELDS: Fields = Fields::closed(&[
     ("annotations", KEY_VALUES),
@@ -307,8 +325,8 @@ pub(super) static SERVICE_FIELDS: Fields = Fields::closed(&[
     ("cpu_percent", Type::scalar(INT | STRING).cast(Cast::Float).rule(Rule::Between(0, 100))),
     ("cpu_period", CPU_NUMBER),
     ("cpu_quota", CPU_NUMBER),
-    ("cpu_rt_period", CPU_NUMBER),
-    ("cpu_rt_runtime", CPU_NUMBER),
+    ("cpu_rt_period", CPU_TIME),
+    ("cpu_rt_runtime", CPU_TIME),
     ("cpu_shares", CPU_NUMBER),
     ("cpus", Type::scalar(NUMBER | STRING).cast(Cast::Float)),
     ("cpuset", TEXT),

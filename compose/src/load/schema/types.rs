@@ -18,6 +18,8 @@ pub(crate) enum Cast {
     Int,
     Float,
     Bool,
+    /// Microseconds, as a number or as a duration with its unit.
+    Microseconds,
 }
 
 /// A limit on a scalar that is checked in every state of the merged file.
@@ -85,6 +87,8 @@ pub(crate) enum Unify {
 pub(crate) enum Presence {
     /// Empty ones: null, false, 0, `""`, empty lists and maps; not an empty section.
     OmitEmpty,
+    /// The same and a duration of zero.
+    OmitZero,
     /// Only null.
     Keep,
     /// Empty ones and an empty section.

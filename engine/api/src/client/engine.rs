@@ -21,7 +21,9 @@ use crate::engine::{
 use crate::error::{ApiError, ErrorKind, Result};
 use crate::event::EventsOptions;
 use crate::exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart};
-use crate::image::{ImageDelete, ImageInspect, ImageSummary, ImportImage, RemoveImage};
+use crate::image::{
+    DistributionInspect, ImageDelete, ImageInspect, ImageSummary, ImportImage, RemoveImage,
+};
 use crate::inspect::ContainerInspect;
 use crate::network::{
     NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworkInspect,
@@ -313,6 +315,11 @@ impl Engine for Client {
                 "the engine did not say which image it made",
             )
         })
+    }
+
+    async fn distribution_inspect(&self, image: &str) -> Result<DistributionInspect> {
+        self.json(Call::get(format!("/distribution/{image}/json")))
+            .await
     }
 
     async fn image_load(&self, body: ByteStream) -> Result<ProgressStream> {

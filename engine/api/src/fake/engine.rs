@@ -17,7 +17,10 @@ use crate::engine::{
 use crate::error::{ApiError, Result};
 use crate::event::EventsOptions;
 use crate::exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart};
-use crate::image::{ImageDelete, ImageInspect, ImageSummary, ImportImage, RemoveImage};
+use crate::image::{
+    Descriptor, DistributionInspect, ImageDelete, ImageInspect, ImageSummary, ImportImage,
+    RemoveImage,
+};
 use crate::inspect::ContainerInspect;
 use crate::network::{
     NetworkConnect, NetworkContainer, NetworkCreate, NetworkCreated, NetworkDisconnect,
@@ -392,6 +395,18 @@ impl Engine for FakeEngine {
         self.record(format!("image import {}", options.reference))?;
         self.add_image(&options.reference);
         self.lock().image_id(&options.reference)
+    }
+
+    /// As if the registry had what is here.
+    async fn distribution_inspect(&self, image: &str) -> Result<DistributionInspect> {
+        let id = self.lock().image_id(image)?;
+        Ok(DistributionInspect {
+            descriptor: Descriptor {
+                digest: id,
+                ..Default::default()
+            },
+            ..Default::default()
+        })
     }
 
     async fn image_load(&self, _body: ByteStream) -> Result<ProgressStream> {

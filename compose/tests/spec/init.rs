@@ -1,0 +1,15 @@
+//! `init` of a service: 05-services.md of the specification.
+
+use super::service;
+
+#[test]
+fn switched_on() {
+    service(
+        "
+init: true
+",
+        "
+init: true
+",
+    );
+}
