@@ -4,6 +4,7 @@
 
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::commands::build::BuildArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::cp::CpArgs;
 use crate::commands::create::CreateArgs;
@@ -96,6 +97,7 @@ pub(crate) enum Verb {
     Up(UpArgs),
     Down(DownArgs),
     Plan(PlanArgs),
+    Build(BuildArgs),
     Ps(PsArgs),
     Logs(LogsArgs),
     Exec(ExecArgs),

@@ -3,6 +3,7 @@
 //! This crate only turns arguments into requests and results into text.
 #![forbid(unsafe_code)]
 
+mod building;
 mod cli;
 mod commands;
 mod connect;
@@ -89,13 +90,14 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
 
 async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
     use commands::{
-        cp, create, down, events, exec, lifecycle, listing, logs, object, plan, ps, refused, run,
-        single, up, watch,
+        build, cp, create, down, events, exec, lifecycle, listing, logs, object, plan, ps, refused,
+        run, single, up, watch,
     };
     match verb {
         Verb::Up(args) => up::run(context, args).await,
         Verb::Down(args) => down::run(context, args).await,
         Verb::Plan(args) => plan::run(context, args).await,
+        Verb::Build(args) => build::run(context, args).await,
         Verb::Create(args) => create::run(context, args).await,
         Verb::Scale(args) => lifecycle::scale(context, args).await,
         Verb::Start(args) => lifecycle::start(context, args).await,

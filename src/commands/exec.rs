@@ -163,6 +163,33 @@ fn body_of(context: &Context, args: &ExecArgs, command: &[String], wiring: &Wiri
     }
 }
 
+/// Opens `/bin/sh` in a container, with our terminal.
+///
+/// # Errors
+/// It cannot be started; its own exit code is none.
+pub(crate) async fn shell<E: Engine>(
+    context: &Context,
+    engine: &E,
+    container: &str,
+) -> Result<(), Failure> {
+    let wiring = Wiring {
+        terminal: io::stdin().is_terminal(),
+        input: true,
+        ..Wiring::default()
+    };
+    let body = ExecCreate {
+        attach_stdin: true,
+        attach_stdout: true,
+        attach_stderr: true,
+        tty: wiring.terminal,
+        console_size: console_size(wiring.terminal),
+        cmd: vec!["/bin/sh".to_owned()],
+        ..ExecCreate::default()
+    };
+    let exec = engine.exec_create(container, &body).await?;
+    session(context, engine, &exec.id, &wiring).await.map(drop)
+}
+
 /// Starts the prepared command, connects it with our streams, and waits for its end.
 ///
 /// # Errors

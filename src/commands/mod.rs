@@ -1,6 +1,7 @@
 //! One file per command: its options, and what it does with them.
 
 pub(crate) mod attached;
+pub(crate) mod build;
 pub(crate) mod config;
 mod config_check;
 mod config_digests;

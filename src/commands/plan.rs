@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use hoist_compose::model::{Project, Service};
 use hoist_compose::observe::{Observed, ObservedImage, observe};
-use hoist_compose::plan::{VolumeChanges, plan_up};
+use hoist_compose::plan::{VolumeChanges, joined, plan_up, with_built};
 
+use super::build;
 use super::down::{self, DownArgs};
 use super::up::{self, UpArgs};
 use crate::connect;
@@ -72,8 +73,14 @@ pub(crate) async fn run(context: &Context, args: PlanArgs) -> Result<(), Failure
                 VolumeChanges::Keep
             };
             let options = up::up_options(context, &args.up, approved)?;
+            let chosen: Vec<String> =
+                up::chosen_services(&project, &args.up)?.into_iter().collect();
+            let builds =
+                build::planned(&project, &observed, &chosen, build::which(&args.up))?;
+            let assumed = with_built(&observed, &builds);
+            let rest = plan_up(&project, &assumed, &options).map_err(plan_failure)?;
             (
-                plan_up(&project, &observed, &options).map_err(plan_failure)?,
+                joined(builds, rest),
                 args.exit_code,
             )
         }

@@ -12,6 +12,7 @@ use hoist_compose::plan::{
 };
 
 use super::attached::Attached;
+use super::build;
 use super::values::{PullPolicy, Scale};
 use super::watch;
 use crate::connect;
@@ -168,10 +169,19 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
     }
     let engine = connect::engine(context).await?;
     let observed = observe(&engine, &project.name).await?;
-    let plan = approved_plan(context, &project, &observed, &args)?;
+    let chosen: Vec<String> = chosen_services(&project, &args)?.into_iter().collect();
+    let which = build::which(&args);
     if context.globals.dry_run {
-        return planned::print(context, &plan);
+        return planned::print(context, &with_builds(context, &project, &observed, &args)?);
     }
+    let observed = build::before_up(
+        context,
+        &engine,
+        &project,
+        (observed, &chosen, which, args.quiet_build),
+    )
+    .await?;
+    let plan = approved_plan(context, &project, &observed, &args)?;
     plan.warnings
         .iter()
         .for_each(|warning| context.ui.warn(warning));
@@ -209,8 +219,22 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
     planned::carry_out_showing(context, &engine, &plan, progress).await
 }
 
+/// What would be built and then done, as one plan.
+fn with_builds(
+    context: &Context,
+    project: &Project,
+    observed: &Observed,
+    args: &UpArgs,
+) -> Result<Plan, Failure> {
+    let chosen: Vec<String> = chosen_services(project, args)?.into_iter().collect();
+    let builds = build::planned(project, observed, &chosen, build::which(args))?;
+    let assumed = hoist_compose::plan::with_built(observed, &builds);
+    let rest = approved_plan(context, project, &assumed, args)?;
+    Ok(hoist_compose::plan::joined(builds, rest))
+}
+
 /// The services that `up` is about.
-fn chosen_services(project: &Project, args: &UpArgs) -> Result<BTreeSet<String>, Failure> {
+pub(crate) fn chosen_services(project: &Project, args: &UpArgs) -> Result<BTreeSet<String>, Failure> {
     Ok(match args.services.as_slice() {
         [] => project.services.keys().cloned().collect(),
         named if args.no_deps => named.iter().cloned().collect(),

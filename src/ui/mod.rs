@@ -4,6 +4,7 @@
 //! has gone away ends the command quietly. Knows nothing of engines and projects: it gets text,
 //! rows, changes and log lines.
 
+pub(crate) mod build;
 pub(crate) mod human;
 pub(crate) mod logs;
 pub(crate) mod progress;

@@ -305,7 +305,7 @@ impl Screen {
 }
 
 /// The longest beginning of a text that is at most so many columns wide.
-fn cut(text: &str, columns: usize) -> String {
+pub(super) fn cut(text: &str, columns: usize) -> String {
     let mut used = 0;
     text.chars()
         .take_while(|c| {

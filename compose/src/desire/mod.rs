@@ -4,6 +4,7 @@
 //! that either tool sees the other's projects. Nothing here looks at what exists already; ids, image ids and
 //! names of other containers are filled in by the planner through [`DesiredService::instance`].
 
+mod build;
 mod container;
 mod files;
 mod hash;
@@ -21,6 +22,7 @@ use hoist_api::volume::VolumeCreate;
 use crate::graph::Reason;
 use crate::model::{Project, Service};
 
+pub use build::{build_request, built_before, cache as cache_location};
 pub use files::InjectedFile;
 pub(crate) use networks::endpoint_of;
 

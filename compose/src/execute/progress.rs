@@ -16,6 +16,10 @@ pub struct ProgressEvent {
 /// What happens to an object, in Docker Compose's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
+    /// Being built.
+    Building,
+    /// Built.
+    Built,
     /// Being created.
     Creating,
     /// Created.
@@ -60,6 +64,8 @@ impl Status {
     /// Docker Compose's word.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Building => "Building",
+            Self::Built => "Built",
             Self::Creating => "Creating",
             Self::Created => "Created",
             Self::Recreate => "Recreate",
@@ -86,7 +92,8 @@ impl Status {
     pub fn is_working(self) -> bool {
         matches!(
             self,
-            Self::Creating
+            Self::Building
+                | Self::Creating
                 | Self::Recreate
                 | Self::Starting
                 | Self::Restarting
@@ -108,6 +115,7 @@ pub(crate) fn of_step(step: &Step) -> (Option<Status>, Option<Status>) {
         Action::CreateNetwork(_) | Action::CreateVolume(_) | Action::CreateContainer(_) => {
             both(Status::Creating, Status::Created)
         }
+        Action::BuildImage(_) => both(Status::Building, Status::Built),
         Action::RemoveNetwork
         | Action::RemoveVolume
         | Action::RemoveImage

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use hoist_api::build::BuildRequest;
 use hoist_api::container::{ContainerCreate, RemoveContainer};
 use hoist_api::engine::{StopOptions, body_of};
 use hoist_api::image::RemoveImage;
@@ -77,6 +78,7 @@ impl<E: Engine> Run<'_, E> {
     async fn act(&self, step: &Step) -> Result<Performed, ExecuteError> {
         let (engine, target) = (self.engine, step.target.as_str());
         match &step.action {
+            Action::BuildImage(request) => self.build(step, request).await,
             Action::CreateNetwork(request) => self.create_network(step, request).await,
             Action::CreateContainer(request) => self.create_container(step, request).await,
             Action::WriteFiles(files) => self.write_files(step, files).await,
@@ -95,6 +97,17 @@ impl<E: Engine> Run<'_, E> {
             }
             _ => self.act_on_container(step, target).await,
         }
+    }
+
+    /// Builds an image; commands that show the build's own progress do it themselves.
+    async fn build(&self, step: &Step, request: &BuildRequest) -> Result<Performed, ExecuteError> {
+        let built = match self.engine.image_build(request, None).await {
+            Ok(events) => hoist_api::build::finish(events).await.map(drop),
+            Err(error) => Err(error),
+        };
+        built
+            .map(|()| Performed::Done)
+            .map_err(|source| failure(step, "build", source))
     }
 
     /// Actions on a container that exists, each one call.

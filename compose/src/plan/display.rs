@@ -40,6 +40,7 @@ impl Step {
             Action::CreateNetwork(_) | Action::CreateVolume(_) | Action::CreateContainer(_) => {
                 formatter.write_str("create")
             }
+            Action::BuildImage(_) => formatter.write_str("build"),
             Action::RemoveNetwork | Action::RemoveVolume | Action::RemoveImage => {
                 formatter.write_str("remove")
             }

@@ -4,6 +4,7 @@
 //! or prompt. What it cannot decide alone it returns as [`PlanError::NeedsApproval`]. A finished plan holds
 //! every decision, waiting included; [`check`] says whether it makes sense.
 
+mod build;
 mod builder;
 mod check;
 mod display;
@@ -16,6 +17,7 @@ mod start;
 mod step;
 mod up;
 
+pub use build::{Build, joined, plan_build, with_built};
 pub use check::{Finding, check};
 pub use down::{DownOptions, RemoveImages, plan_down};
 pub use error::PlanError;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use hoist_api::build::BuildRequest;
 use hoist_api::container::ContainerCreate;
 use hoist_api::network::{EndpointSettings, NetworkCreate};
 use hoist_api::volume::VolumeCreate;
@@ -131,6 +132,8 @@ pub enum Action {
     CreateVolume(Box<VolumeCreate>),
     /// Removes the volume and its data.
     RemoveVolume,
+    /// Builds the image.
+    BuildImage(Box<BuildRequest>),
     /// Removes the image.
     RemoveImage,
     /// Creates the container under [`Step::target`] as its name; a replacement has a temporary one.

@@ -324,8 +324,6 @@ fn advice(service: &DesiredService) -> String {
         ImageSource::Local => format!(
             "its pull_policy is \"never\"; import it with `hoist image import FILE {image}`, or load it with `hoist image load -i FILE`"
         ),
-        ImageSource::Build => format!(
-            "this version cannot build images; build it elsewhere and load it with `hoist image load -i FILE`, or import it with `hoist image import FILE {image}`"
-        ),
+        ImageSource::Build => format!("build it with `hoist build {}`", service.name),
     }
 }

@@ -1,0 +1,192 @@
+//! Commands that build: run the builds of a plan, as many at once as their order allows, and show how they go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::stream::{self, BoxStream, SelectAll};
+use futures_util::{StreamExt, TryStreamExt};
+use hoist_api::build::{BuildEvent, BuildFailure, BuildRequest, BuildResult};
+use hoist_api::{ApiError, Engine, ErrorKind};
+use hoist_compose::plan::{Action, Plan};
+
+use crate::context::Context;
+use crate::failure::{Failure, INTERRUPTED};
+use crate::globals::ProgressMode;
+use crate::signals::Interrupts;
+use crate::ui::build::{BuildView, failure_text};
+
+/// How often the live form is drawn.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// A build, and those that must have ended well before it.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// What it is called in what is shown: the service; empty when it is the only one.
+    pub(crate) name: String,
+    /// What the engine is asked for.
+    pub(crate) request: BuildRequest,
+    /// Places of other jobs.
+    pub(crate) after: Vec<usize>,
+}
+
+/// A build that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// The job's name.
+    pub(crate) name: String,
+    /// Why.
+    pub(crate) failure: BuildFailure,
+}
+
+/// How builds went.
+#[derive(Debug, Default)]
+pub(crate) struct Built {
+    /// What was made, by the jobs' places.
+    pub(crate) results: BTreeMap<usize, BuildResult>,
+    /// What failed, in the order in which it did.
+    pub(crate) failed: Vec<Failed>,
+}
+
+/// The builds of a plan.
+pub(crate) fn jobs(plan: &Plan) -> Vec<Job> {
+    let steps = plan.steps.iter();
+    steps
+        .filter_map(|step| match &step.action {
+            Action::BuildImage(request) => Some((step, request)),
+            _ => None,
+        })
+        .map(|(step, request)| Job {
+            name: request
+                .labels
+                .get("com.docker.compose.service")
+                .unwrap_or(&step.object.name)
+                .clone(),
+            request: (**request).clone(),
+            after: step.after.iter().map(|after| after.step.index()).collect(),
+        })
+        .collect()
+}
+
+type Events<'a> = BoxStream<'a, (usize, Result<BuildEvent, ApiError>)>;
+
+/// Runs builds and shows them. Ctrl-C ends them all.
+///
+/// # Errors
+/// It was interrupted; what failed is in the answer.
+pub(crate) async fn run<E: Engine>(
+    context: &Context,
+    engine: &E,
+    jobs: &[Job],
+    mode: ProgressMode,
+) -> Result<Built, Failure> {
+    let mut view = BuildView::new(&context.ui, mode);
+    let mut built = Built::default();
+    let mut begun: BTreeSet<usize> = BTreeSet::new();
+    let mut streams: SelectAll<Events<'_>> = SelectAll::new();
+    let mut frames = tokio::time::interval(FRAME);
+    let mut interrupts = Interrupts::catch();
+    loop {
+        for (index, job) in jobs.iter().enumerate() {
+            let ready = job.after.iter().all(|other| built.results.contains_key(other));
+            if ready && begun.insert(index) {
+                streams.push(events(engine, index, &job.request));
+            }
+        }
+        if streams.is_empty() {
+            break;
+        }
+        tokio::select! {
+            Some((index, event)) = streams.next() => {
+                let event = event.unwrap_or_else(|error| BuildEvent::Failed(of_error(&error)));
+                view.event(&jobs[index].name, &event);
+                match event {
+                    BuildEvent::Finished(result) => {
+                        built.results.insert(index, result);
+                    }
+                    BuildEvent::Failed(failure) => {
+                        let name = jobs[index].name.clone();
+                        built.failed.push(Failed { name, failure });
+                    }
+                    _ => {}
+                }
+            }
+            _ = frames.tick(), if view.is_live() => view.draw(),
+            () = interrupts.next() => {
+                view.finish();
+                return Err(Failure::exit(INTERRUPTED));
+            }
+        }
+    }
+    view.finish();
+    for failed in &built.failed {
+        let step = view.step_name(&failed.name, failed.failure.step);
+        let text = failure_text(step.as_deref(), &failed.failure);
+        if !text.is_empty() {
+            context.ui.note(text.trim_end());
+        }
+    }
+    Ok(built)
+}
+
+/// The events of one build, begun when they are asked for; a stream that ends early is a failure.
+fn events<'a, E: Engine>(engine: &'a E, index: usize, request: &'a BuildRequest) -> Events<'a> {
+    let begun = stream::once(async move { engine.image_build(request, None).await });
+    begun.try_flatten().map(move |event| (index, event)).boxed()
+}
+
+fn of_error(error: &ApiError) -> BuildFailure {
+    BuildFailure {
+        message: match error.kind {
+            ErrorKind::Unreachable => "the engine went away during the build".to_owned(),
+            _ => error.to_string(),
+        },
+        hint: error.hint.clone().unwrap_or_default(),
+        ..BuildFailure::default()
+    }
+}
+
+/// The failure of a command whose builds failed: the last one's, the others told before.
+///
+/// # Errors
+/// Some build failed.
+pub(crate) fn conclude(context: &Context, built: &Built, shell_hint: bool) -> Result<(), Failure> {
+    let mut failures = built.failed.iter().map(|failed| {
+        let headline = match failed.name.as_str() {
+            "" => format!("cannot build: {}", failed.failure.message),
+            name => format!("cannot build service \"{name}\": {}", failed.failure.message),
+        };
+        let failure = Failure::new(headline);
+        let ran = failed.failure.exit_code.is_some();
+        match (failed.failure.hint.as_str(), shell_hint && ran) {
+            ("", true) => failure.hint(format!(
+                "look at it where it failed with: hoist build --shell-on-fail {}",
+                failed.name
+            )),
+            ("", false) => failure,
+            (hint, _) => failure.hint(hint),
+        }
+    });
+    let Some(last) = failures.next_back() else {
+        return Ok(());
+    };
+    for failure in failures {
+        if let Some(report) = &failure.report {
+            context.ui.report(report);
+        }
+    }
+    Err(last)
+}
+
+/// Builds what a plan says, before the rest of a command.
+///
+/// # Errors
+/// A build failed, or it was interrupted.
+pub(crate) async fn carry_out<E: Engine>(
+    context: &Context,
+    engine: &E,
+    plan: &Plan,
+    mode: ProgressMode,
+) -> Result<(), Failure> {
+    let built = run(context, engine, &jobs(plan), mode).await?;
+    conclude(context, &built, true)
+}
