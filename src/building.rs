@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{self, BoxStream, SelectAll};
 use futures_util::{StreamExt, TryStreamExt};
 use hoist_api::build::{BuildEvent, BuildFailure, BuildRequest, BuildResult};
+use hoist_api::engine::body_of;
 use hoist_api::{ApiError, Engine, ErrorKind};
 use hoist_compose::plan::{Action, Plan};
 
@@ -25,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) name: String,
     /// What the engine is asked for.
     pub(crate) request: BuildRequest,
+    /// The context's archive, when the request says that there is one.
+    pub(crate) body: Vec<u8>,
     /// Places of other jobs.
     pub(crate) after: Vec<usize>,
 }
@@ -62,6 +65,7 @@ pub(crate) fn jobs(plan: &Plan) -> Vec<Job> {
                 .unwrap_or(&step.object.name)
                 .clone(),
             request: (**request).clone(),
+            body: Vec::new(),
             after: step.after.iter().map(|after| after.step.index()).collect(),
         })
         .collect()
@@ -87,9 +91,12 @@ pub(crate) async fn run<E: Engine>(
     let mut interrupts = Interrupts::catch();
     loop {
         for (index, job) in jobs.iter().enumerate() {
-            let ready = job.after.iter().all(|other| built.results.contains_key(other));
+            let ready = job
+                .after
+                .iter()
+                .all(|other| built.results.contains_key(other));
             if ready && begun.insert(index) {
-                streams.push(events(engine, index, &job.request));
+                streams.push(events(engine, index, job));
             }
         }
         if streams.is_empty() {
@@ -129,8 +136,11 @@ pub(crate) async fn run<E: Engine>(
 }
 
 /// The events of one build, begun when they are asked for; a stream that ends early is a failure.
-fn events<'a, E: Engine>(engine: &'a E, index: usize, request: &'a BuildRequest) -> Events<'a> {
-    let begun = stream::once(async move { engine.image_build(request, None).await });
+fn events<'a, E: Engine>(engine: &'a E, index: usize, job: &'a Job) -> Events<'a> {
+    let begun = stream::once(async move {
+        let body = (!job.body.is_empty()).then(|| body_of(job.body.clone()));
+        engine.image_build(&job.request, body).await
+    });
     begun.try_flatten().map(move |event| (index, event)).boxed()
 }
 
@@ -153,7 +163,10 @@ pub(crate) fn conclude(context: &Context, built: &Built, shell_hint: bool) -> Re
     let mut failures = built.failed.iter().map(|failed| {
         let headline = match failed.name.as_str() {
             "" => format!("cannot build: {}", failed.failure.message),
-            name => format!("cannot build service \"{name}\": {}", failed.failure.message),
+            name => format!(
+                "cannot build service \"{name}\": {}",
+                failed.failure.message
+            ),
         };
         let failure = Failure::new(headline);
         let ran = failed.failure.exit_code.is_some();

@@ -42,6 +42,7 @@ Examples:
   hoist up                        start everything in ./compose.yaml and follow its output
   hoist up -d --wait web          start web and what it needs, return when it is healthy
   hoist plan                      show what up would do
+  hoist build web                 build the image of web from its Dockerfile
   hoist logs -f --tail 20 api     follow one service
   hoist exec db psql -U postgres  run a command in a container
   hoist down -v                   remove everything, data too

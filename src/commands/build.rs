@@ -11,6 +11,7 @@ use hoist_compose::observe::{Observed, observe};
 use hoist_compose::plan::{Build, plan_build};
 
 use super::exec;
+use super::object::build::given;
 use crate::building::{self, Built, Job};
 use crate::connect;
 use crate::context::{Context, check_services};
@@ -113,8 +114,8 @@ pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failur
             .into_iter()
             .collect(),
     };
-    let plan = plan_build(&project, &Observed::default(), &services, Build::All)
-        .map_err(plan_failure)?;
+    let plan =
+        plan_build(&project, &Observed::default(), &services, Build::All).map_err(plan_failure)?;
     if plan.is_empty() {
         context.ui.warn("no service to build");
         return Ok(());
@@ -128,8 +129,10 @@ pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failur
         overrides.apply(&mut job.request);
     }
     if args.print {
-        let requests: BTreeMap<&str, &BuildRequest> =
-            jobs.iter().map(|job| (job.name.as_str(), &job.request)).collect();
+        let requests: BTreeMap<&str, &BuildRequest> = jobs
+            .iter()
+            .map(|job| (job.name.as_str(), &job.request))
+            .collect();
         return context.ui.json(&serde_json::to_value(requests)?);
     }
     let engine = connect::engine(context).await?;
@@ -170,28 +173,10 @@ struct Overrides {
 
 impl Overrides {
     fn of(context: &Context, args: &BuildArgs) -> Result<Self, Failure> {
-        let given = args.build_arg.iter().filter_map(|text| match text.split_once('=') {
-            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-            None => Some((text.clone(), context.environment.get(text)?.clone())),
-        });
-        let mut ssh = BTreeMap::new();
-        for text in &args.ssh {
-            let (id, socket) = match text.split_once('=') {
-                Some((id, socket)) => (id, socket),
-                None => {
-                    let agent = context.variable("SSH_AUTH_SOCK").ok_or_else(|| {
-                        Failure::new(format!("--ssh {text}: SSH_AUTH_SOCK is not set"))
-                            .hint("start an agent, or name its socket: --ssh ID=SOCKET")
-                    })?;
-                    (text.as_str(), agent)
-                }
-            };
-            ssh.insert(id.to_owned(), socket.to_owned());
-        }
         let memory = args.memory.as_deref().map(bytes).transpose()?;
         Ok(Self {
-            args: given.collect(),
-            ssh,
+            args: given(context, &args.build_arg),
+            ssh: ssh_agents(context, &args.ssh)?,
             memory: memory.unwrap_or_default(),
             no_cache: args.no_cache,
             pull: args.pull,
@@ -217,8 +202,36 @@ impl Overrides {
     }
 }
 
+/// `default` or `ID`, with the agent of the environment, or `ID=SOCKET`.
+///
+/// # Errors
+/// There is no agent.
+pub(crate) fn ssh_agents(
+    context: &Context,
+    texts: &[String],
+) -> Result<BTreeMap<String, String>, Failure> {
+    let mut agents = BTreeMap::new();
+    for text in texts {
+        let (id, socket) = match text.split_once('=') {
+            Some((id, socket)) => (id, socket),
+            None => {
+                let agent = context.variable("SSH_AUTH_SOCK").ok_or_else(|| {
+                    Failure::new(format!("--ssh {text}: SSH_AUTH_SOCK is not set"))
+                        .hint("start an agent, or name its socket: --ssh ID=SOCKET")
+                })?;
+                (text.as_str(), agent)
+            }
+        };
+        agents.insert(id.to_owned(), socket.to_owned());
+    }
+    Ok(agents)
+}
+
 /// A number of bytes, perhaps with b, k, m or g.
-fn bytes(text: &str) -> Result<i64, Failure> {
+///
+/// # Errors
+/// It is none.
+pub(crate) fn bytes(text: &str) -> Result<i64, Failure> {
     let lower = text.to_lowercase();
     let lower = lower.strip_suffix('b').unwrap_or(&lower);
     let (digits, shift) = match lower.chars().last() {
@@ -234,8 +247,18 @@ fn bytes(text: &str) -> Result<i64, Failure> {
 }
 
 /// Opens a shell in the state that the first failed `RUN` has left.
-async fn shell<E: Engine>(context: &Context, engine: &E, built: &Built) -> Result<(), Failure> {
-    let kept = built.failed.iter().find(|failed| !failed.failure.image.is_empty());
+///
+/// # Errors
+/// It cannot be opened.
+pub(crate) async fn shell<E: Engine>(
+    context: &Context,
+    engine: &E,
+    built: &Built,
+) -> Result<(), Failure> {
+    let kept = built
+        .failed
+        .iter()
+        .find(|failed| !failed.failure.image.is_empty());
     let Some(failed) = kept else {
         return Ok(());
     };
@@ -315,7 +338,12 @@ mod tests {
 
     #[test]
     fn memory_is_read_as_docker_does() {
-        for (text, expected) in [("512m", 512 << 20), ("1G", 1 << 30), ("4kb", 4096), ("7", 7)] {
+        for (text, expected) in [
+            ("512m", 512 << 20),
+            ("1G", 1 << 30),
+            ("4kb", 4096),
+            ("7", 7),
+        ] {
             assert_eq!(bytes(text).ok(), Some(expected), "{text}");
         }
         assert!(bytes("x").is_err() && bytes("-1").is_err() && bytes("9999999999g").is_err());

@@ -73,16 +73,13 @@ pub(crate) async fn run(context: &Context, args: PlanArgs) -> Result<(), Failure
                 VolumeChanges::Keep
             };
             let options = up::up_options(context, &args.up, approved)?;
-            let chosen: Vec<String> =
-                up::chosen_services(&project, &args.up)?.into_iter().collect();
-            let builds =
-                build::planned(&project, &observed, &chosen, build::which(&args.up))?;
+            let chosen: Vec<String> = up::chosen_services(&project, &args.up)?
+                .into_iter()
+                .collect();
+            let builds = build::planned(&project, &observed, &chosen, build::which(&args.up))?;
             let assumed = with_built(&observed, &builds);
             let rest = plan_up(&project, &assumed, &options).map_err(plan_failure)?;
-            (
-                joined(builds, rest),
-                args.exit_code,
-            )
+            (joined(builds, rest), args.exit_code)
         }
     };
     planned::print(context, &plan)?;

@@ -234,7 +234,10 @@ fn with_builds(
 }
 
 /// The services that `up` is about.
-pub(crate) fn chosen_services(project: &Project, args: &UpArgs) -> Result<BTreeSet<String>, Failure> {
+pub(crate) fn chosen_services(
+    project: &Project,
+    args: &UpArgs,
+) -> Result<BTreeSet<String>, Failure> {
     Ok(match args.services.as_slice() {
         [] => project.services.keys().cloned().collect(),
         named if args.no_deps => named.iter().cloned().collect(),

@@ -81,9 +81,9 @@ impl BuildView {
     /// Takes an event of a build; `build` is what the build is called, empty when there is but one.
     pub(crate) fn event(&mut self, build: &str, event: &BuildEvent) {
         let lines = match self.mode {
-            ProgressMode::Json => vec![
-                serde_json::json!({"build": build, "event": event}).to_string(),
-            ],
+            ProgressMode::Json => {
+                vec![serde_json::json!({"build": build, "event": event}).to_string()]
+            }
             _ => self.apply(build, event),
         };
         if matches!(self.mode, ProgressMode::Plain | ProgressMode::Json) {
@@ -265,7 +265,11 @@ impl BuildView {
         let running = self.steps.iter().filter(|step| step.end.is_none());
         let wanted: usize = running.map(|step| 1 + step.output.len()).sum();
         let skip = (done + wanted).saturating_sub(room).min(done);
-        let over = self.steps.iter().filter(|step| step.end.is_some()).skip(skip);
+        let over = self
+            .steps
+            .iter()
+            .filter(|step| step.end.is_some())
+            .skip(skip);
         let mut shown: Vec<&StepView> = over.collect();
         shown.extend(self.steps.iter().filter(|step| step.end.is_none()));
         for step in shown {
@@ -423,7 +427,9 @@ mod tests {
     /// The plain lines of events, seconds of output replaced.
     fn plain(events: &[(&str, BuildEvent)]) -> Vec<String> {
         let mut view = view(ProgressMode::Plain);
-        let lines = events.iter().flat_map(|(build, event)| view.apply(build, event));
+        let lines = events
+            .iter()
+            .flat_map(|(build, event)| view.apply(build, event));
         lines
             .map(|line| {
                 let words: Vec<&str> = line.split(' ').collect();
@@ -482,7 +488,10 @@ mod tests {
             columns: 40,
             rows: 24,
         });
-        assert!(lines[0].starts_with("[+] Building ") && lines[0].ends_with("(1/2)"), "{lines:?}");
+        assert!(
+            lines[0].starts_with("[+] Building ") && lines[0].ends_with("(1/2)"),
+            "{lines:?}"
+        );
         assert_eq!(lines[1], " => CACHED [1/2] FROM a             1.5s");
         assert!(lines[2].starts_with(" => [2/2] RUN make"));
         assert_eq!(lines[3], " => => # compiling");

@@ -69,7 +69,10 @@ pub fn build_request(
 
 /// The services whose images a service's build uses: `additional_contexts: {base: "service:base"}`.
 pub fn built_before(service: &Service) -> impl Iterator<Item = &str> {
-    let contexts = service.build.iter().flat_map(|build| build.additional_contexts.values());
+    let contexts = service
+        .build
+        .iter()
+        .flat_map(|build| build.additional_contexts.values());
     contexts.filter_map(|context| context.strip_prefix("service:"))
 }
 
@@ -131,8 +134,9 @@ fn contexts(
 /// The user's labels, and those by which a project's images are found.
 fn image_labels(project: &Project, name: &str, build: &Build) -> BTreeMap<String, String> {
     let own = build.labels.iter();
-    let mut all: BTreeMap<String, String> =
-        own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut all: BTreeMap<String, String> = own
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     let ours = [
         (labels::PROJECT, project.name.as_str()),
         (labels::SERVICE, name),
@@ -169,10 +173,11 @@ fn secrets(
             kind: "secret",
             name: reference.source.clone(),
         })?;
-        let source = match (&secret.file, &secret.environment, &secret.content) {
-            (Some(file), ..) => SecretSource::File(file.clone()),
-            (_, Some(variable), _) => {
-                let value = project.environment.get(variable);
+        let source = match (&secret.file, &secret.environment) {
+            (Some(file), _) => SecretSource::File(file.clone()),
+            (None, Some(variable)) => {
+                let value = secret.environment_value.as_ref();
+                let value = value.or_else(|| project.environment.get(variable));
                 let value = value.ok_or_else(|| DesireError::VariableUnset {
                     variable: variable.clone(),
                     kind: "secret",
@@ -180,8 +185,7 @@ fn secrets(
                 })?;
                 SecretSource::Value(value.clone().into_bytes())
             }
-            (.., Some(content)) => SecretSource::Value(content.clone().into_bytes()),
-            _ => {
+            (None, None) => {
                 return Err(DesireError::Unsupported {
                     service: name.to_owned(),
                     what: format!("the external secret {:?} in a build", reference.source),
@@ -232,7 +236,9 @@ pub fn cache(text: &str) -> CacheLocation {
         .map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
         .collect();
     CacheLocation {
-        kind: attributes.remove("type").unwrap_or_else(|| "registry".to_owned()),
+        kind: attributes
+            .remove("type")
+            .unwrap_or_else(|| "registry".to_owned()),
         attributes,
     }
 }
@@ -269,14 +275,23 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(request.context, BuildContext::Directory("/src".to_owned()));
-        assert_eq!(request.dockerfile, DockerfileSource::Context("docker/Dockerfile".to_owned()));
+        assert_eq!(
+            request.dockerfile,
+            DockerfileSource::Context("docker/Dockerfile".to_owned())
+        );
         assert_eq!(request.tags, ["p-web", "other:2"]);
-        assert_eq!(request.args, BTreeMap::from([("A".to_owned(), "1".to_owned())]));
+        assert_eq!(
+            request.args,
+            BTreeMap::from([("A".to_owned(), "1".to_owned())])
+        );
         assert_eq!(request.labels[labels::SERVICE], "web");
         assert_eq!(request.labels["l"], "m");
         assert_eq!(request.contexts["base"], "docker-image://own:1");
         assert_eq!(request.secrets["file"], SecretSource::File("/f".to_owned()));
-        assert_eq!(request.secrets["token"], SecretSource::Value(b"hush".to_vec()));
+        assert_eq!(
+            request.secrets["token"],
+            SecretSource::Value(b"hush".to_vec())
+        );
         assert_eq!(request.ssh["default"], "/agent");
         assert_eq!(request.cache_from[0].attributes["ref"], "a/b");
         assert_eq!(request.cache_from[1].kind, "local");
@@ -297,7 +312,10 @@ mod tests {
             DockerfileSource::File("/s/../D".to_owned())
         );
         let remote = request(json!({"context": "https://h/r.git#main"})).unwrap();
-        assert_eq!(remote.context, BuildContext::Remote("https://h/r.git#main".to_owned()));
+        assert_eq!(
+            remote.context,
+            BuildContext::Remote("https://h/r.git#main".to_owned())
+        );
     }
 
     #[test]

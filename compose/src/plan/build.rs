@@ -76,7 +76,9 @@ impl Planner<'_> {
         }
         self.known.insert(name.to_owned(), None);
         let services = &self.project.services;
-        let found = services.get(name).or_else(|| self.project.disabled_services.get(name));
+        let found = services
+            .get(name)
+            .or_else(|| self.project.disabled_services.get(name));
         let Some(service) = found else {
             return Ok(None);
         };
@@ -114,7 +116,11 @@ impl Planner<'_> {
 /// A machine on which a plan's images are built, for showing what would come after.
 pub fn with_built(observed: &Observed, builds: &Plan) -> Observed {
     let mut assumed = observed.clone();
-    for (request, step) in builds.steps.iter().filter_map(|step| Some((request(&step.action)?, step))) {
+    for (request, step) in builds
+        .steps
+        .iter()
+        .filter_map(|step| Some((request(&step.action)?, step)))
+    {
         if observed.image_id(&step.target).is_none() {
             assumed.images.push(ObservedImage {
                 id: format!("sha256:{:064x}", step.id.index()),
@@ -212,7 +218,10 @@ mod tests {
     fn missing_images_are_built_after_what_they_use() {
         assert_eq!(
             text(&[], &["app"], Build::Missing),
-            ["#1 image own: build (missing)", "#2 image p-app: build (missing) after #1"]
+            [
+                "#1 image own: build (missing)",
+                "#2 image p-app: build (missing) after #1"
+            ]
         );
         assert_eq!(
             text(&["own", "p-app", "p-always"], &[], Build::Missing),
@@ -225,7 +234,11 @@ mod tests {
     fn all_are_built_when_asked_for() {
         let lines = text(&["own"], &[], Build::All);
         assert_eq!(lines.len(), 4, "{lines:?}");
-        assert!(lines.iter().any(|line| line.contains("image own: build (forced)")));
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.contains("image own: build (forced)"))
+        );
         assert!(plan_build(&project(), &observed(&[]), &["x".to_owned()], Build::All).is_err());
     }
 
@@ -238,12 +251,15 @@ mod tests {
         .unwrap();
         let builds = plan_build(&project, &observed(&[]), &[], Build::Missing).unwrap();
         let assumed = with_built(&observed(&[]), &builds);
-        let rest = crate::plan::plan_up(&project, &assumed, &crate::plan::UpOptions::default()).unwrap();
+        let rest =
+            crate::plan::plan_up(&project, &assumed, &crate::plan::UpOptions::default()).unwrap();
         let text = joined(builds, rest).to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "#1 image p-web: build (missing)");
         assert!(
-            lines.iter().any(|line| line.contains("p-web-1: create (missing) after #1")),
+            lines
+                .iter()
+                .any(|line| line.contains("p-web-1: create (missing) after #1")),
             "{text}"
         );
     }

@@ -10,6 +10,7 @@ use hoist_api::{ApiError, Engine};
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
+use super::build::{self, ImageBuildArgs};
 use super::{each, filters, inspect};
 use crate::connect;
 use crate::context::{Context, open_input};
@@ -20,6 +21,8 @@ use crate::ui::human;
 /// What can be done with images.
 #[derive(Subcommand, Debug, Clone)]
 pub(crate) enum ImageVerb {
+    /// Build an image from a Dockerfile
+    Build(Box<ImageBuildArgs>),
     /// Make an image of a root file system in a tar archive (plain or compressed)
     Import(ImportArgs),
     /// Read images from an archive of `docker save` or an OCI layout
@@ -151,6 +154,7 @@ pub(crate) struct TagArgs {
 pub(crate) async fn run(context: &Context, verb: ImageVerb) -> Result<(), Failure> {
     let engine = connect::engine(context).await?;
     match verb {
+        ImageVerb::Build(args) => build::run(context, &engine, &args).await,
         ImageVerb::Import(args) => import(context, &engine, args).await,
         ImageVerb::Load(args) => load(context, &engine, args).await,
         ImageVerb::Ls(args) => list(context, &engine, args).await,
