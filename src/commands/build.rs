@@ -309,7 +309,18 @@ pub(crate) fn planned(
     plan_build(project, observed, services, which).map_err(plan_failure)
 }
 
-/// Builds what must be there before containers are made, and looks again.
+/// What is to be built before containers are made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Of which services.
+    pub(crate) services: &'a [String],
+    /// Which of their images.
+    pub(crate) which: Build,
+    /// Without showing progress.
+    pub(crate) quiet: bool,
+}
+
+/// Builds what must be there before containers are made, and looks again. With `--dry-run` it is only assumed.
 ///
 /// # Errors
 /// A build failed.
@@ -317,13 +328,17 @@ pub(crate) async fn before_up<E: Engine>(
     context: &Context,
     engine: &E,
     project: &hoist_compose::model::Project,
-    (observed, services, which, quiet): (Observed, &[String], Build, bool),
+    observed: Observed,
+    wanted: Wanted<'_>,
 ) -> Result<Observed, Failure> {
-    let plan = plan_build(project, &observed, services, which).map_err(plan_failure)?;
+    let plan = planned(project, &observed, wanted.services, wanted.which)?;
     if plan.is_empty() {
         return Ok(observed);
     }
-    let mode = if quiet {
+    if context.globals.dry_run {
+        return Ok(hoist_compose::plan::with_built(&observed, &plan));
+    }
+    let mode = if wanted.quiet {
         ProgressMode::Quiet
     } else {
         context.ui.progress

@@ -5,9 +5,12 @@ use std::io::IsTerminal;
 use clap::Args;
 use hoist_api::Engine;
 use hoist_api::container::{ContainerCreate, RemoveContainer};
-use hoist_compose::observe::observe;
-use hoist_compose::plan::{RunOptions, plan_run};
+use hoist_compose::graph::of_project;
+use hoist_compose::model::Project;
+use hoist_compose::observe::{Observed, observe};
+use hoist_compose::plan::{Build, RunOptions, plan_run};
 
+use super::build::{Wanted, before_up};
 use super::exec::{exit_code, variables};
 use super::object::container::body::lines_of;
 use super::object::container::mount;
@@ -129,6 +132,35 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<String>,
 }
 
+/// Builds the images of the service and of what it depends on, when they are missing or `--build` says so.
+async fn with_images<E: Engine>(
+    context: &Context,
+    engine: &E,
+    project: &Project,
+    observed: Observed,
+    args: &RunArgs,
+) -> Result<Observed, Failure> {
+    let service: Vec<String> = args.command.first().cloned().into_iter().collect();
+    let needed: Vec<String> = if args.no_deps {
+        service
+    } else {
+        of_project(project)?
+            .with_dependencies(service.iter().map(String::as_str))
+            .into_iter()
+            .collect()
+    };
+    let wanted = Wanted {
+        services: &needed,
+        which: if args.build {
+            Build::All
+        } else {
+            Build::Missing
+        },
+        quiet: args.quiet_build || args.quiet,
+    };
+    before_up(context, engine, project, observed, wanted).await
+}
+
 /// Runs a command in a container of its own; leaves with its exit code.
 ///
 /// # Errors
@@ -142,6 +174,7 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<(), Failure>
     check_services(&project, &services)?;
     let engine = connect::engine(context).await?;
     let observed = observe(&engine, &project.name).await?;
+    let observed = with_images(context, &engine, &project, observed, &args).await?;
     let slug = slug();
     let name = args.name.clone();
     let name = name.unwrap_or_else(|| {

@@ -174,13 +174,12 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
     if context.globals.dry_run {
         return planned::print(context, &with_builds(context, &project, &observed, &args)?);
     }
-    let observed = build::before_up(
-        context,
-        &engine,
-        &project,
-        (observed, &chosen, which, args.quiet_build),
-    )
-    .await?;
+    let wanted = build::Wanted {
+        services: &chosen,
+        which,
+        quiet: args.quiet_build,
+    };
+    let observed = build::before_up(context, &engine, &project, observed, wanted).await?;
     let plan = approved_plan(context, &project, &observed, &args)?;
     plan.warnings
         .iter()
