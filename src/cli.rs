@@ -21,6 +21,7 @@ use crate::commands::object::engine::EngineVerb;
 use crate::commands::object::image::ImageVerb;
 use crate::commands::object::network::NetworkVerb;
 use crate::commands::object::system::{AnyInspectArgs, InfoArgs, SystemVerb};
+use crate::commands::object::transfer::{LoginArgs, LogoutArgs};
 use crate::commands::object::volume::VolumeVerb;
 use crate::commands::plan::PlanArgs;
 use crate::commands::ps::PsArgs;
@@ -136,6 +137,8 @@ pub(crate) enum Verb {
     Config(ConfigArgs),
     Ls(LsArgs),
     Version(VersionArgs),
+    Login(LoginArgs),
+    Logout(LogoutArgs),
     /// Work with the engine's images
     #[command(subcommand)]
     Image(ImageVerb),

@@ -82,6 +82,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         // No engine and no runtime: these must be quick.
         Verb::Config(args) => commands::config::run(context, &args),
         Verb::Version(args) => commands::listing::version(context, &args),
+        Verb::Logout(args) => commands::object::transfer::logout(context, &args),
         // It makes a runtime of its own kind.
         Verb::Engine(EngineVerb::Run(args)) => commands::object::serve::run(context, &args),
         verb => connect::wait_for(run_with_engine(context, verb)),
@@ -127,6 +128,7 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Images(args) => listing::images(context, args).await,
         Verb::Volumes(args) => listing::volumes(context, args).await,
         Verb::Ls(args) => listing::ls(context, args).await,
+        Verb::Login(args) => object::transfer::login(context, args).await,
         Verb::Image(verb) => object::image::run(context, verb).await,
         Verb::Volume(verb) => object::volume::run(context, verb).await,
         Verb::Network(verb) => object::network::run(context, verb).await,
@@ -136,6 +138,6 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Info(args) => object::system::info(context, args).await,
         Verb::Engine(verb) => object::engine::run(context, verb).await,
         // Carried out by the caller, without an engine.
-        Verb::Config(_) | Verb::Version(_) => Ok(()),
+        Verb::Config(_) | Verb::Version(_) | Verb::Logout(_) => Ok(()),
     }
 }

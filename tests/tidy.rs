@@ -13,7 +13,13 @@ use serde_json::Value;
 const EDGES: &[(&str, &[&str])] = &[
     (
         "hoist",
-        &["hoist-api", "hoist-compose", "hoist-engine", "hoist-shim"],
+        &[
+            "hoist-api",
+            "hoist-compose",
+            "hoist-engine",
+            "hoist-registry",
+            "hoist-shim",
+        ],
     ),
     ("hoist-api", &[]),
     ("hoist-buildkit", &["hoist-api"]),

@@ -43,6 +43,8 @@ pub struct EngineConfig {
     pub resolv_conf: PathBuf,
     /// Name servers used instead of the host's; empty: the host's.
     pub dns: Vec<IpAddr>,
+    /// Which registries are reached how; read for every pull and push. See `hoist_registry::config`.
+    pub registries: PathBuf,
     /// The `hoist-shim` program.
     pub shim: PathBuf,
     /// The command line that starts this engine again; empty: shims never do.
@@ -66,6 +68,7 @@ impl EngineConfig {
             address_pools: Vec::new(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             dns: Vec::new(),
+            registries: PathBuf::from(hoist_registry::config::DEFAULT_FILE),
             shim: PathBuf::from("hoist-shim"),
             command: Vec::new(),
             idle_exit: Some(Duration::from_secs(60)),

@@ -80,7 +80,8 @@ async fn resolve(
     let engine = connect::engine(context).await?;
     let mut pinned = Vec::new();
     for (name, reference) in names {
-        let digest: Digest = match engine.distribution_inspect(&reference.full()).await {
+        let auth = super::object::transfer::stored_auth(&reference.full())?;
+        let digest: Digest = match engine.distribution_inspect(&reference.full(), &auth).await {
             Ok(found) => found
                 .descriptor
                 .digest

@@ -11,6 +11,7 @@ pub(crate) mod progress;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod terminal;
+pub(crate) mod transfer;
 
 use std::io::{self, IsTerminal, Write};
 

@@ -1,8 +1,10 @@
 //! The user's terminal: its size, and raw mode that ends with the value that holds it.
 
-use std::io;
+use std::io::{self, Write as _};
 
-use rustix::termios::{self, OptionalActions, Termios};
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+
+use crate::failure::Failure;
 
 /// Size of a terminal in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,40 @@ impl RawMode {
         termios::tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
         Ok(RawMode { before })
     }
+}
+
+/// Asks on the terminal and reads a line.
+///
+/// # Errors
+/// The terminal cannot be read.
+pub(crate) fn ask(question: &str) -> Result<String, Failure> {
+    let mut error = io::stderr();
+    let asked = write!(error, "{question}").and_then(|()| error.flush());
+    let mut line = String::new();
+    asked
+        .and_then(|()| io::stdin().read_line(&mut line))
+        .map_err(|error| Failure::from(error).context("cannot read from the terminal"))?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Like [`ask`], without showing what is typed.
+///
+/// # Errors
+/// Standard input is no terminal.
+pub(crate) fn ask_secret(question: &str) -> Result<String, Failure> {
+    let silenced = termios::tcgetattr(io::stdin()).and_then(|before| {
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        termios::tcsetattr(io::stdin(), OptionalActions::Now, &silent)?;
+        Ok(RawMode { before })
+    });
+    let _echo = silenced.map_err(|errno| {
+        Failure::from(io::Error::from(errno)).context("cannot hide the password")
+    })?;
+    let answer = ask(question);
+    // The key that ended the line was not shown either.
+    let _ = writeln!(io::stderr());
+    answer
 }
 
 impl Drop for RawMode {

@@ -23,8 +23,8 @@ use crate::event::{Event, EventsOptions};
 use crate::exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart};
 use crate::frame::Frame;
 use crate::image::{
-    DistributionInspect, ImageDelete, ImageInspect, ImageSummary, ImportImage, Progress,
-    RemoveImage,
+    AuthOutcome, DistributionInspect, ImageDelete, ImageHistory, ImageInspect, ImageSummary,
+    ImportImage, Progress, PullImage, PushImage, RemoveImage,
 };
 use crate::inspect::ContainerInspect;
 use crate::network::{
@@ -40,6 +40,8 @@ pub type FrameStream = BoxStream<'static, Result<Frame>>;
 pub type EventStream = BoxStream<'static, Result<Event>>;
 /// Progress; a failure in the middle comes as the last item.
 pub type ProgressStream = BoxStream<'static, Result<Progress>>;
+/// Bytes that come; a failure in the middle comes as the last item.
+pub type PieceStream = BoxStream<'static, Result<Bytes>>;
 /// Bytes to send, as the body of an import.
 pub type ByteStream = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
 
@@ -211,11 +213,6 @@ pub trait Engine: Send + Sync {
         options: &ImportImage,
         body: ByteStream,
     ) -> impl Future<Output = Result<String>> + Send;
-    /// Asks the image's registry what the name stands for now; nothing is pulled.
-    fn distribution_inspect(
-        &self,
-        image: &str,
-    ) -> impl Future<Output = Result<DistributionInspect>> + Send;
     /// Loads images from a docker-archive or an OCI layout.
     fn image_load(&self, body: ByteStream) -> impl Future<Output = Result<ProgressStream>> + Send;
 
@@ -229,6 +226,25 @@ pub trait Engine: Send + Sync {
     /// Removes records of the build cache, and the space that only they hold.
     fn build_prune(&self, options: &BuildPrune)
     -> impl Future<Output = Result<BuildPruned>> + Send;
+    /// Pulls an image from its registry.
+    fn image_pull(&self, pull: &PullImage) -> impl Future<Output = Result<ProgressStream>> + Send;
+    /// Pushes an image to its registry.
+    fn image_push(&self, push: &PushImage) -> impl Future<Output = Result<ProgressStream>> + Send;
+    /// Images as one archive that `image_load` reads.
+    fn image_save(&self, images: &[String]) -> impl Future<Output = Result<PieceStream>> + Send;
+    /// How an image was made, newest step first.
+    fn image_history(&self, image: &str) -> impl Future<Output = Result<Vec<ImageHistory>>> + Send;
+    /// Checks a login with a registry; `auth` is the API's `AuthConfig`.
+    fn registry_login(
+        &self,
+        auth: &serde_json::Value,
+    ) -> impl Future<Output = Result<AuthOutcome>> + Send;
+    /// Asks the image's registry what the name stands for now; nothing is pulled. `auth` is the value of `X-Registry-Auth`, or empty.
+    fn distribution_inspect(
+        &self,
+        image: &str,
+        auth: &str,
+    ) -> impl Future<Output = Result<DistributionInspect>> + Send;
 
     /// Lists networks.
     fn networks(

@@ -199,6 +199,36 @@ wire! {
     }
 }
 
+wire! {
+    /// How a login went.
+    pub struct AuthOutcome {
+        /// `Login Succeeded`.
+        pub status: String,
+        /// A token to keep instead of the password.
+        pub identity_token: String,
+    }
+}
+
+/// What a pull is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PullImage {
+    /// `name[:tag][@digest]`.
+    pub reference: String,
+    /// `linux/arm64`; empty for the engine's own.
+    pub platform: String,
+    /// The value of `X-Registry-Auth`; empty for none. Never logged.
+    pub auth: String,
+}
+
+/// What a push is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PushImage {
+    /// `name[:tag]`; without a tag every tag of the repository.
+    pub reference: String,
+    /// The value of `X-Registry-Auth`; empty for none. Never logged.
+    pub auth: String,
+}
+
 /// What an import is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImportImage {

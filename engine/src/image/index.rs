@@ -1,11 +1,13 @@
 //! The store's documents on disk: blobs by digest, and the index, which is the truth about images and names.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::error::ImageError;
+use super::made::Roots;
 use super::manifest::{Descriptor, INDEX_TYPE, Index};
 use super::staging::Staging;
 use hoist_api::Digest;
@@ -101,6 +103,44 @@ impl Layout {
                 })
             }
         }
+    }
+
+    /// What others than images need. An unreadable list counts as empty: a builder makes again what is missing.
+    pub(crate) fn read_roots(&self) -> Roots {
+        let entries = fs::read_dir(self.directory.join("roots"));
+        let mut roots = Roots::new();
+        for entry in entries.into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Some(owner) = path.file_stem().and_then(|stem| stem.to_str()) else {
+                continue;
+            };
+            if !super::pulled::is_current(owner, &path) {
+                // What cannot be removed now is looked at again another time.
+                let _ = fs::remove_file(&path);
+                continue;
+            }
+            match fs::read(&path).map(|text| serde_json::from_slice(&text)) {
+                Ok(Ok(layers)) => drop(roots.insert(owner.to_owned(), layers)),
+                _ => {
+                    tracing::warn!(path = %path.display(), "a list of needed layers is unreadable and ignored")
+                }
+            }
+        }
+        roots
+    }
+
+    /// Replaces an owner's list of needed layers.
+    pub(crate) fn write_roots(
+        &self,
+        owner: &str,
+        layers: &BTreeSet<Digest>,
+    ) -> Result<(), ImageError> {
+        let directory = self.directory.join("roots");
+        let path = directory.join(format!("{owner}.json"));
+        let failed = |error: io::Error| ImageError::at("write", &path, error);
+        fs::create_dir_all(&directory).map_err(failed)?;
+        let text = serde_json::to_vec(layers).map_err(|error| failed(error.into()))?;
+        self.replace(&path, &text).map_err(failed)
     }
 
     /// Replaces the index: after this returns it outlasts a power cut.

@@ -1,4 +1,4 @@
-//! Unpacked layers: `<root>/layers/<diff-id hex>/{fs, layer.json}`.
+//! Unpacked layers: `<root>/layers/<diff-id hex>/{fs, layer.json, tar.split, moved}`; the last two are for [`super::weave`].
 //!
 //! A layer is unpacked into a staging directory and renamed into place when it is whole, so a directory under its diff-id is always whole as
 //! far as this process is concerned. After a power cut it may not be: layers that no image names are removed when the store is opened, and
@@ -18,13 +18,15 @@ use hoist_volumes::erase_tree;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ImageError, is_full};
+use super::split::SplitWriter;
 use super::staging::{StagedDirectory, Staging};
 use super::stream::{ChunkReader, Digests, StreamLimits, decompressed};
-use super::unpack::{UnpackError, UnpackLimits, Unpacked, unpack};
+use super::unpack::{Keep, UnpackError, UnpackLimits, Unpacked, unpack};
+use super::upper::{PackOptions, pack};
+use super::weave::{ASIDE, RECORD as SPLIT, TREE as CONTENT};
 use hoist_api::digest::{Digest, is_full_hex};
 
 const RECORD: &str = "layer.json";
-const CONTENT: &str = "fs";
 const EMPTY: &str = "empty";
 
 /// What is remembered of a layer.
@@ -169,30 +171,80 @@ impl Layers {
         &self,
         archive: &mut (dyn Read + Send),
     ) -> Result<(Pin, Digests), ImageError> {
-        let staged = self.shared.staging.directory("layer")?;
+        let staged = self.stage()?;
         let content = staged.path().join(CONTENT);
-        fs::create_dir(&content).map_err(|error| ImageError::at("create", &content, error))?;
         let root = File::open(&content).map_err(|error| ImageError::at("open", &content, error))?;
-        rustix::fs::fchmod(&root, rustix::fs::Mode::from_raw_mode(0o755))
-            .map_err(|errno| ImageError::at("chmod", &content, errno))?;
         let budget = self.budget()?;
+        let keep = keep(staged.path(), budget.bytes)?;
         // Headers and padding are not written, and a little slack costs nothing.
         let limits = StreamLimits {
             bytes: budget.bytes.saturating_mul(2),
             ratio: self.shared.limits.max_ratio,
         };
         let use_it = |chunks: &mut ChunkReader| {
-            unpack(chunks, root.as_fd(), budget).map_err(LayerError::Unpack)
+            unpack(chunks, root.as_fd(), budget, Some(keep)).map_err(LayerError::Unpack)
         };
         let (unpacked, digests) =
             decompressed(archive, limits, use_it).map_err(|error| self.explain(error))?;
-        let record = self.record(staged.path(), &unpacked, &digests)?;
-        let mut claims = self.shared.claims();
-        if self.shared.read_record(&digests.plain).is_none() {
-            self.put(&staged, &digests.plain)?;
-        }
-        let pin = self.shared.pin(&mut claims, digests.plain.clone(), record);
+        // It is there for archives that name something twice.
+        let _ = fs::remove_dir(staged.path().join(ASIDE));
+        let pin = self.finish(&staged, &unpacked, (&digests.plain, digests.plain_size))?;
         Ok((pin, digests))
+    }
+
+    /// An empty directory beside the layers, with a tree in it that can become one.
+    pub(crate) fn stage(&self) -> Result<StagedDirectory, ImageError> {
+        let staged = self.shared.staging.directory("layer")?;
+        let content = staged.path().join(CONTENT);
+        fs::create_dir(&content).map_err(|error| ImageError::at("create", &content, error))?;
+        let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+        fs::set_permissions(&content, mode)
+            .map_err(|error| ImageError::at("chmod", &content, error))?;
+        Ok(staged)
+    }
+
+    /// A path for something that is not kept.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.shared.staging.name("scratch")
+    }
+
+    /// Makes a layer of a staged tree (an overlay's upper directory), with every time at most `latest`.
+    pub(crate) fn adopt(
+        &self,
+        staged: &StagedDirectory,
+        latest: Option<i64>,
+    ) -> Result<Pin, ImageError> {
+        let content = staged.path().join(CONTENT);
+        let failed = |error: io::Error| ImageError::at("make a layer of", &content, error);
+        let path = staged.path().join(SPLIT);
+        let mut record = SplitWriter::create(&path, u64::MAX).map_err(failed)?;
+        let mut hasher = super::stream::HashWriter::default();
+        let options = PackOptions {
+            latest,
+            settle: true,
+        };
+        let packed = pack(&content, options, Some(&mut record), &mut hasher).map_err(failed)?;
+        record.finish().map_err(failed)?;
+        let (diff_id, size) = hasher.finish();
+        let unpacked = Unpacked {
+            bytes: packed.bytes,
+            is_opaque: packed.is_opaque,
+        };
+        self.finish(staged, &unpacked, (&diff_id, size))
+    }
+
+    fn finish(
+        &self,
+        staged: &StagedDirectory,
+        unpacked: &Unpacked,
+        (diff_id, archive_size): (&Digest, u64),
+    ) -> Result<Pin, ImageError> {
+        let record = self.record(staged.path(), unpacked, archive_size)?;
+        let mut claims = self.shared.claims();
+        if self.shared.read_record(diff_id).is_none() {
+            self.put(staged, diff_id)?;
+        }
+        Ok(self.shared.pin(&mut claims, diff_id.clone(), record))
     }
 
     /// Renames a staged layer into its place. Called with the claims held, when no good layer is there.
@@ -291,11 +343,11 @@ impl Layers {
         &self,
         staged: &Path,
         unpacked: &Unpacked,
-        digests: &Digests,
+        archive_size: u64,
     ) -> Result<LayerRecord, ImageError> {
         let record = LayerRecord {
             size: unpacked.bytes,
-            archive_size: digests.plain_size,
+            archive_size,
             is_opaque: unpacked.is_opaque,
         };
         let path = staged.join(RECORD);
@@ -334,6 +386,19 @@ impl Layers {
             }
         }
     }
+}
+
+/// What is written beside the tree so that the archive can be given again. Headers compress well, so they get a small part of the disk.
+fn keep(staged: &Path, bytes: u64) -> Result<Keep, ImageError> {
+    let (path, aside) = (staged.join(SPLIT), staged.join(ASIDE));
+    let record = SplitWriter::create(&path, bytes / 8)
+        .map_err(|error| ImageError::at("create", &path, error))?;
+    let opened = fs::create_dir(&aside).and_then(|()| File::open(&aside));
+    let aside = opened.map_err(|error| ImageError::at("create", &aside, error))?;
+    Ok(Keep {
+        record,
+        aside: aside.into(),
+    })
 }
 
 /// Words a tar error. What the stream itself refused comes through the reader as an I/O error.

@@ -10,10 +10,10 @@ use super::import::describe;
 use super::layers::Pin;
 use super::load::{Member, parse_config};
 use super::manifest::{
-    ABOUT_ANNOTATION, DescribedPlatform, Descriptor, Document, Index, LAYER_TYPE, Manifest,
-    NAME_ANNOTATION, REF_ANNOTATION, SavedImage,
+    DescribedPlatform, Descriptor, Document, Index, LAYER_TYPE, Manifest, NAME_ANNOTATION,
+    REF_ANNOTATION, SavedImage,
 };
-use super::store::{ImageStore, NewImage, Platform};
+use super::store::{ImageStore, NewImage};
 use hoist_api::Digest;
 use hoist_api::ImageRef;
 
@@ -91,7 +91,7 @@ impl Archive<'_> {
         let named: Vec<&Descriptor> = index
             .manifests
             .iter()
-            .filter(|entry| is_image(entry))
+            .filter(|entry| entry.is_image())
             .collect();
         // Several platforms of one image may stand in the outermost list.
         if named.len() > 1
@@ -133,7 +133,7 @@ impl Archive<'_> {
                 let candidates: Vec<&Descriptor> = index
                     .manifests
                     .iter()
-                    .filter(|entry| is_image(entry))
+                    .filter(|entry| entry.is_image())
                     .collect();
                 let chosen = if let [only] = candidates[..] {
                     only
@@ -182,32 +182,19 @@ impl Archive<'_> {
                 .or_else(|| self.platform_inside(entry))
                 .unwrap_or_default()
         };
-        let score = |entry: &Descriptor| fitness(&platform(entry), wanted);
+        let score = |entry: &Descriptor| wanted.fitness(&platform(entry));
         let best = candidates
             .iter()
             .copied()
             .filter_map(|entry| Some((score(entry)?, entry)))
             .max_by_key(|(score, _)| *score);
         best.map(|(_, entry)| entry).ok_or_else(|| {
-            let show = |platform: DescribedPlatform| {
-                format!(
-                    "{}/{}{}",
-                    platform.os,
-                    platform.architecture,
-                    suffix(&platform.variant)
-                )
-            };
             let available: Vec<String> = candidates
                 .iter()
-                .map(|entry| show(platform(entry)))
+                .map(|entry| platform(entry).to_string())
                 .collect();
             ImageError::Platform {
-                wanted: format!(
-                    "{}/{}{}",
-                    wanted.os,
-                    wanted.architecture,
-                    suffix(&wanted.variant)
-                ),
+                wanted: wanted.to_string(),
                 available: available.join(", "),
             }
         })
@@ -317,37 +304,6 @@ fn name_of(entry: &Descriptor) -> Option<&str> {
             .annotation(REF_ANNOTATION)
             .filter(|name| name.contains([':', '/']))
     })
-}
-
-/// Attestations lie in an index beside the images that they are about.
-fn is_image(entry: &Descriptor) -> bool {
-    let is_unknown = entry
-        .platform
-        .as_ref()
-        .is_some_and(|platform| platform.os == "unknown");
-    !is_unknown && entry.annotation(ABOUT_ANNOTATION).is_none()
-}
-
-/// How well a platform fits: none when it does not, more for the same variant.
-fn fitness(platform: &DescribedPlatform, wanted: &Platform) -> Option<u8> {
-    if platform.os != wanted.os || platform.architecture != wanted.architecture {
-        return None;
-    }
-    match (platform.variant.as_str(), wanted.variant.as_str()) {
-        (found, wanted) if found == wanted => Some(3),
-        ("", _) | (_, "") => Some(2),
-        // `v6` runs on `v7`, `v8` does not.
-        (found, wanted) if found < wanted => Some(1),
-        _ => None,
-    }
-}
-
-fn suffix(variant: &str) -> String {
-    if variant.is_empty() {
-        String::new()
-    } else {
-        format!("/{variant}")
-    }
 }
 
 /// A blob's name in a layout.

@@ -7,11 +7,13 @@
 //! images/blobs/sha256/<hex>          manifests and configurations, content-addressed
 //! layers/<diff-id hex>/fs            a layer, unpacked once in overlayfs's own terms, shared by all images and containers
 //! layers/<diff-id hex>/layer.json    its size and whether it hides everything below it
+//! layers/<diff-id hex>/tar.split     the bytes of its archive that are not files' content, to give the very same archive again
+//! images/roots/<owner>.json          layers that somebody beside the images needs, as a builder's cache
 //! images/tmp/                        staging; whatever is found there when a store is opened is removed
 //! ```
 //!
 //! Layer archives themselves are not kept, compressed or not: the unpacked tree is what containers use, and a second copy would double the
-//! disk that an image takes.
+//! disk that an image takes. Push and save weave them together again ([`weave`]).
 //!
 //! Invariants:
 //! - The index is replaced atomically and only after everything it names is on disk. Blobs and layers that no index entry names are
@@ -25,33 +27,46 @@ pub mod change;
 mod commit;
 pub mod config;
 mod error;
+mod export;
 mod id;
 mod import;
 mod index;
 mod layers;
 mod load;
 mod load_plan;
+mod made;
 mod manifest;
+mod origins;
 pub(crate) mod pack;
+mod pulled;
 mod remove;
 mod rootfs;
+mod split;
 mod staging;
 mod state;
 mod store;
 mod stream;
 pub(crate) mod tarball;
 mod unpack;
+mod upper;
+mod weave;
 mod words;
 
 pub use commit::CommitOptions;
 pub use config::{ContainerDefaults, HealthcheckDefaults, HistoryEntry, ImageConfig};
 pub use error::{ImageError, ImageErrorKind};
+pub(crate) use export::{StoredDocuments, save, small_file};
 pub use id::ImageId;
+pub use made::{HeldLayer, NewContent, StagedLayer};
+pub(crate) use origins::Origin;
+pub(crate) use pulled::PulledImage;
 pub use rootfs::{PathStatus, RootError, RootFilesystem, Unpacking};
 pub use store::{
     Image, ImageStore, ImageUse, ImageUsers, ImportOptions, LoadedImage, Platform, Removed,
     StoreOptions,
 };
+
+pub use weave::LayerArchive;
 
 #[cfg(test)]
 mod testing;

@@ -7,6 +7,7 @@ use super::config::ImageConfig;
 use super::error::ImageError;
 use super::id::ImageId;
 use super::layers::Layers;
+use super::made::Roots;
 use super::manifest::{
     Annotations, Descriptor, MANIFEST_TYPE, Manifest, NAME_ANNOTATION, REF_ANNOTATION,
 };
@@ -32,6 +33,7 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     pub(crate) images: BTreeMap<ImageId, Record>,
+    pub(crate) roots: Roots,
 }
 
 impl State {
@@ -98,12 +100,14 @@ impl State {
         }
     }
 
-    /// The layers that images need.
+    /// The layers that images and others need.
     pub(crate) fn layers(&self) -> HashSet<Digest> {
-        self.images
+        let of_images = self
+            .images
             .values()
-            .flat_map(|record| record.config.rootfs.diff_ids.iter().cloned())
-            .collect()
+            .flat_map(|record| record.config.rootfs.diff_ids.iter());
+        let of_others = self.roots.values().flatten();
+        of_images.chain(of_others).cloned().collect()
     }
 
     /// The documents that images need.

@@ -17,6 +17,7 @@ use super::staging::Staging;
 use super::state::{Record, State};
 use hoist_api::Digest;
 use hoist_api::ImageRef;
+pub use hoist_registry::Platform;
 
 /// How a store behaves.
 #[derive(Debug, Clone)]
@@ -40,17 +41,6 @@ impl Default for StoreOptions {
             platform: Platform::host(),
         }
     }
-}
-
-/// An operating system and an architecture, in Go's words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platform {
-    /// `linux`
-    pub os: String,
-    /// `amd64`
-    pub architecture: String,
-    /// `v8`, or empty.
-    pub variant: String,
 }
 
 /// An image that is in the store.
@@ -149,25 +139,6 @@ pub(crate) struct NewImage {
     pub(crate) pins: Vec<Arc<Pin>>,
 }
 
-impl Platform {
-    /// This machine's.
-    pub fn host() -> Self {
-        let (architecture, variant) = match std::env::consts::ARCH {
-            "x86_64" => ("amd64", ""),
-            "x86" => ("386", ""),
-            "aarch64" => ("arm64", "v8"),
-            "arm" => ("arm", "v7"),
-            "powerpc64" => ("ppc64le", ""),
-            other => (other, ""),
-        };
-        Self {
-            os: "linux".to_owned(),
-            architecture: architecture.to_owned(),
-            variant: variant.to_owned(),
-        }
-    }
-}
-
 impl ImageStore {
     /// Opens (and creates when missing) the store beneath the engine's root directory, removes what a killed engine left half done, and
     /// sets unreadable entries aside with a warning.
@@ -186,7 +157,8 @@ impl ImageStore {
         };
         let layers = Layers::open(root, staging, limits)?;
         let stored = layout.read_index()?;
-        let state = recover(&layout, &layers, &stored.entries);
+        let mut state = recover(&layout, &layers, &stored.entries);
+        state.roots = layout.read_roots();
         // Without an index everything looks unused; it is kept for whoever repairs it.
         if !stored.is_torn {
             layers.sweep(&state.layers());
@@ -285,16 +257,22 @@ impl ImageStore {
         Ok(removed)
     }
 
-    /// Removes the images that nothing uses: those without a name, or with `all` every one. Returns what went and the bytes it gave back.
+    /// Removes the images that nothing uses and that `is_meant`: the caller's filters. What pulls left that never ended goes, too. Returns
+    /// what went and the bytes it gave back.
     ///
     /// # Errors
     /// The index cannot be written.
-    pub fn prune(&self, users: &ImageUsers, all: bool) -> Result<(Vec<Removed>, u64), ImageError> {
+    pub fn prune(
+        &self,
+        users: &ImageUsers,
+        is_meant: &dyn Fn(&Image) -> bool,
+    ) -> Result<(Vec<Removed>, u64), ImageError> {
         let mut removed = Vec::new();
+        self.forget_unfinished_pulls()?;
         self.change(|state| {
             let is_unused = |id: &ImageId| users.get(id).is_none_or(Vec::is_empty);
             let doomed = |(id, record): &(&ImageId, &Record)| {
-                is_unused(id) && (all || record.names.is_empty())
+                is_unused(id) && is_meant(&record.image(id, &self.inner.layers))
             };
             let ids: Vec<ImageId> = state
                 .images
@@ -428,7 +406,7 @@ impl ImageStore {
 
     /// Removes layers and documents that no image needs. The state stays locked until the unused are set apart, so that nothing is named
     /// in between; erasing them takes longer and needs no lock.
-    fn sweep(&self) -> (Vec<Removed>, u64) {
+    pub(super) fn sweep(&self) -> (Vec<Removed>, u64) {
         let swept = {
             let state = self.state();
             let blobs = state.blobs();

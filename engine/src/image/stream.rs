@@ -273,6 +273,32 @@ impl<R: Read> Read for Tracked<'_, R> {
     }
 }
 
+/// Hashes what is written.
+#[derive(Debug, Default)]
+pub(crate) struct HashWriter {
+    hasher: Sha256,
+    size: u64,
+}
+
+impl HashWriter {
+    /// The digest and the number of bytes.
+    pub(crate) fn finish(self) -> (Digest, u64) {
+        (Digest::from_hash(&self.hasher.finalize()), self.size)
+    }
+}
+
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The uncompressed bytes, hashed as they come.
 #[derive(Debug)]
 pub(crate) struct ChunkReader {

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
-use hoist_api::error::{ApiError, ErrorKind, Result};
-use hoist_api::image::{ErrorDetail, ImportImage, Progress, RemoveImage};
-use serde_json::json;
+use hoist_api::error::{ApiError, Result};
+use hoist_api::image::{ImportImage, Progress, RemoveImage};
 use tokio::sync::mpsc;
 
 use super::Server;
 use super::errors::{Answer, Failure};
 use super::hijack;
 use super::query::Query;
+use super::registry;
 use crate::service::images::{Loaded, PieceReader};
 
 /// Pieces of an archive that wait for the disk.
@@ -30,12 +30,12 @@ pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
 /// `POST /images/prune`
 pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
     let filters = Query::of(&uri).filters()?;
-    let all = filters
-        .get("dangling")
-        .iter()
-        .any(|value| matches!(value.as_str(), "0" | "false"));
-    let (deleted, space) = server.service.image_prune(all).await?;
-    Ok(Json(json!({ "ImagesDeleted": deleted, "SpaceReclaimed": space })).into_response())
+    Ok(Json(server.service.image_prune(&filters).await?).into_response())
+}
+
+/// `GET /images/get`
+pub(super) async fn get(State(server): State<Server>, uri: Uri) -> Answer {
+    registry::save(server, registry::names_of(&uri)).await
 }
 
 /// How long a client may go on sending an archive that nobody reads any more.
@@ -63,28 +63,15 @@ pub(super) fn archive(body: Body) -> PieceReader {
     PieceReader::new(receiver)
 }
 
-fn line(progress: &Progress) -> Bytes {
-    let mut line = serde_json::to_vec(progress).unwrap_or_default();
-    line.extend_from_slice(b"\r\n");
-    line.into()
-}
-
 /// Answers 200 with lines; a failure of the work is the last line.
 fn progress(work: impl Future<Output = Result<Vec<Progress>>> + Send + 'static) -> Response {
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
-        let lines = work.await.unwrap_or_else(|error| {
-            vec![Progress {
-                error: error.message.clone(),
-                error_detail: Some(ErrorDetail {
-                    code: None,
-                    message: error.message,
-                }),
-                ..Progress::default()
-            }]
-        });
+        let lines = work
+            .await
+            .unwrap_or_else(|error| vec![registry::failure(error)]);
         for progress in lines {
-            if sender.send(line(&progress)).await.is_err() {
+            if sender.send(registry::line(&progress)).await.is_err() {
                 return;
             }
         }
@@ -97,18 +84,12 @@ fn progress(work: impl Future<Output = Result<Vec<Progress>>> + Send + 'static) 
     response
 }
 
-/// `POST /images/create`: an import; pulling is for a later engine.
+/// `POST /images/create`: a pull, or an import.
 pub(super) async fn create(State(server): State<Server>, request: Request) -> Answer {
     let query = Query::of(request.uri());
     let source = query.text("fromSrc");
     if source.is_empty() {
-        let (image, tag) = (query.text("fromImage"), query.text("tag"));
-        let name = if tag.is_empty() {
-            image.to_owned()
-        } else {
-            format!("{image}:{tag}")
-        };
-        return Err(not_pulled(&name));
+        return registry::pull(server, query, request.headers()).await;
     }
     if source != "-" {
         return Err(ApiError::bad_request(format!(
@@ -136,15 +117,6 @@ pub(super) async fn create(State(server): State<Server>, request: Request) -> An
     }))
 }
 
-fn not_pulled(name: &str) -> Failure {
-    let message =
-        format!("pull access denied for {name}: this engine does not pull from registries yet");
-    Failure(
-        ApiError::new(ErrorKind::NotFound, message)
-            .with_hint("`hoist image load` or `hoist image import` brings an image in"),
-    )
-}
-
 /// `POST /images/load`
 pub(super) async fn load(State(server): State<Server>, request: Request) -> Answer {
     let body = archive(request.into_body());
@@ -170,6 +142,7 @@ pub(super) async fn by_name(
     Path(rest): Path<String>,
     method: Method,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Answer {
     let service = &server.service;
     let query = Query::of(&uri);
@@ -185,6 +158,8 @@ pub(super) async fn by_name(
     };
     match (&method, action) {
         (&Method::GET, "json") => Ok(Json(service.image_inspect(name)?).into_response()),
+        (&Method::GET, "get") => registry::save(server.clone(), vec![name.to_owned()]).await,
+        (&Method::POST, "push") => registry::push(server.clone(), name, &query, &headers).await,
         (&Method::GET, "history") => Ok(Json(service.image_history(name)?).into_response()),
         (&Method::POST, "tag") => {
             let (repo, tag) = (query.text("repo"), query.text("tag"));
@@ -198,12 +173,6 @@ pub(super) async fn by_name(
         }
         _ => Err(page_not_found()),
     }
-}
-
-/// `GET /distribution/{name}/json`
-pub(super) async fn distribution(State(server): State<Server>, Path(rest): Path<String>) -> Answer {
-    let name = rest.strip_suffix("/json").ok_or_else(page_not_found)?;
-    Ok(Json(server.service.distribution_inspect(name).await?).into_response())
 }
 
 fn page_not_found() -> Failure {

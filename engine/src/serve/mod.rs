@@ -13,6 +13,7 @@ mod hijack;
 mod images;
 mod networks;
 mod query;
+mod registry;
 mod system;
 mod volumes;
 mod web_socket;
@@ -191,8 +192,11 @@ fn object_routes() -> Router<Server> {
         .route("/images/create", post(images::create))
         .route("/images/load", post(images::load))
         .route("/images/prune", post(images::prune))
+        .route("/images/get", get(images::get))
+        .route("/images/search", get(registry::search))
+        .route("/auth", post(registry::auth))
+        .route("/distribution/{*rest}", get(registry::distribution))
         .route("/images/{*rest}", any(images::by_name))
-        .route("/distribution/{*rest}", get(images::distribution))
         .route("/networks", get(networks::list))
         .route("/networks/", get(networks::list))
         .route("/networks/create", post(networks::create))

@@ -8,13 +8,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
-use hoist_api::error::{ApiError, ErrorKind};
 use hoist_api::event::Event;
 use hoist_api::ports::{PortsCheck, PortsChecked};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::errors::{Answer, Failure};
+use super::errors::Answer;
 use super::query::{Query, json};
 use super::{Server, absent};
 use crate::events;
@@ -28,7 +27,6 @@ pub(super) fn routes() -> Router<Server> {
         .route("/info", get(info))
         .route("/events", get(events))
         .route("/system/df", get(disk_usage))
-        .route("/auth", post(auth))
         .route("/hoist/status", get(status))
         .route("/hoist/ports/check", post(check_ports))
         .route("/hoist/engine/stop", post(stop))
@@ -84,12 +82,6 @@ async fn stop(State(server): State<Server>, uri: Uri) -> Answer<StatusCode> {
     }
     server.leave.send_replace(true);
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// `POST /auth`
-async fn auth() -> Failure {
-    let message = "login attempt failed: this engine does not speak to registries yet";
-    Failure(ApiError::new(ErrorKind::Unauthorized, message))
 }
 
 /// `GET /system/df`

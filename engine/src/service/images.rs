@@ -1,24 +1,24 @@
 //! The images API: what the store says, in Docker's shapes.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hoist_api::container::ContainerConfig;
-use hoist_api::error::{ApiError, ErrorKind, Result};
+use hoist_api::error::{ApiError, Result};
 use hoist_api::image::{
-    DistributionInspect, ImageDelete, ImageHistory, ImageInspect, ImageMetadata, ImageSummary,
-    ImportImage, RemoveImage, RootFs,
+    ImageDelete, ImageHistory, ImageInspect, ImageMetadata, ImageSummary, ImportImage, RemoveImage,
+    RootFs,
 };
 use hoist_api::inspect::GraphDriver;
-use hoist_api::{Filters, ImageRef};
+use hoist_api::{Digest, Filters, ImageRef};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{Service, image_error};
 use crate::events;
-use crate::image::{Image, ImageId, ImageUse, ImageUsers, ImportOptions, Removed};
+use crate::image::{Image, ImageId, ImageUse, ImageUsers, ImportOptions, Removed, save};
 
 const FILTERS: &[&str] = &[
     "dangling",
@@ -61,6 +61,21 @@ impl Read for PieceReader {
     }
 }
 
+/// Hands what is written to an asynchronous task.
+struct Pieces(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Service {
     /// Lists images.
     pub(crate) fn images(&self, filters: &Filters) -> Result<Vec<ImageSummary>> {
@@ -84,6 +99,55 @@ impl Service {
                 ..ImageSummary::default()
             });
         Ok(listed.collect())
+    }
+
+    /// All images with what they share, and the bytes of all layers.
+    pub(crate) fn image_usage(&self) -> Result<(Vec<ImageSummary>, i64)> {
+        let mut listed = self.images(&Filters::new())?;
+        let images = self.images.list();
+        let mut layers: BTreeMap<&Digest, (u64, usize)> = BTreeMap::new();
+        let layers_of = |image: &Arc<Image>| -> BTreeMap<Digest, u64> {
+            let diff_ids = image.config.rootfs.diff_ids.iter().cloned();
+            diff_ids.zip(image.layer_sizes.iter().copied()).collect()
+        };
+        let all: Vec<BTreeMap<Digest, u64>> = images.iter().map(layers_of).collect();
+        for (diff_id, size) in all.iter().flatten() {
+            let known = layers.entry(diff_id).or_insert((*size, 0));
+            known.1 += 1;
+        }
+        for (image, own) in images.iter().zip(&all) {
+            let shared = own
+                .iter()
+                .filter(|(diff_id, _)| layers.get(diff_id).is_some_and(|(_, users)| *users > 1));
+            let shared: u64 = shared.map(|(_, size)| size).sum();
+            let id = image.id.to_string();
+            if let Some(summary) = listed.iter_mut().find(|summary| summary.id == id) {
+                summary.shared_size = bytes(shared);
+            }
+        }
+        Ok((listed, bytes(layers.values().map(|(size, _)| size).sum())))
+    }
+
+    /// Writes images as one archive; its pieces, and in the end perhaps why there are no more.
+    pub(crate) async fn images_save(
+        self: &Arc<Self>,
+        names: Vec<String>,
+    ) -> Result<mpsc::Receiver<io::Result<Bytes>>> {
+        let exported = self
+            .blocking(move |service| service.images.export(&names).map_err(image_error))
+            .await?;
+        let (sender, receiver) = mpsc::channel(8);
+        tokio::task::spawn_blocking(move || {
+            let pieces = Pieces(sender.clone());
+            let mut output = io::BufWriter::with_capacity(256 << 10, pieces);
+            let done = save(&exported, &mut output).and_then(|()| output.flush());
+            if let Err(error) = done {
+                tracing::debug!(%error, "an archive of images was not finished");
+                // A client that is gone needs no reason.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        Ok(receiver)
     }
 
     /// Everything about an image.
@@ -121,13 +185,6 @@ impl Service {
                 last_tag_time: image.last_tagged.clone(),
             },
         })
-    }
-
-    /// What the registry says about a name.
-    pub(crate) async fn distribution_inspect(&self, name: &str) -> Result<DistributionInspect> {
-        image_name(name)?;
-        let message = format!("cannot ask the registry about {name}: this engine knows none yet");
-        Err(ApiError::new(ErrorKind::NotImplemented, message))
     }
 
     /// How an image was made, newest step first.
@@ -260,7 +317,7 @@ impl Service {
         Ok(told)
     }
 
-    fn emit_image(&self, action: &str, id: &str, name: &str) {
+    pub(super) fn emit_image(&self, action: &str, id: &str, name: &str) {
         self.events.publish(
             "image",
             action,
@@ -296,7 +353,7 @@ pub(crate) enum Loaded {
     Id(String),
 }
 
-pub(super) fn image_name(text: &str) -> Result<ImageRef> {
+pub(crate) fn image_name(text: &str) -> Result<ImageRef> {
     text.parse()
         .map_err(|error: hoist_api::image_ref::ImageRefError| {
             ApiError::bad_request(format!("invalid reference format: {text:?}: {error}"))

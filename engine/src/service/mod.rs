@@ -21,8 +21,12 @@ mod mounts;
 mod networking;
 mod networks;
 mod prune;
+pub(crate) mod pull;
+pub(crate) mod push;
 mod recover;
+pub(crate) mod registry;
 mod remove;
+pub(crate) mod report;
 mod snapshot;
 mod spec;
 mod start;
@@ -63,6 +67,7 @@ pub(crate) struct Service {
     pub(crate) config: EngineConfig,
     pub(crate) containers: Containers,
     pub(crate) images: ImageStore,
+    fetching: pull::Fetching,
     pub(crate) volumes: VolumeStore,
     pub(crate) networks: networking::Networks,
     pub(crate) events: EventBus,
@@ -89,6 +94,7 @@ impl Service {
             config,
             containers: Containers::default(),
             images,
+            fetching: pull::Fetching::default(),
             volumes,
             networks,
             events: EventBus::default(),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hoist_api::Filters;
 use hoist_api::container::{ContainersPruned, RemoveContainer};
 use hoist_api::error::{ApiError, ErrorKind, Result};
-use hoist_api::image::ImageDelete;
+use hoist_api::image::{ImageDelete, ImagesPruned};
 use hoist_network::link::bridge;
 use jiff::Timestamp;
 
 use super::{Service, image_error, internal, volume_error};
-use crate::image::Removed;
+use crate::image::{Image, Removed};
 use crate::store::container::Status;
 use crate::times;
 
@@ -129,14 +129,31 @@ impl Service {
         Ok((gone, space))
     }
 
-    /// Removes images that no container uses: those without a name, or all.
-    pub(crate) async fn image_prune(
-        self: &Arc<Self>,
-        all: bool,
-    ) -> Result<(Vec<ImageDelete>, u64)> {
+    /// Removes images that no container uses: those without a tag, or with the filter `dangling=false` all.
+    pub(crate) async fn image_prune(self: &Arc<Self>, filters: &Filters) -> Result<ImagesPruned> {
+        filters.allow_only(&["dangling", "label", "label!", "until"])?;
+        let all = filters
+            .get("dangling")
+            .iter()
+            .any(|value| matches!(value.as_str(), "0" | "f" | "false" | "False"));
+        let before = until(filters)?;
+        let filters = filters.clone();
         self.blocking(move |service| {
+            let is_meant = |image: &Image| {
+                let created = image.config.created.as_deref().map(str::parse::<Timestamp>);
+                let is_old = before.is_none_or(|before| {
+                    // An image of no known age is old.
+                    created.is_none_or(|created| created.is_ok_and(|created| created < before))
+                });
+                (all || image.repo_tags.is_empty())
+                    && is_old
+                    && filters.accepts_labels(&image.config.config.labels)
+            };
             let users = service.image_users();
-            let (gone, space) = service.images.prune(&users, all).map_err(image_error)?;
+            let (gone, space) = service
+                .images
+                .prune(&users, &is_meant)
+                .map_err(image_error)?;
             let tell = |removed| match removed {
                 Removed::Untagged(untagged) => ImageDelete {
                     untagged,
@@ -147,7 +164,11 @@ impl Service {
                     ..ImageDelete::default()
                 },
             };
-            Ok((gone.into_iter().map(tell).collect(), space))
+            let gone: Vec<ImageDelete> = gone.into_iter().map(tell).collect();
+            Ok(ImagesPruned {
+                images_deleted: gone,
+                space_reclaimed: i64::try_from(space).unwrap_or(i64::MAX),
+            })
         })
         .await
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-use hoist_api::Filters;
 use hoist_api::container::ListContainers;
 use hoist_api::error::{ApiError, Result};
 use hoist_api::system::{
@@ -212,8 +211,7 @@ impl Service {
         let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|known| known == kind);
         let mut usage = DataUsage::default();
         if wanted("image") {
-            usage.images = self.images(&Filters::new())?;
-            usage.layers_size = usage.images.iter().map(|image| image.size).sum();
+            (usage.images, usage.layers_size) = self.image_usage()?;
         }
         if wanted("container") {
             let all = ListContainers {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
 use super::build::{self, ImageBuildArgs};
+use super::transfer::{self, HistoryArgs, PruneArgs, PullArgs, PushArgs, SaveArgs};
 use super::{each, filters, inspect};
 use crate::connect;
 use crate::context::{Context, open_input};
@@ -37,6 +38,16 @@ pub(crate) enum ImageVerb {
     Inspect(InspectArgs),
     /// Give an image another name
     Tag(TagArgs),
+    /// Pull an image from its registry
+    Pull(PullArgs),
+    /// Push an image to its registry
+    Push(PushArgs),
+    /// Write images as an archive that `load` and docker read
+    Save(SaveArgs),
+    /// Print how an image was made
+    History(HistoryArgs),
+    /// Remove images that nothing uses
+    Prune(PruneArgs),
 }
 
 /// `image import`.
@@ -160,6 +171,11 @@ pub(crate) async fn run(context: &Context, verb: ImageVerb) -> Result<(), Failur
         ImageVerb::Ls(args) => list(context, &engine, args).await,
         ImageVerb::Rm(args) => remove(context, &engine, args).await,
         ImageVerb::Tag(args) => Ok(engine.image_tag(&args.source, &args.target).await?),
+        ImageVerb::Pull(args) => transfer::pull(context, &engine, args).await,
+        ImageVerb::Push(args) => transfer::push(context, &engine, args).await,
+        ImageVerb::Save(args) => transfer::save(context, &engine, args).await,
+        ImageVerb::History(args) => transfer::history(context, &engine, args).await,
+        ImageVerb::Prune(args) => transfer::prune(context, &engine, args).await,
         ImageVerb::Inspect(args) => {
             inspect(
                 context,

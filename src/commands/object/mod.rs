@@ -7,6 +7,7 @@ pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod serve;
 pub(crate) mod system;
+pub(crate) mod transfer;
 pub(crate) mod volume;
 
 use hoist_api::Filters;

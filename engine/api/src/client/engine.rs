@@ -15,14 +15,15 @@ use crate::container::{
     LogsOptions, RemoveContainer, TopResponse, WaitCondition, WaitResponse,
 };
 use crate::engine::{
-    Attached, ByteStream, Engine, EventStream, FrameStream, ProgressStream, StopOptions,
-    TerminalSize, finish,
+    Attached, ByteStream, Engine, EventStream, FrameStream, PieceStream, ProgressStream,
+    StopOptions, TerminalSize, finish,
 };
 use crate::error::{ApiError, ErrorKind, Result};
 use crate::event::EventsOptions;
 use crate::exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart};
 use crate::image::{
-    DistributionInspect, ImageDelete, ImageInspect, ImageSummary, ImportImage, RemoveImage,
+    AuthOutcome, DistributionInspect, ImageDelete, ImageHistory, ImageInspect, ImageSummary,
+    ImportImage, PullImage, PushImage, RemoveImage,
 };
 use crate::inspect::ContainerInspect;
 use crate::network::{
@@ -66,6 +67,11 @@ impl Client {
     pub(super) async fn has_terminal(&self, container: &str) -> Result<bool> {
         Ok(self.container_inspect(container).await?.config.tty)
     }
+}
+
+fn parse_reference(text: &str) -> Result<crate::ImageRef> {
+    text.parse()
+        .map_err(|error: crate::image_ref::ImageRefError| ApiError::bad_request(error.to_string()))
 }
 
 impl Engine for Client {
@@ -287,9 +293,7 @@ impl Engine for Client {
     }
 
     async fn image_tag(&self, image: &str, reference: &str) -> Result<()> {
-        let reference = reference
-            .parse::<crate::ImageRef>()
-            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        let reference = parse_reference(reference)?;
         let call = Call::post(format!("/images/{image}/tag"))
             .query("repo", &reference.familiar_repository())
             .query("tag", reference.tag().unwrap_or_default());
@@ -315,11 +319,6 @@ impl Engine for Client {
                 "the engine did not say which image it made",
             )
         })
-    }
-
-    async fn distribution_inspect(&self, image: &str) -> Result<DistributionInspect> {
-        self.json(Call::get(format!("/distribution/{image}/json")))
-            .await
     }
 
     async fn image_load(&self, body: ByteStream) -> Result<ProgressStream> {
@@ -365,6 +364,64 @@ impl Engine for Client {
             .flag("all", options.all)
             .query("keep-storage", &keep)
             .filters(&filters);
+        self.json(call).await
+    }
+
+    async fn image_pull(&self, pull: &PullImage) -> Result<ProgressStream> {
+        let reference = parse_reference(&pull.reference)?;
+        let digest = reference.digest().map(ToString::to_string);
+        let tag = digest.as_deref().or(reference.tag());
+        let call = Call::post("/images/create")
+            .query("fromImage", &reference.familiar_repository())
+            .query("tag", tag.unwrap_or_default())
+            .query("platform", &pull.platform)
+            .registry_auth(&pull.auth);
+        Ok(streams::progress(streams::pieces(
+            self.send(call).await?.response,
+        )))
+    }
+
+    async fn image_push(&self, push: &PushImage) -> Result<ProgressStream> {
+        let reference = parse_reference(&push.reference)?;
+        // Docker's engine wants the header even when there is nothing in it.
+        let auth = if push.auth.is_empty() {
+            "e30="
+        } else {
+            &push.auth
+        };
+        let has_tag = push
+            .reference
+            .rsplit('/')
+            .next()
+            .is_some_and(|last| last.contains(':'));
+        let tag = reference.tag().filter(|_| has_tag).unwrap_or_default();
+        let call = Call::post(format!("/images/{}/push", reference.familiar_repository()))
+            .query("tag", tag)
+            .registry_auth(auth);
+        Ok(streams::progress(streams::pieces(
+            self.send(call).await?.response,
+        )))
+    }
+
+    async fn image_save(&self, images: &[String]) -> Result<PieceStream> {
+        let mut call = Call::get("/images/get");
+        for image in images {
+            call = call.query("names", image);
+        }
+        Ok(streams::pieces(self.send(call).await?.response))
+    }
+
+    async fn image_history(&self, image: &str) -> Result<Vec<ImageHistory>> {
+        self.json(Call::get(format!("/images/{image}/history")))
+            .await
+    }
+
+    async fn registry_login(&self, auth: &serde_json::Value) -> Result<AuthOutcome> {
+        self.json(Call::post("/auth").json(auth)?).await
+    }
+
+    async fn distribution_inspect(&self, image: &str, auth: &str) -> Result<DistributionInspect> {
+        let call = Call::get(format!("/distribution/{image}/json")).registry_auth(auth);
         self.json(call).await
     }
 

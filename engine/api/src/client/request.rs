@@ -27,6 +27,8 @@ pub(super) struct Call {
     pub(super) payload: Payload,
     versioned: bool,
     upgrade: bool,
+    /// `X-Registry-Auth`; empty for none.
+    auth: String,
 }
 
 impl Call {
@@ -39,6 +41,7 @@ impl Call {
             payload: Payload::Empty,
             versioned: true,
             upgrade: false,
+            auth: String::new(),
         }
     }
 
@@ -102,6 +105,12 @@ impl Call {
         self
     }
 
+    /// Sends credentials of a registry along.
+    pub(super) fn registry_auth(mut self, auth: &str) -> Self {
+        auth.clone_into(&mut self.auth);
+        self
+    }
+
     /// Asks to leave HTTP for a raw stream.
     pub(super) fn upgrade(mut self) -> Self {
         self.upgrade = true;
@@ -128,6 +137,9 @@ impl Call {
                 self.query
             ))
             .header(header::HOST, "hoist");
+        if !self.auth.is_empty() {
+            builder = builder.header("x-registry-auth", &self.auth);
+        }
         if self.upgrade {
             builder = builder
                 .header(header::CONNECTION, "Upgrade")

@@ -11,15 +11,15 @@ use crate::container::{
     LogsOptions, RemoveContainer, TopResponse, WaitCondition, WaitResponse,
 };
 use crate::engine::{
-    Attached, ByteStream, Engine, EventStream, FrameStream, ProgressStream, StopOptions,
-    TerminalSize,
+    Attached, ByteStream, Engine, EventStream, FrameStream, PieceStream, ProgressStream,
+    StopOptions, TerminalSize,
 };
 use crate::error::{ApiError, Result};
 use crate::event::EventsOptions;
 use crate::exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart};
 use crate::image::{
-    Descriptor, DistributionInspect, ImageDelete, ImageInspect, ImageSummary, ImportImage,
-    RemoveImage,
+    AuthOutcome, Descriptor, DistributionInspect, ImageDelete, ImageHistory, ImageInspect,
+    ImageSummary, ImportImage, PullImage, PushImage, RemoveImage,
 };
 use crate::inspect::ContainerInspect;
 use crate::network::{
@@ -398,7 +398,7 @@ impl Engine for FakeEngine {
     }
 
     /// As if the registry had what is here.
-    async fn distribution_inspect(&self, image: &str) -> Result<DistributionInspect> {
+    async fn distribution_inspect(&self, image: &str, _auth: &str) -> Result<DistributionInspect> {
         let id = self.lock().image_id(image)?;
         Ok(DistributionInspect {
             descriptor: Descriptor {
@@ -438,6 +438,31 @@ impl Engine for FakeEngine {
     async fn build_prune(&self, _options: &BuildPrune) -> Result<BuildPruned> {
         self.record("build prune".into())?;
         Ok(BuildPruned::default())
+    }
+
+    async fn image_pull(&self, pull: &PullImage) -> Result<ProgressStream> {
+        self.record(format!("image pull {}", pull.reference))?;
+        self.add_image(&pull.reference);
+        Ok(stream::empty().boxed())
+    }
+
+    async fn image_push(&self, push: &PushImage) -> Result<ProgressStream> {
+        self.record(format!("image push {}", push.reference))?;
+        Ok(stream::empty().boxed())
+    }
+
+    async fn image_save(&self, images: &[String]) -> Result<PieceStream> {
+        self.record(format!("image save {}", images.join(" ")))?;
+        Ok(stream::empty().boxed())
+    }
+
+    async fn image_history(&self, image: &str) -> Result<Vec<ImageHistory>> {
+        self.lock().image_id(image)?;
+        Ok(Vec::new())
+    }
+
+    async fn registry_login(&self, _auth: &serde_json::Value) -> Result<AuthOutcome> {
+        Ok(AuthOutcome::default())
     }
 
     async fn networks(&self, filters: &Filters) -> Result<Vec<NetworkInspect>> {

@@ -83,6 +83,10 @@ impl Fixture {
     }
 }
 
+fn is_dangling(image: &Image) -> bool {
+    image.repo_tags.is_empty()
+}
+
 fn amd64() -> Platform {
     Platform {
         os: "linux".to_owned(),
@@ -272,7 +276,7 @@ fn names_move_and_images_go_with_their_last_name() {
         (error.to_string().as_str(), error.kind()),
         ("No such image: x:latest", ImageErrorKind::NotFound)
     );
-    let (pruned, _) = store.prune(&none, false).expect("prune");
+    let (pruned, _) = store.prune(&none, &is_dangling).expect("prune");
     assert_eq!(pruned[0], Removed::Deleted(second.to_string()));
     fixture.assert_nothing_is_left();
 }
@@ -339,7 +343,7 @@ fn images_in_use_are_kept_by_dockers_rules() {
         [Removed::Untagged("x:1".to_owned())]
     );
     assert!(store.resolve(short).expect("still there").layers[0].is_dir());
-    assert_eq!(store.prune(&users(true), true).expect("prune").0, []);
+    assert_eq!(store.prune(&users(true), &|_| true).expect("prune").0, []);
     assert_eq!(
         store.remove(short, &none, false).expect("unused now").len(),
         2
@@ -543,7 +547,9 @@ fn operations_beside_each_other_keep_the_store_whole() {
                         7 => drop(
                             fixture
                                 .store()
-                                .prune(&ImageUsers::new(), round % 2 == 0)
+                                .prune(&ImageUsers::new(), &|image| {
+                                    round % 2 == 0 || is_dangling(image)
+                                })
                                 .expect("prune"),
                         ),
                         8 => drop(fixture.import(bad, &name).expect_err("bad")),
@@ -556,7 +562,7 @@ fn operations_beside_each_other_keep_the_store_whole() {
     });
     fixture
         .store()
-        .prune(&ImageUsers::new(), false)
+        .prune(&ImageUsers::new(), &is_dangling)
         .expect("prune");
     assert_consistent(&fixture);
     let before: Vec<ImageId> = fixture

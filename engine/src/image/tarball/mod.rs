@@ -10,9 +10,11 @@
 mod header;
 mod pax;
 mod sparse;
+pub(crate) mod write;
 
 use std::io::{self, BufRead, Read};
 
+use super::split::SplitWriter;
 use header::{BLOCK, Header};
 use pax::Records;
 pub(crate) use sparse::Segment;
@@ -92,6 +94,8 @@ pub(crate) struct TarReader<R> {
     padding: u64,
     global: Records,
     finished: bool,
+    /// Where the bytes go that are not kept as files.
+    record: Option<SplitWriter>,
 }
 
 /// Metadata entries that came before the real one.
@@ -112,6 +116,27 @@ impl<R: BufRead> TarReader<R> {
             padding: 0,
             global: Records::default(),
             finished: false,
+            record: None,
+        }
+    }
+
+    /// Writes down everything that [`TarReader::consume_content`] does not take.
+    pub(crate) fn recording(source: R, record: Option<SplitWriter>) -> Self {
+        Self {
+            record,
+            ..Self::new(source)
+        }
+    }
+
+    /// The record, to be finished by the caller.
+    pub(crate) fn take_record(&mut self) -> Option<SplitWriter> {
+        self.record.take()
+    }
+
+    /// Notes that what was at `path` lies aside now.
+    pub(crate) fn note_moved(&mut self, path: &[u8], number: u64) {
+        if let Some(record) = &mut self.record {
+            record.moved(path, number);
         }
     }
 
@@ -149,8 +174,18 @@ impl<R: BufRead> TarReader<R> {
             if length == 0 {
                 return Ok(());
             }
+            self.write_down(length)?;
             self.source.consume(length);
         }
+    }
+
+    /// Records the next bytes of the source, which are buffered.
+    fn write_down(&mut self, length: usize) -> Result<(), TarError> {
+        if let Some(record) = &mut self.record {
+            let buffer = self.source.fill_buf().map_err(TarError::Read)?;
+            record.raw(&buffer[..length]);
+        }
+        Ok(())
     }
 
     /// A piece of the current entry's data; empty at its end.
@@ -167,7 +202,21 @@ impl<R: BufRead> TarReader<R> {
     }
 
     /// Marks `length` bytes of what [`TarReader::fill_data`] gave as used.
-    pub(crate) fn consume_data(&mut self, length: usize) {
+    pub(crate) fn consume_data(&mut self, length: usize) -> Result<(), TarError> {
+        self.write_down(length)?;
+        self.use_up(length);
+        Ok(())
+    }
+
+    /// Like [`TarReader::consume_data`] for bytes that were written to the file at `path`.
+    pub(crate) fn consume_content(&mut self, path: &[u8], offset: u64, length: usize) {
+        if let Some(record) = &mut self.record {
+            record.content(path, offset, length as u64);
+        }
+        self.use_up(length);
+    }
+
+    fn use_up(&mut self, length: usize) {
         self.source.consume(length);
         self.offset += length as u64;
         self.remaining -= length as u64;
@@ -283,7 +332,7 @@ impl<R: BufRead> TarReader<R> {
             let piece = self.fill_data().map_err(in_metadata)?;
             let length = piece.len();
             data.extend_from_slice(piece);
-            self.consume_data(length);
+            self.consume_data(length)?;
         }
         Ok(data)
     }
@@ -306,7 +355,7 @@ impl<R: BufRead> TarReader<R> {
     fn skip_data(&mut self) -> Result<(), TarError> {
         while self.remaining > 0 {
             let length = self.fill_data()?.len();
-            self.consume_data(length);
+            self.consume_data(length)?;
         }
         let mut padding = [0; BLOCK];
         let length = usize::try_from(self.padding).unwrap_or(0);
@@ -357,6 +406,9 @@ impl<R: BufRead> TarReader<R> {
                 Err(error) => return Err(TarError::Read(error)),
             }
         }
+        if let Some(record) = &mut self.record {
+            record.raw(&buffer[..filled]);
+        }
         self.offset += filled as u64;
         Ok(filled)
     }
@@ -379,13 +431,14 @@ fn in_metadata(error: TarError) -> TarError {
 /// The current entry's data as it lies in the archive.
 impl<R: BufRead> Read for TarReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let piece = self.fill_data().map_err(|error| match error {
+        let failed = |error| match error {
             TarError::Read(error) => error,
             other => io::Error::new(io::ErrorKind::UnexpectedEof, other.to_string()),
-        })?;
+        };
+        let piece = self.fill_data().map_err(failed)?;
         let length = piece.len().min(buffer.len());
         buffer[..length].copy_from_slice(&piece[..length]);
-        self.consume_data(length);
+        self.consume_data(length).map_err(failed)?;
         Ok(length)
     }
 }

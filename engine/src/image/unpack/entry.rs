@@ -35,7 +35,7 @@ impl Maker<'_> {
                 let found = self.existing()?;
                 hides_lower = found == Existing::Whiteout;
                 if found != Existing::Directory {
-                    tree.clear(self.parent.as_fd(), self.name)?;
+                    tree.clear(self.parent.as_fd(), self.path)?;
                     rustix::fs::mkdirat(self.parent, self.name, Mode::from_raw_mode(0o700))
                         .map_err(|errno| self.failed("make directory", errno))?;
                 }
@@ -71,6 +71,10 @@ impl Maker<'_> {
             rustix::fs::openat(maker.parent, maker.name, flags, Mode::from_raw_mode(0o600))
         };
         let file = self.make(tree, "create", open)?;
+        // Before the new content, so that the old one is told from it.
+        for (path, number) in tree.take_moved() {
+            reader.note_moved(path.as_bytes(), number);
+        }
         match &self.entry.segments {
             None => self.copy(
                 reader,
@@ -119,7 +123,7 @@ impl Maker<'_> {
             Err(Errno::NOENT | Errno::PERM | Errno::NOTDIR) => return Err(missing()),
             Err(Errno::EXIST) if self.is_same_file(from.as_fd(), name)? => return Ok(()),
             Err(Errno::EXIST) => {
-                tree.clear(self.parent.as_fd(), self.name)?;
+                tree.clear(self.parent.as_fd(), self.path)?;
                 // What was cleared may have been (or held) the target.
                 link(self).map_err(|_| missing())?;
             }
@@ -177,7 +181,7 @@ impl Maker<'_> {
     ) -> Result<T, UnpackError> {
         let made = match make(self) {
             Err(Errno::EXIST) => {
-                tree.clear(self.parent.as_fd(), self.name)?;
+                tree.clear(self.parent.as_fd(), self.path)?;
                 make(self)
             }
             result => result,
@@ -205,7 +209,7 @@ impl Maker<'_> {
             if written == 0 {
                 return Err(self.failed("write", Errno::NOSPC));
             }
-            reader.consume_data(written);
+            reader.consume_content(self.path.as_bytes(), offset, written);
             offset += written as u64;
             left -= written as u64;
         }
@@ -309,7 +313,7 @@ impl Maker<'_> {
 }
 
 /// Attributes that mean something in a container. SELinux labels are the host's business, `trusted.*` the kernel's.
-fn is_kept(name: &[u8]) -> bool {
+pub(crate) fn is_kept(name: &[u8]) -> bool {
     name.starts_with(b"user.")
         || name == b"security.capability"
         || name.starts_with(b"system.posix_acl_")

@@ -42,7 +42,7 @@ impl Place {
 
     fn unpack(&self, archive: &[u8]) -> Result<Unpacked, UnpackError> {
         let root = fs::File::open(self.layer()).unwrap();
-        unpack(archive, root.as_fd(), LIMITS)
+        unpack(archive, root.as_fd(), LIMITS, None)
     }
 
     #[track_caller]

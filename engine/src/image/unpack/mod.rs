@@ -15,12 +15,14 @@ mod name;
 mod tree;
 
 use std::io::{self, BufRead};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use super::split::SplitWriter;
 use super::tarball::{Entry, EntryKind, TarError, TarReader, Timestamp};
 use entry::Maker;
+pub(crate) use entry::is_kept;
 use name::LayerPath;
 use tree::{Existing, Tree};
 
@@ -105,11 +107,21 @@ pub(crate) struct UnpackOptions {
     pub(crate) owner: Option<(u32, u32)>,
 }
 
+/// What makes it possible to give the archive again.
+#[derive(Debug)]
+pub(crate) struct Keep {
+    /// The bytes that are not kept as files.
+    pub(crate) record: SplitWriter,
+    /// A directory for files that a later entry replaces.
+    pub(crate) aside: OwnedFd,
+}
+
 /// Unpacks a layer into the directory `root`, which must be empty. Reads `source` to its end.
 pub(crate) fn unpack<R: BufRead>(
     source: R,
     root: BorrowedFd<'_>,
     limits: UnpackLimits,
+    keep: Option<Keep>,
 ) -> Result<Unpacked, UnpackError> {
     let options = UnpackOptions {
         limits,
@@ -118,7 +130,7 @@ pub(crate) fn unpack<R: BufRead>(
         keep_kinds: false,
         owner: None,
     };
-    unpack_at(source, root, &options)
+    unpack_with(source, root, &options, keep)
 }
 
 /// Unpacks an archive in a tree that is there. Links in the tree are followed with `root` as `/`.
@@ -127,14 +139,24 @@ pub(crate) fn unpack_at<R: BufRead>(
     root: BorrowedFd<'_>,
     options: &UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
+    unpack_with(source, root, options, None)
+}
+
+fn unpack_with<R: BufRead>(
+    source: R,
+    root: BorrowedFd<'_>,
+    options: &UnpackOptions,
+    keep: Option<Keep>,
+) -> Result<Unpacked, UnpackError> {
+    let (record, aside) = keep.map_or((None, None), |keep| (Some(keep.record), Some(keep.aside)));
     let unusable = |source| UnpackError::System {
         call: "open",
         object: "the root".to_owned(),
         source,
     };
-    let tree = Tree::new(root).map_err(unusable)?;
+    let tree = Tree::new(root, aside).map_err(unusable)?;
     let mut unpacker = Unpacker {
-        reader: TarReader::new(source),
+        reader: TarReader::recording(source, record),
         tree,
         budget: Budget {
             limits: options.limits,
@@ -149,9 +171,22 @@ pub(crate) fn unpack_at<R: BufRead>(
     while let Some(entry) = unpacker.reader.next_entry()? {
         unpacker.budget.entry()?;
         unpacker.take(&entry)?;
+        for (path, number) in unpacker.tree.take_moved() {
+            unpacker.reader.note_moved(path.as_bytes(), number);
+        }
     }
     unpacker.reader.drain()?;
     unpacker.restore_directory_times()?;
+    if let Some(record) = unpacker.reader.take_record() {
+        record.finish().map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => UnpackError::Limit(error.to_string()),
+            _ => UnpackError::System {
+                call: "write",
+                object: "the record of its headers".to_owned(),
+                source: error,
+            },
+        })?;
+    }
     Ok(Unpacked {
         bytes: unpacker.file_bytes,
         is_opaque: unpacker.is_opaque,

@@ -23,7 +23,7 @@ impl Layer {
     fn of(tar: Tar) -> Self {
         let place = scratch();
         let root = fs::File::open(place.path()).unwrap();
-        let unpacked = unpack(&tar.finish()[..], root.as_fd(), LIMITS).unwrap();
+        let unpacked = unpack(&tar.finish()[..], root.as_fd(), LIMITS, None).unwrap();
         Self { place, unpacked }
     }
 

@@ -27,6 +27,11 @@ const CACHE_SIZE: usize = 64;
 pub(super) struct Tree {
     root: Rc<OwnedFd>,
     cache: HashMap<LayerPath, Rc<OwnedFd>>,
+    /// Where files go that a later entry replaces; without it they are removed.
+    aside: Option<OwnedFd>,
+    /// What was put there, not yet told to the caller.
+    moved: Vec<(LayerPath, u64)>,
+    moved_count: u64,
 }
 
 /// What lies at a name.
@@ -40,11 +45,19 @@ pub(super) enum Existing {
 }
 
 impl Tree {
-    pub(super) fn new(root: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(super) fn new(root: BorrowedFd<'_>, aside: Option<OwnedFd>) -> io::Result<Self> {
         Ok(Self {
             root: Rc::new(root.try_clone_to_owned()?),
             cache: HashMap::new(),
+            aside,
+            moved: Vec::new(),
+            moved_count: 0,
         })
+    }
+
+    /// What was moved aside since the last call.
+    pub(super) fn take_moved(&mut self) -> Vec<(LayerPath, u64)> {
+        std::mem::take(&mut self.moved)
     }
 
     /// The directory at `path`, with the directories up to it made where they are missing.
@@ -90,12 +103,32 @@ impl Tree {
         self.cache.insert(path, directory);
     }
 
-    /// Removes whatever lies at `name` so that something else can be made there.
-    pub(super) fn clear(&mut self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), UnpackError> {
+    /// Takes whatever lies at `path`, whose parent is open, out of the way. Files and directories go aside where there is such a place.
+    pub(super) fn clear(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        path: &LayerPath,
+    ) -> Result<(), UnpackError> {
+        let name = path.split().map_or(&b"."[..], |(_, name)| name);
         // A directory or a link to one may be behind a remembered path.
         self.cache.clear();
-        hoist_volumes::erase_at(parent, OsStr::from_bytes(name))
-            .map_err(|errno| UnpackError::system("remove", name, errno))
+        let failed = |errno| UnpackError::system("remove", name, errno);
+        let Some(aside) = &self.aside else {
+            return hoist_volumes::erase_at(parent, OsStr::from_bytes(name)).map_err(failed);
+        };
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        let holds_content = matches!(
+            FileType::from_raw_mode(stat.st_mode),
+            FileType::RegularFile | FileType::Directory
+        );
+        if !holds_content {
+            return hoist_volumes::erase_at(parent, OsStr::from_bytes(name)).map_err(failed);
+        }
+        let number = self.moved_count;
+        rustix::fs::renameat(parent, name, aside, number.to_string()).map_err(failed)?;
+        self.moved_count += 1;
+        self.moved.push((path.clone(), number));
+        Ok(())
     }
 
     fn open(&self, path: &LayerPath) -> Result<OwnedFd, Errno> {
@@ -139,7 +172,7 @@ impl Tree {
         };
         let found = existing(parent, name).map_err(|errno| cannot_enter(path, errno))?;
         if found == Existing::Whiteout {
-            self.clear(parent, name)?;
+            self.clear(parent, path)?;
         }
         match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
             Ok(()) => {}

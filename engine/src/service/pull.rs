@@ -1,0 +1,270 @@
+//! Pulling: the manifest, then all layers at a time, each fetched, decompressed, hashed and unpacked in one pass, then the image's names.
+//!
+//! Whoever wants a layer that another pull is fetching waits for that one and finds it made. A pull whose client goes away ends; the
+//! layers that it had finished are kept for the next.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use hoist_api::error::{ApiError, Result, chain};
+use hoist_api::{Digest, ImageRef};
+use hoist_registry::auth::AuthConfig;
+use hoist_registry::manifest::Descriptor;
+use hoist_registry::{BlobReader, Chosen, Platform};
+use tokio::sync::mpsc;
+
+use super::registry::registry_error;
+use super::report::Reporter;
+use super::{Service, image_error};
+use crate::image::{HeldLayer, ImageId, PulledImage};
+
+/// Layers that one pull works on at a time.
+const AT_A_TIME: usize = 4;
+/// Pieces of a layer that wait for the decompressor. A piece has at most some hundred kB.
+const QUEUE: usize = 8;
+
+/// Which layers are being fetched just now.
+#[derive(Debug, Default)]
+pub(crate) struct Fetching {
+    locks: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Fetching {
+    /// The lock of a blob; whoever has it fetches.
+    fn of(&self, blob: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = locks.get(blob).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        locks.insert(blob.clone(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+/// What is to be pulled.
+#[derive(Debug, Clone)]
+pub(crate) struct PullRequest {
+    pub(crate) image: ImageRef,
+    /// None for the machine's own.
+    pub(crate) platform: Option<Platform>,
+    pub(crate) auth: AuthConfig,
+}
+
+impl Service {
+    /// Pulls an image; returns its id.
+    pub(crate) async fn image_pull(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        reporter: &Reporter,
+    ) -> Result<ImageId> {
+        tokio::select! {
+            pulled = self.pull(request, reporter) => pulled,
+            () = reporter.closed() => Err(ApiError::internal(&io::Error::other("the client went away"))),
+        }
+    }
+
+    async fn pull(self: &Arc<Self>, request: &PullRequest, reporter: &Reporter) -> Result<ImageId> {
+        let image = &request.image;
+        let repository = self.repository(image, &request.auth)?;
+        let platform = request.platform.clone().unwrap_or_else(Platform::host);
+        let what = match (image.tag(), image.digest()) {
+            (Some(tag), None) => tag.to_owned(),
+            (_, Some(digest)) => digest.to_string(),
+            (None, None) => String::new(),
+        };
+        let from = format!("Pulling from {}", repository_words(image));
+        let chosen = repository.find(&platform).await.map_err(registry_error)?;
+        reporter.say(&what, from).await;
+        let pulled = self.documents(&chosen).await?;
+        let layers = self.layers(&pulled, &chosen, (image, reporter)).await?;
+        let id = pulled.id.clone();
+        let names = [
+            image.digest().is_none().then(|| image.clone()),
+            Some(image.with_digest(chosen.digest.clone())),
+        ];
+        let names = names.into_iter().flatten().collect();
+        let changed = self
+            .blocking(move |service| {
+                let finished = service.images.finish_pull(pulled, names, &layers);
+                finished.map_err(image_error)
+            })
+            .await?;
+        let familiar = image.familiar();
+        let outcome = if changed {
+            "Downloaded newer image for"
+        } else {
+            "Image is up to date for"
+        };
+        reporter.say("", format!("Digest: {}", chosen.digest)).await;
+        reporter
+            .say("", format!("Status: {outcome} {familiar}"))
+            .await;
+        self.emit_image("pull", &familiar, &familiar);
+        Ok(id)
+    }
+
+    /// The configuration, from the store when it is there.
+    async fn documents(self: &Arc<Self>, chosen: &Chosen) -> Result<PulledImage> {
+        let known = {
+            let digest = chosen.manifest.config.digest.clone();
+            self.blocking(move |service| Ok(service.images.document(&digest)))
+                .await?
+        };
+        let config = match known {
+            Some(known) => known,
+            None => chosen
+                .source
+                .small_blob(&chosen.manifest.config)
+                .await
+                .map_err(registry_error)?,
+        };
+        PulledImage::new(chosen.manifest.clone(), chosen.text.clone(), config).map_err(image_error)
+    }
+
+    async fn layers(
+        self: &Arc<Self>,
+        pulled: &PulledImage,
+        chosen: &Chosen,
+        (image, reporter): (&ImageRef, &Reporter),
+    ) -> Result<Vec<HeldLayer>> {
+        for (blob, _) in pulled.layers() {
+            reporter.say(blob.digest.short(), "Pulling fs layer").await;
+        }
+        let wanted: Vec<(Descriptor, Digest)> = pulled
+            .layers()
+            .map(|(blob, diff_id)| (blob.clone(), diff_id.clone()))
+            .collect();
+        // Their order stays: the image's.
+        stream::iter(wanted)
+            .map(|(blob, diff_id)| async move {
+                let layer = self.layer(chosen, (&blob, &diff_id), reporter).await?;
+                self.images.remember_origin(&diff_id, image, &blob);
+                Ok(layer)
+            })
+            .buffered(AT_A_TIME)
+            .try_collect()
+            .await
+    }
+
+    async fn layer(
+        self: &Arc<Self>,
+        chosen: &Chosen,
+        (blob, diff_id): (&Descriptor, &Digest),
+        reporter: &Reporter,
+    ) -> Result<HeldLayer> {
+        let short = blob.digest.short();
+        let lock = self.fetching.of(&blob.digest);
+        let _turn = match lock.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => {
+                reporter.say(short, "Waiting").await;
+                lock.lock().await
+            }
+        };
+        if let Some(layer) = self.images.hold_layer(diff_id) {
+            reporter.say(short, "Already exists").await;
+            return Ok(layer);
+        }
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let reader = chosen.source.blob(blob);
+        // A task of its own, so that layers are hashed on several cores; it ends with the set when the pull is given up.
+        let mut fetch = tokio::task::JoinSet::new();
+        fetch.spawn(feed(reader, sender, short.to_owned(), reporter.clone()));
+        let unpack = {
+            let (blob, diff_id) = (blob.clone(), diff_id.clone());
+            self.blocking(move |service| {
+                let mut archive = PulledReader::new(receiver);
+                let unpacked = service
+                    .images
+                    .add_pulled_layer(&mut archive, (&blob, &diff_id));
+                // What the registry did wrong says more than what it did to the archive.
+                unpacked.map_err(|error| archive.failure.unwrap_or_else(|| image_error(error)))
+            })
+        };
+        let (_, layer) = tokio::join!(fetch.join_next(), unpack);
+        let layer = layer?;
+        reporter.say(short, "Pull complete").await;
+        Ok(layer)
+    }
+}
+
+/// `library/x` as the hub has it; other registries' names whole.
+fn repository_words(image: &ImageRef) -> String {
+    if image.domain() == "docker.io" {
+        image.path().to_owned()
+    } else {
+        image.familiar_repository()
+    }
+}
+
+/// A piece of a layer, its end, or why there is no more.
+type Fed = Result<Option<Bytes>>;
+
+/// Moves a blob from the registry to the unpacker.
+async fn feed(
+    mut reader: BlobReader,
+    sender: mpsc::Sender<Fed>,
+    short: String,
+    reporter: Reporter,
+) {
+    let counter = reporter.count(&short, "Downloading", reader.size());
+    loop {
+        let fed = reader.next().await.map_err(registry_error);
+        match &fed {
+            Ok(Some(piece)) => counter.add(piece.len() as u64),
+            Ok(None) => {
+                reporter.say(&short, "Download complete").await;
+                reporter.say(&short, "Extracting").await;
+            }
+            Err(_) => {}
+        }
+        let is_last = !matches!(fed, Ok(Some(_)));
+        if sender.send(fed).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Reads what is fed. An end that was not told is an error: a layer must never look whole because its pull was given up.
+struct PulledReader {
+    pieces: mpsc::Receiver<Fed>,
+    current: Bytes,
+    is_ended: bool,
+    failure: Option<ApiError>,
+}
+
+impl PulledReader {
+    fn new(pieces: mpsc::Receiver<Fed>) -> Self {
+        Self {
+            pieces,
+            current: Bytes::new(),
+            is_ended: false,
+            failure: None,
+        }
+    }
+}
+
+impl Read for PulledReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() && !self.is_ended {
+            match self.pieces.blocking_recv() {
+                Some(Ok(Some(piece))) => self.current = piece,
+                Some(Ok(None)) => self.is_ended = true,
+                Some(Err(error)) => {
+                    let told = io::Error::other(chain(&error));
+                    self.failure = Some(error);
+                    return Err(told);
+                }
+                None => return Err(io::Error::other("the pull was given up")),
+            }
+        }
+        let length = buffer.len().min(self.current.len());
+        buffer[..length].copy_from_slice(&self.current.split_to(length));
+        Ok(length)
+    }
+}

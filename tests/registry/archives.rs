@@ -1,0 +1,92 @@
+//! Archives of images: ours are reproducible and read by skopeo, skopeo's are read by us.
+
+use std::fs;
+
+use crate::common::run;
+use crate::common::{LONG, TestHost, can_run};
+
+#[test]
+fn saved_archives_are_reproducible_and_exchanged_with_skopeo() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let path = |name: &str| host.path(name).to_str().unwrap().to_owned();
+    host.hoist(&["image", "tag", "busybox", "shop/b:1"]).ok();
+    let id = host.hoist(&["image", "inspect", "busybox"]).ok().json()[0]["Id"].clone();
+    for file in ["one.tar", "two.tar"] {
+        host.hoist(&["image", "save", "-o", &path(file), "busybox", "shop/b:1"])
+            .ok();
+    }
+    let first = fs::read(path("one.tar")).unwrap();
+    assert!(first == fs::read(path("two.tar")).unwrap(), "reproducible");
+    host.hoist(&["image", "rm", "busybox", "shop/b:1"]).ok();
+    let loaded = host.hoist(&["image", "load", "-i", &path("one.tar")]).ok();
+    loaded.says(&["Loaded image: busybox:latest", "Loaded image: shop/b:1"]);
+    assert_eq!(
+        host.hoist(&["image", "inspect", "shop/b:1"]).ok().json()[0]["Id"],
+        id
+    );
+    host.hoist(&[
+        "image",
+        "save",
+        "-o",
+        &path("three.tar"),
+        "busybox",
+        "shop/b:1",
+    ])
+    .ok();
+    assert!(
+        first == fs::read(path("three.tar")).unwrap(),
+        "also after a load"
+    );
+
+    let skopeo = |from: &str, to: &str| {
+        let mut command = host.command("/usr/bin/skopeo");
+        command.args(["copy", "--insecure-policy", from, to]);
+        run::to_end(command, LONG).ok();
+    };
+    let ours = format!("docker-archive:{}:shop/b:1", path("one.tar"));
+    fs::create_dir(path("layout")).unwrap();
+    for (to, file) in [
+        (
+            format!("docker-archive:{}:s/docker:1", path("d.tar")),
+            "d.tar",
+        ),
+        (format!("oci-archive:{}:s/oci:1", path("o.tar")), "o.tar"),
+        (format!("oci:{}:s/dir:1", path("layout")), "layout.tar"),
+    ] {
+        skopeo(&ours, &to);
+        if file == "layout.tar" {
+            let mut tar = host.command("tar");
+            tar.args(["-C", &path("layout"), "-cf", &path(file), "."]);
+            run::to_end(tar, LONG).ok();
+        }
+        host.hoist(&["image", "load", "-i", &path(file)])
+            .ok()
+            .says(&["Loaded image: s/"]);
+    }
+    for name in ["s/docker:1", "s/oci:1", "s/dir:1"] {
+        let found = host.hoist(&["image", "inspect", name]).ok().json();
+        assert_eq!(
+            found[0]["RootFS"]["Layers"].as_array().unwrap().len(),
+            1,
+            "{name}"
+        );
+    }
+    host.hoist(&["image", "save", "nothing"])
+        .fails()
+        .says(&["No such image"]);
+    host.hoist(&["image", "history", "busybox"])
+        .ok()
+        .says(&["IMAGE", "CREATED BY"]);
+    host.hoist(&["image", "prune", "-a", "-f"])
+        .ok()
+        .says(&["untagged: busybox:latest", "Total reclaimed space: "]);
+    assert_eq!(host.hoist(&["image", "ls", "-q"]).ok().stdout, "");
+    assert_eq!(
+        fs::read_dir(host.root().join("layers")).unwrap().count(),
+        1,
+        "only the empty one"
+    );
+}

@@ -1,0 +1,262 @@
+//! Pull, push, login: against a real registry.
+
+use std::fs;
+use std::process::Command;
+
+use crate::common::run::{self, Run};
+use crate::common::{LONG, TestHost, can_run};
+use crate::support::{RealRegistry, Settings};
+
+#[track_caller]
+fn skopeo(host: &TestHost, arguments: &[&str]) -> Run {
+    let mut command = host.command("/usr/bin/skopeo");
+    command.args(arguments);
+    run::to_end(command, LONG)
+}
+
+/// The digest that a push has told.
+fn digest_of(run: &Run) -> String {
+    let line = run
+        .lines()
+        .into_iter()
+        .find(|line| line.contains("digest: sha256:"));
+    let line = line.unwrap_or_else(|| panic!("no digest\n{run}"));
+    let rest = line.split("digest: ").nth(1).unwrap();
+    rest.split(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_pushed_comes_back_and_runs() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let Some(registry) = RealRegistry::start(&Settings::default()) else {
+        return;
+    };
+    let name = format!("{}/shop/web:1", registry.host);
+    host.hoist(&["image", "tag", "busybox", &name]).ok();
+    let before = host.hoist(&["image", "inspect", &name]).ok().json();
+    let pushed = host.hoist(&["image", "push", &name]).ok();
+    let digest = digest_of(&pushed);
+    let pushed = pushed.says(&["The push refers to repository", ": Pushed"]);
+    // Again: nothing is sent.
+    let again = host
+        .hoist(&["image", "push", &name])
+        .ok()
+        .says(&["Layer already exists"]);
+    assert_eq!(digest_of(&again), digest, "{pushed}");
+    // Another repository of the registry takes the layer over.
+    let other = format!("{}/shop/other:2", registry.host);
+    host.hoist(&["image", "tag", "busybox", &other]).ok();
+    let mounted = host
+        .hoist(&["image", "push", &other])
+        .ok()
+        .says(&["Mounted from shop/web"]);
+    assert_eq!(digest_of(&mounted), digest);
+    skopeo(
+        &host,
+        &["inspect", "--tls-verify=false", &format!("docker://{name}")],
+    )
+    .ok()
+    .says(&[&digest, "amd64"]);
+
+    for image in [&name, &other, "busybox"] {
+        host.hoist(&["image", "rm", image]).ok();
+    }
+    assert_eq!(host.hoist(&["image", "ls", "-q"]).ok().stdout, "");
+    let pulled = host.hoist(&["image", "pull", &name]).ok();
+    pulled.says(&[
+        "1: Pulling from ",
+        ": Pull complete",
+        &format!("Digest: {digest}"),
+        &format!("Status: Downloaded newer image for {name}"),
+    ]);
+    host.hoist(&["image", "pull", &name])
+        .ok()
+        .says(&[": Already exists", "Image is up to date"]);
+    let after = host.hoist(&["image", "inspect", &name]).ok().json();
+    assert_eq!(after[0]["Id"], before[0]["Id"]);
+    assert_eq!(after[0]["RootFS"], before[0]["RootFS"]);
+    let by_digest = format!("{}/shop/web@{digest}", registry.host);
+    assert_eq!(after[0]["RepoDigests"][0], by_digest.as_str());
+    host.hoist(&["image", "pull", &by_digest]).ok();
+
+    let project = host.project(
+        "p",
+        &format!("services:\n  a: {{image: '{name}', command: [echo, hi]}}\n"),
+    );
+    project.hoist(&["up"]).ok().says(&["hi"]);
+    host.hoist(&[
+        "image",
+        "pull",
+        &format!("{}/shop/nothing:1", registry.host),
+    ])
+    .fails()
+    .says(&["not found: manifest unknown"]);
+    host.hoist(&["image", "pull", &format!("{}/shop/web:9", registry.host)])
+        .fails()
+        .says(&["not found: manifest unknown"]);
+}
+
+#[test]
+fn images_that_others_pushed_in_every_compression_are_pulled() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let Some(registry) = RealRegistry::start(&Settings::default()) else {
+        return;
+    };
+    let archive = host.path("busybox.tar");
+    let shown = archive.to_str().unwrap();
+    host.hoist(&["image", "save", "-o", shown, "busybox"]).ok();
+    let id = host.hoist(&["image", "inspect", "busybox"]).ok().json()[0]["Id"].clone();
+    host.hoist(&["image", "rm", "busybox"]).ok();
+    for (tag, options) in [
+        ("gzip", &["--format", "v2s2"][..]),
+        (
+            "zstd",
+            &["--format", "oci", "--dest-compress-format", "zstd"],
+        ),
+        ("oci", &["--format", "oci"]),
+    ] {
+        let name = format!("{}/b:{tag}", registry.host);
+        let (from, to) = (
+            format!("docker-archive:{shown}"),
+            format!("docker://{name}"),
+        );
+        let mut arguments = vec!["copy", "--insecure-policy", "--dest-tls-verify=false"];
+        arguments.extend(options);
+        arguments.extend([from.as_str(), to.as_str()]);
+        skopeo(&host, &arguments).ok();
+        host.hoist(&["image", "pull", "-q", &name])
+            .ok()
+            .says(&[&name]);
+        let found = host.hoist(&["image", "inspect", &name]).ok().json();
+        if tag == "gzip" {
+            assert_eq!(
+                found[0]["Id"], id,
+                "Docker's format keeps the configuration"
+            );
+        }
+        host.hoist(&["image", "rm", &name]).ok();
+    }
+    host.hoist(&[
+        "image",
+        "pull",
+        "--platform",
+        "linux/s390x",
+        &format!("{}/b:oci", registry.host),
+    ]);
+}
+
+#[test]
+fn a_registry_with_tls_and_a_password_wants_a_login() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let settings = Settings {
+        user: Some("ann:s3cret"),
+        tls: true,
+    };
+    let Some(registry) = RealRegistry::start(&settings) else {
+        return;
+    };
+    let name = format!("{}/shop/web:1", registry.host);
+    host.hoist(&["image", "tag", "busybox", &name]).ok();
+    host.hoist(&["image", "push", &name])
+        .fails()
+        .says(&["denied"]);
+    let login = |password: &str| {
+        let mut command = host.hoist_command();
+        command.args(["login", "-u", "ann", "--password-stdin", &registry.host]);
+        run::with_input(command, password.as_bytes(), LONG)
+    };
+    login("wrong\n")
+        .fails()
+        .says(&["login attempt to", "failed"]);
+    login("s3cret\n").ok().says(&["Login Succeeded"]);
+    host.hoist(&["image", "push", &name]).ok();
+    let config = host.path("tmp/.docker/config.json");
+    let stored = fs::read_to_string(&config).unwrap();
+    assert!(
+        stored.contains(&registry.host) && !stored.contains("s3cret"),
+        "{stored}"
+    );
+    host.hoist(&["logout", &registry.host])
+        .ok()
+        .says(&["Removing login credentials"]);
+    host.hoist(&["image", "push", &name])
+        .fails()
+        .says(&["denied"]);
+
+    // A helper: a script on the PATH.
+    let bin = host.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let helper = bin.join("docker-credential-test");
+    let script = "#!/bin/sh\ncat >/dev/null\necho '{\"Username\":\"ann\",\"Secret\":\"s3cret\"}'\n";
+    fs::write(&helper, script).unwrap();
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(&helper, mode).unwrap();
+    fs::write(&config, r#"{"credsStore":"test"}"#).unwrap();
+    let mut command = host.hoist_command();
+    let path = std::env::var("PATH").unwrap();
+    command
+        .args(["image", "push", &name])
+        .env("PATH", format!("{}:{path}", bin.display()));
+    run::to_end(command, LONG).ok();
+}
+
+#[test]
+fn a_certificate_is_verified_by_the_configured_authority() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let settings = Settings {
+        tls: true,
+        ..Settings::default()
+    };
+    let Some(registry) = RealRegistry::start(&settings) else {
+        return;
+    };
+    // This host's own name for the loopback address, which is no loopback name: nothing allows it to be insecure.
+    let hosts = host.path("hosts");
+    fs::write(&hosts, "127.0.0.1 registry.test\n").unwrap();
+    bind(&hosts, "/etc/hosts");
+    let port = registry.host.rsplit_once(':').unwrap().1;
+    let server = format!("registry.test:{port}");
+    let name = format!("{server}/web:1");
+    host.hoist(&["image", "tag", "busybox", &name]).ok();
+    host.hoist(&["image", "push", &name])
+        .fails()
+        .says(&["cannot reach the registry", "certificate"]);
+    fs::create_dir_all(host.path("etc")).unwrap();
+    let configured = host.path("etc/registries.json");
+    let authority = registry.place.path().join("cert.pem");
+    let text = format!(
+        r#"{{"registries":{{"{server}":{{"ca":["{}"]}}}}}}"#,
+        authority.display()
+    );
+    fs::write(&configured, text).unwrap();
+    fs::create_dir_all("/etc/hoist").unwrap();
+    bind(&host.path("etc"), "/etc/hoist");
+    host.hoist(&["engine", "stop"]).ok();
+    host.hoist(&["image", "push", &name]).ok();
+    fs::write(&configured, "{").unwrap();
+    host.hoist(&["image", "push", &name])
+        .fails()
+        .says(&["registries.json"]);
+}
+
+/// Shows a file or directory of the test at a place of the machine, in this host only.
+fn bind(from: &std::path::Path, to: &str) {
+    let status = Command::new("mount")
+        .arg("--bind")
+        .arg(from)
+        .arg(to)
+        .status();
+    assert!(status.unwrap().success());
+}
