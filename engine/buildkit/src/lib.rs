@@ -44,7 +44,7 @@ pub use ignore::patterns as ignore_patterns;
 pub use mounts::{Mounts, mounts};
 pub use progress::{Progress, Translator, failure_message, trace_line};
 pub use session::{FilesWanted, Session, SessionError, SessionInfo, Sessions};
-pub use solve::Gathered;
+pub use solve::{Gathered, Kept};
 
 use control::Control;
 use jobs::Jobs;

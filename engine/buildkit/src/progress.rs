@@ -1,6 +1,6 @@
 //! A build's progress in BuildKit's shape: kept from the beginning, so that whoever asks late misses nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -89,6 +89,8 @@ pub struct Translator {
     steps: HashMap<u32, Step>,
     /// The Dockerfile, when it is known: its name for the user, and its text.
     dockerfile: Option<(String, Vec<u8>)>,
+    /// Names of steps that were told before the build began: bringing files, which the builder finds done.
+    told: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -107,7 +109,15 @@ impl Translator {
             build: build.into(),
             steps: HashMap::new(),
             dockerfile: None,
+            told: BTreeSet::new(),
         }
+    }
+
+    /// Leaves out steps of these names, unless they fail.
+    #[must_use]
+    pub fn without(mut self, told: BTreeSet<String>) -> Self {
+        self.told = told;
+        self
     }
 
     /// Shows lines of this Dockerfile, under this name, where something is said of it.
@@ -164,7 +174,13 @@ impl Translator {
     pub fn translate(&mut self, event: &BuildEvent) -> Option<StatusResponse> {
         let mut response = StatusResponse::default();
         match event {
-            BuildEvent::Started { step, at } => response.vertexes.push(self.started(step, *at)),
+            BuildEvent::Started { step, at } => {
+                let vertex = self.started(step, *at);
+                if self.told.contains(&vertex.name) {
+                    return None;
+                }
+                response.vertexes.push(vertex);
+            }
             BuildEvent::Output { step, stderr, text } => {
                 let stream = if *stderr { 2 } else { 1 };
                 response.logs.push(self.printed(*step, stream, text)?);
@@ -187,6 +203,9 @@ impl Translator {
                 step.vertex.cached = *cached;
                 step.vertex.completed = Some(Timestamp::from_micros(*at));
                 step.vertex.error.clone_from(error);
+                if error.is_empty() && self.told.contains(&step.vertex.name) {
+                    return None;
+                }
                 response.vertexes.push(step.vertex.clone());
             }
             BuildEvent::Warning(warning) => response.warnings.push(self.warned(warning)),
@@ -240,6 +259,9 @@ impl Translator {
         (current, total): (i64, i64),
     ) -> Option<VertexStatus> {
         let step = self.steps.get_mut(&step)?;
+        if self.told.contains(&step.vertex.name) {
+            return None;
+        }
         let now = Timestamp::now();
         let started = *step.moving.entry(item.to_owned()).or_insert(now);
         let whole = total > 0 && current >= total;
@@ -364,6 +386,29 @@ mod tests {
             "process \"/bin/sh -c x\" did not complete successfully: exit code: 3"
         );
         assert!(following.next().await.is_none());
+    }
+
+    #[test]
+    fn what_was_told_before_is_left_out_unless_it_fails() {
+        let told = BTreeSet::from(["load".to_owned()]);
+        let mut translator = Translator::new("a").without(told);
+        let step = BuildStep {
+            name: "load".to_owned(),
+            ..BuildStep::default()
+        };
+        let done = |error: &str| BuildEvent::Done {
+            step: 0,
+            cached: true,
+            at: 1,
+            error: error.to_owned(),
+        };
+        assert_eq!(
+            translator.translate(&BuildEvent::Started { step, at: 0 }),
+            None
+        );
+        assert_eq!(translator.translate(&done("")), None);
+        let failed = translator.translate(&done("gone")).unwrap();
+        assert_eq!(failed.vertexes[0].error, "gone");
     }
 
     #[test]

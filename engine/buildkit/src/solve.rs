@@ -37,7 +37,13 @@ pub struct Gathered {
     pub progress: Progress,
     /// For the events of the build.
     pub translator: Translator,
-    /// They go with this.
+    /// The files go with this.
+    pub files: Kept,
+}
+
+/// Keeps the files of a build where they are.
+#[derive(Debug)]
+pub struct Kept {
     _files: Files,
 }
 
@@ -65,7 +71,7 @@ impl Solver {
         let mut files = gather.run(&mut asked).await?;
         complete(&mut asked, &job.request, &files)?;
         let names = asked.request.tags.join(",");
-        let result = self.build(job, asked, &files).await?;
+        let result = self.build(job, asked, (&files, &steps)).await?;
         files.release();
         Ok(Made {
             image: result.image,
@@ -100,7 +106,7 @@ impl Solver {
         };
         let files = gather.run(&mut asked).await?;
         progress.end();
-        let mut translator = Translator::new(build);
+        let mut translator = Translator::new(build).without(steps.names());
         if let Some((name, text)) = &files.dockerfile {
             translator = translator.with_dockerfile(name.clone(), text.clone());
         }
@@ -108,12 +114,17 @@ impl Solver {
             request: asked.request,
             progress,
             translator,
-            _files: files,
+            files: Kept { _files: files },
         })
     }
 
-    async fn build(&self, job: &Job, asked: Asked, files: &Files) -> Result<BuildResult, Status> {
-        let mut translator = Translator::new(&job.request.reference);
+    async fn build(
+        &self,
+        job: &Job,
+        asked: Asked,
+        (files, steps): (&Files, &Steps),
+    ) -> Result<BuildResult, Status> {
+        let mut translator = Translator::new(&job.request.reference).without(steps.names());
         if let Some((name, text)) = &files.dockerfile {
             translator = translator.with_dockerfile(name.clone(), text.clone());
         }

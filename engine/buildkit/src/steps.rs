@@ -1,6 +1,8 @@
 //! Steps that are ours and not the builder's: what is loaded from the client.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -14,6 +16,7 @@ pub(crate) struct Steps {
     progress: Progress,
     build: String,
     number: AtomicU64,
+    names: Mutex<BTreeSet<String>>,
 }
 
 /// A step that has begun.
@@ -29,10 +32,21 @@ impl Steps {
             progress,
             build,
             number: AtomicU64::new(0),
+            names: Mutex::default(),
         }
     }
 
+    /// The names of all steps so far.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn begin(&self, name: &str) -> Step<'_> {
+        self.lock().insert(name.to_owned());
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let hash = Sha256::digest(format!("{}\nown\n{number}", self.build));
         let step = Step {
