@@ -25,6 +25,8 @@ pub const READY_FD: &str = "HOIST_READY_FD";
 
 /// How long connections may take to finish when the engine leaves.
 const GOODBYE: Duration = Duration::from_millis(500);
+/// How long builds may take to be given up.
+const LAST_BUILDS: Duration = Duration::from_secs(3);
 
 /// Why an engine could not run.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +85,7 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
     server.leave.send_replace(true);
     // The path goes first: who comes from now on starts another engine.
     let _ = fs::remove_file(&socket);
+    service.builder.leave(LAST_BUILDS).await;
     say_goodbye(&service).await;
     if tokio::time::timeout(GOODBYE, serving).await.is_err() {
         tracing::debug!("some connections were still open when the engine left");

@@ -8,6 +8,7 @@
 pub mod image;
 pub mod runtime;
 
+mod build;
 mod config;
 mod containers;
 mod daemon;

@@ -39,6 +39,7 @@ mod manifest;
 mod origins;
 pub(crate) mod pack;
 mod pulled;
+mod reclaim;
 mod remove;
 mod rootfs;
 mod split;
@@ -60,6 +61,7 @@ pub use id::ImageId;
 pub use made::{HeldLayer, NewContent, StagedLayer};
 pub(crate) use origins::Origin;
 pub(crate) use pulled::PulledImage;
+pub(crate) use reclaim::is_archive;
 pub use rootfs::{PathStatus, RootError, RootFilesystem, Unpacking};
 pub use store::{
     Image, ImageStore, ImageUse, ImageUsers, ImportOptions, LoadedImage, Platform, Removed,

@@ -20,7 +20,7 @@ pub(crate) struct Staging {
 #[derive(Debug)]
 pub(crate) struct StagedDirectory {
     path: PathBuf,
-    is_kept: std::cell::Cell<bool>,
+    is_kept: std::sync::atomic::AtomicBool,
 }
 
 impl Staging {
@@ -65,13 +65,14 @@ impl StagedDirectory {
 
     /// Says that the directory is somewhere else now.
     pub(crate) fn keep(&self) {
-        self.is_kept.set(true);
+        self.is_kept
+            .store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
 impl Drop for StagedDirectory {
     fn drop(&mut self) {
-        if !self.is_kept.get()
+        if !self.is_kept.load(std::sync::atomic::Ordering::Relaxed)
             && let Err(error) = erase_tree(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove a half-made layer now; the next start of the engine does");

@@ -8,7 +8,8 @@ use hoist_shim::protocol::{CgroupPlan, StreamConfig};
 use super::machine::Machine;
 use super::seccomp::SeccompError;
 use super::spec::{
-    CgroupNamespaceMode, ExecSpec, NamespaceMode, NetworkNamespace, RuntimeSpec, TerminalSize,
+    CgroupNamespaceMode, ExecSpec, MountSource, NamespaceMode, NetworkNamespace, RuntimeSpec,
+    TerminalSize,
 };
 use super::{capabilities, cgroup, mounts, process, userns};
 
@@ -60,6 +61,8 @@ pub(super) struct Builder<'spec> {
     pub(super) warnings: Vec<String>,
     /// The user namespace that the process is to be in, when it has one of its own.
     pub(super) user_namespace: Option<Slot>,
+    /// The slot of the first detached mount that the engine passes.
+    pub(super) first_passed: u16,
 }
 
 impl<'spec> Builder<'spec> {
@@ -70,6 +73,7 @@ impl<'spec> Builder<'spec> {
             program: InitProgram::default(),
             warnings: Vec::new(),
             user_namespace: None,
+            first_passed: 0,
         }
     }
 
@@ -225,6 +229,13 @@ fn add_namespaces(builder: &mut Builder<'_>) {
     }
     if builder.spec.user_namespace.is_some() {
         builder.user_namespace = Some(builder.slot());
+    }
+    // What comes with the program has the first slots.
+    builder.first_passed = builder.program.slots;
+    for mount in &builder.spec.mounts {
+        if matches!(mount.source, MountSource::Passed { .. }) {
+            builder.program.slots += 1;
+        }
     }
     let others = [
         (modes.pid, Namespace::Pid, "pid"),

@@ -215,6 +215,13 @@ fn clone_source(
             let below = subpath.as_deref().map(relative_path).transpose()?;
             (c_path(path)?, below, *recursive, *ids)
         }
+        Planned::User(Mount {
+            source: MountSource::Passed { index },
+            ..
+        }) => {
+            let index = u16::try_from(*index).unwrap_or(u16::MAX);
+            return Ok(Some(Slot(builder.first_passed.saturating_add(index))));
+        }
         _ => return Ok(None),
     };
     let slot = builder.slot();

@@ -114,6 +114,11 @@ pub enum MountSource {
         /// Further options of the file system (`uid=1000`, `nr_inodes=1k`) and of mounts (`noexec`, `exec`, …).
         options: Vec<String>,
     },
+    /// A detached mount whose descriptor the engine passes to the shim with `Configure`, after that of the network namespace.
+    Passed {
+        /// Which of them.
+        index: usize,
+    },
     /// The message queues of its ipc namespace (`/dev/mqueue`), or another pseudo file system by its kind.
     Pseudo {
         /// `proc`, `sysfs`, `mqueue`, …

@@ -21,6 +21,7 @@ use super::errors::Answer;
 use super::hijack;
 use super::images::archive;
 use super::query::Query;
+use crate::service::build::Plan;
 use crate::service::images::PieceReader;
 
 /// Lines that wait for a slow client.
@@ -39,12 +40,18 @@ pub(super) fn routes() -> Router<Server> {
 async fn classic(State(server): State<Server>, request: Request) -> Answer {
     let query = Query::of(request.uri());
     let build = query::build_request(&query)?;
-    let mut writer = classic::Writer::new(&query);
-    let events = server
+    let plan = Plan::default();
+    let mut writer = classic::Writer::new(&query, plan.clone());
+    let mut events = server
         .service
-        .image_build(build, archive(request.into_body()))
+        .image_build(build, archive(request.into_body()), plan)
         .await?;
-    Ok(lines(events, move |event| writer.lines(event)))
+    // What is wrong before anything was done has a status of its own.
+    let first = events.recv().await;
+    if let Some(BuildEvent::Failed(failure)) = first {
+        return Err(ApiError::bad_request(failure.message).into());
+    }
+    Ok(lines((first, events), move |event| writer.lines(event)))
 }
 
 /// `POST /hoist/build`: the request in JSON on the first line of the body, then the archive.
@@ -53,8 +60,11 @@ async fn own(State(server): State<Server>, request: Request) -> Answer {
     let (build, body) = tokio::task::spawn_blocking(move || first_line(body))
         .await
         .map_err(|error| ApiError::internal(&error))??;
-    let events = server.service.image_build(build, body).await?;
-    Ok(lines(events, |event| {
+    let events = server
+        .service
+        .image_build(build, body, Plan::default())
+        .await?;
+    Ok(lines((None, events), |event| {
         let mut line = serde_json::to_vec(&event).unwrap_or_default();
         line.push(b'\n');
         vec![line.into()]
@@ -107,15 +117,18 @@ fn broken(error: &io::Error) -> ApiError {
 
 /// Answers with lines as events come. When the client goes, so do the events' receiver and with it the build.
 fn lines(
-    mut events: mpsc::Receiver<BuildEvent>,
+    (mut first, mut events): (Option<BuildEvent>, mpsc::Receiver<BuildEvent>),
     mut write: impl FnMut(BuildEvent) -> Vec<Bytes> + Send + 'static,
 ) -> Response {
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         loop {
-            let event = tokio::select! {
-                event = events.recv() => event,
-                () = sender.closed() => return,
+            let event = match first.take() {
+                Some(first) => Some(first),
+                None => tokio::select! {
+                    event = events.recv() => event,
+                    () = sender.closed() => return,
+                },
             };
             let Some(event) = event else { return };
             for line in write(event) {

@@ -1,32 +1,209 @@
-//! Building images.
+//! Building images: a request becomes a graph ([`prepare`]), the graph's steps are done ([`steps`]), their result becomes an image
+//! ([`result`]). What steps are made of is in [`crate::build`].
 
-use std::sync::Arc;
+mod copy;
+mod download;
+mod fetch;
+mod keys;
+mod network;
+mod place;
+mod plan;
+mod prepare;
+mod result;
+mod run;
+mod run_mounts;
+mod steps;
 
-use hoist_api::build::{BuildEvent, BuildPrune, BuildPruned, BuildRequest};
-use hoist_api::error::{ApiError, ErrorKind, Result};
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex};
 
-use super::Service;
+use hoist_api::ImageRef;
+use hoist_api::build::{
+    BuildCall, BuildEvent, BuildFailure, BuildPrune, BuildPruned, BuildRequest, BuildResult,
+};
+use hoist_api::error::{ApiError, Result};
+use hoist_registry::auth::AuthConfig;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, watch};
+
 use super::images::PieceReader;
+use super::pull::PullRequest;
+use super::{Service, image_error, internal};
+use crate::build::error::BuildError;
+use crate::build::report::Reporter;
+use network::Sandboxes;
+pub(crate) use plan::{Plan, PlanLine};
+use prepare::{Prepared, prepare, refusal};
+use steps::Build;
+
+/// Events that wait for a slow client.
+const QUEUE: usize = 256;
 
 /// Events of a build; dropping it ends the build.
 pub(crate) type BuildEvents = mpsc::Receiver<BuildEvent>;
 
 impl Service {
-    /// Starts a build. What is wrong with the request itself is an error; everything later is an event.
+    /// Starts a build. What is wrong with the names that are asked for is an error; everything later is an event.
     pub(crate) async fn image_build(
         self: &Arc<Self>,
-        _request: BuildRequest,
-        _body: PieceReader,
+        request: BuildRequest,
+        body: PieceReader,
+        plan: Plan,
     ) -> Result<BuildEvents> {
-        Err(ApiError::new(
-            ErrorKind::NotImplemented,
-            "this engine does not build images yet",
-        ))
+        result::names(&request.tags).map_err(|error| ApiError::bad_request(error.to_string()))?;
+        let (sender, events) = mpsc::channel(QUEUE);
+        let (running, leaving) = self.builder.begin().await;
+        let (reporter, cancel) = Reporter::new(sender, leaving);
+        let service = self.clone();
+        tokio::spawn(async move {
+            let ended = service
+                .build(request, (body, plan), (reporter.clone(), cancel))
+                .await;
+            let last = match ended {
+                Ok(result) => BuildEvent::Finished(result),
+                Err(failure) => BuildEvent::Failed(*failure),
+            };
+            reporter.tell(last).await;
+            drop(running);
+        });
+        Ok(events)
     }
 
-    /// Removes records of the build cache.
-    pub(crate) async fn build_prune(self: &Arc<Self>, _options: BuildPrune) -> Result<BuildPruned> {
-        Ok(BuildPruned::default())
+    async fn build(
+        self: &Arc<Self>,
+        request: BuildRequest,
+        (body, plan): (PieceReader, Plan),
+        (reporter, cancel): (Reporter, watch::Sender<bool>),
+    ) -> Result<BuildResult, Box<BuildFailure>> {
+        let prepared = prepare(self, &request, (body, &reporter)).await?;
+        let Prepared {
+            graph,
+            dockerfile,
+            contexts,
+            images,
+            scratch,
+            lines,
+            imported,
+        } = prepared;
+        // Nobody else sets it.
+        let _ = plan.set(lines);
+        for warning in &graph.warnings {
+            let warning = dockerfile.warning(warning);
+            reporter.tell(BuildEvent::Warning(warning)).await;
+        }
+        if request.call == BuildCall::Check {
+            return Ok(BuildResult::default());
+        }
+        let build = Arc::new(Build {
+            service: self.clone(),
+            request,
+            graph,
+            dockerfile,
+            contexts,
+            images,
+            reporter,
+            cancel,
+            sandboxes: Sandboxes::default(),
+            scratch,
+            done: Mutex::default(),
+            imported,
+            touched: Mutex::default(),
+        });
+        let executed = build.execute().await;
+        build.sandboxes.leave(self).await;
+        let result = match executed {
+            Ok(output) => {
+                let delivering = build.clone();
+                let delivered =
+                    tokio::task::spawn_blocking(move || delivering.deliver(&output)).await;
+                delivered
+                    .map_err(|error| {
+                        BuildError::io("make", "the image", std::io::Error::other(error))
+                    })
+                    .and_then(|result| result)
+                    .map_err(|error| refusal(&error))
+            }
+            Err(failure) => Err(Box::new(build.explain(failure))),
+        };
+        self.remember().await;
+        if let Ok(result) = &result {
+            self.tell_built(result);
+        }
+        result
+    }
+
+    /// Writes what was learnt; a failure only means that it is learnt again.
+    async fn remember(self: &Arc<Self>) {
+        let saved = self.blocking(|service| {
+            service
+                .builder
+                .files
+                .save()
+                .map_err(|error| internal(&error))?;
+            service.builder.cache.keep().map_err(image_error)
+        });
+        if let Err(error) = saved.await {
+            tracing::warn!(%error, "the build cache is not remembered");
+        }
+    }
+
+    fn tell_built(&self, result: &BuildResult) {
+        for tag in &result.tags {
+            let actor =
+                crate::events::actor(&result.image, &Default::default(), [("name", tag.clone())]);
+            self.events.publish("image", "tag", actor);
+        }
+    }
+
+    /// Pulls an image that a build begins with.
+    async fn pull_for_build(self: &Arc<Self>, reference: &str, build: &Reporter) -> Result<()> {
+        let image: ImageRef = reference
+            .parse()
+            .map_err(|_| ApiError::not_found(format!("No such image: {reference}")))?;
+        let (lines, mut told) = mpsc::channel(QUEUE);
+        let pulling = super::report::Reporter::new(lines);
+        let request = PullRequest {
+            image,
+            platform: None,
+            auth: AuthConfig::default(),
+        };
+        tokio::spawn(async move { while told.recv().await.is_some() {} });
+        tokio::select! {
+            pulled = self.image_pull(&request, &pulling) => pulled.map(drop).map_err(|error| ApiError {
+                message: format!("cannot pull {reference}: {}", error.message),
+                ..error
+            }),
+            () = build.cancelled() => Err(internal(&BuildError::Cancelled)),
+        }
+    }
+
+    /// Removes records of the build cache, and the space that only they hold.
+    pub(crate) async fn build_prune(self: &Arc<Self>, options: BuildPrune) -> Result<BuildPruned> {
+        self.blocking(move |service| {
+            let before = Timestamp::now()
+                .checked_sub(SignedDuration::from_secs(options.unused_for))
+                .map_err(|error| ApiError::bad_request(error.to_string()))?;
+            let keep = u64::try_from(options.keep_storage).unwrap_or(0);
+            let mut caches_deleted = service
+                .builder
+                .cache
+                .prune(before, keep)
+                .map_err(image_error)?;
+            let mut reclaimed = service.images.reclaim();
+            if options.unused_for == 0 && keep == 0 {
+                service.builder.files.clear();
+                let (number, bytes) = service
+                    .builder
+                    .mounts
+                    .prune()
+                    .map_err(|error| internal(&error))?;
+                reclaimed += bytes;
+                caches_deleted.extend((0..number).map(|index| format!("mount-{index}")));
+            }
+            Ok(BuildPruned {
+                caches_deleted,
+                space_reclaimed: i64::try_from(reclaimed).unwrap_or(i64::MAX),
+            })
+        })
+        .await
     }
 }

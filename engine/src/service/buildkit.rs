@@ -9,6 +9,7 @@ use hoist_api::error::{ApiError, Result};
 use hoist_buildkit::{Builder, Events, ImageConfig};
 use tokio::sync::mpsc;
 
+use super::build::Plan;
 use super::images::PieceReader;
 use super::{Service, image_error};
 
@@ -23,7 +24,7 @@ impl Builder for EngineBuilder {
             let (_, nothing) = mpsc::channel(1);
             let events = self
                 .0
-                .image_build(request, PieceReader::new(nothing))
+                .image_build(request, PieceReader::new(nothing), Plan::default())
                 .await?;
             let events = stream::unfold(events, |mut events| async move {
                 events.recv().await.map(|event| (event, events))

@@ -47,6 +47,7 @@ use hoist_api::error::Result;
 use hoist_shim::client::ShimProgram;
 use jiff::Timestamp;
 
+use crate::build::Builder;
 use crate::config::EngineConfig;
 use crate::containers::{Container, Containers};
 use crate::events::{self, EventBus};
@@ -69,6 +70,7 @@ pub(crate) struct Service {
     pub(crate) images: ImageStore,
     fetching: pull::Fetching,
     pub(crate) volumes: VolumeStore,
+    pub(crate) builder: Builder,
     pub(crate) networks: networking::Networks,
     pub(crate) events: EventBus,
     /// One network is created or removed at a time: subnets and names are compared with all others.
@@ -83,9 +85,11 @@ pub(crate) struct Service {
 impl Service {
     /// Opens the stores under the root; nothing runs yet.
     pub(crate) fn open(config: EngineConfig) -> Result<Arc<Self>> {
+        crate::build::remains::clear(&config.state.join("c"));
         let images = ImageStore::open(&config.root, crate::image::StoreOptions::default())
             .map_err(image_error)?;
         let volumes = VolumeStore::open(&config.root).map_err(volume_error)?;
+        let builder = Builder::open(&config, images.clone()).map_err(|error| internal(&error))?;
         let networks = networking::Networks::open(&config)?;
         let log_watcher = LogWatcher::start().map_err(|error| internal(&error))?;
         let machine = Machine::detect().map_err(|error| internal(&error))?;
@@ -96,6 +100,7 @@ impl Service {
             images,
             fetching: pull::Fetching::default(),
             volumes,
+            builder,
             networks,
             events: EventBus::default(),
             network_turn: tokio::sync::Mutex::default(),

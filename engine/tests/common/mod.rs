@@ -159,6 +159,12 @@ impl TestEngine {
         self.wait_until_ready().await;
     }
 
+    /// Runs an engine after another process's one was killed.
+    pub(crate) async fn start_again(&mut self) {
+        self.running = Some(run(&self.config));
+        self.wait_until_ready().await;
+    }
+
     /// Waits until the engine has left.
     pub(crate) async fn has_left(&mut self) {
         let running = self.running.take().unwrap();

@@ -1,6 +1,6 @@
 //! What the user mounts: binds, volumes, memory.
 
-use hoist_kernel::init::program::{Filesystem, MountAttributes, Op, Slot};
+use hoist_kernel::init::program::{Filesystem, MountAttributes, Op, Propagation, Slot};
 
 use super::super::lower::{Builder, LowerError, c_string};
 use super::super::spec::{Mount, MountSource};
@@ -26,6 +26,16 @@ pub(super) fn add_user_mount(
             builder.privileged(Op::SetAttributes { slot, attributes });
             slot
         }
+        (MountSource::Passed { .. }, Some(slot)) => {
+            let attributes = MountAttributes {
+                set: if mount.read_only { RDONLY } else { 0 },
+                clear: 0,
+                propagation: Some(Propagation::Private),
+                recursive: true,
+            };
+            builder.inside(Op::SetAttributes { slot, attributes });
+            slot
+        }
         (MountSource::Tmpfs { .. }, _) => add_tmpfs(builder, mount)?,
         (MountSource::Pseudo { kind }, _) => {
             let slot = builder.slot();
@@ -38,7 +48,7 @@ pub(super) fn add_user_mount(
             }));
             slot
         }
-        (MountSource::Bind { .. }, None) => return Ok(()),
+        (MountSource::Bind { .. } | MountSource::Passed { .. }, None) => return Ok(()),
     };
     builder.inside(Op::Attach {
         slot,

@@ -1,0 +1,161 @@
+//! A file by HTTP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::header::{HOST, LAST_MODIFIED, LOCATION, USER_AGENT};
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::build::error::BuildError;
+
+/// Hops from one address to another.
+const REDIRECTS: usize = 10;
+/// Bytes of the largest file that is taken.
+const LIMIT: usize = 1 << 30;
+/// How long a server may be silent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Downloads a file: its content, and when it was changed (seconds since 1970).
+pub(super) async fn get(url: &str) -> Result<(Vec<u8>, Option<i64>), BuildError> {
+    let mut uri: Uri = url
+        .parse()
+        .map_err(|_| BuildError::Refused(format!("invalid URL {url:?}")))?;
+    for _ in 0..REDIRECTS {
+        let response = patient(url, request(&uri)).await?;
+        let status = response.status();
+        if status.is_redirection()
+            && let Some(location) = response.headers().get(LOCATION)
+        {
+            uri = location
+                .to_str()
+                .ok()
+                .and_then(|location| join(&uri, location))
+                .ok_or_else(|| BuildError::Refused(format!("{url} leads to an invalid address")))?;
+            continue;
+        }
+        if !status.is_success() {
+            return Err(BuildError::Refused(format!(
+                "cannot download {url}: the server answered {status}"
+            )));
+        }
+        let time = response
+            .headers()
+            .get(LAST_MODIFIED)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| jiff::fmt::rfc2822::parse(text).ok())
+            .map(|time| time.timestamp().as_second());
+        return Ok((content(url, response).await?, time));
+    }
+    Err(BuildError::Refused(format!(
+        "{url} leads from one address to the next without end"
+    )))
+}
+
+async fn patient<T>(
+    url: &str,
+    work: impl Future<Output = Result<T, BuildError>>,
+) -> Result<T, BuildError> {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or_else(|_| {
+            Err(BuildError::Refused(format!(
+                "cannot download {url}: the server is silent"
+            )))
+        })
+}
+
+async fn request(uri: &Uri) -> Result<Response<Incoming>, BuildError> {
+    let failed = |error: &dyn std::error::Error| {
+        let why = hoist_api::error::chain(error);
+        BuildError::Refused(format!("cannot download {uri}: {why}"))
+    };
+    if uri.scheme_str() != Some("http") {
+        return Err(BuildError::Refused(format!(
+            "cannot download {uri}: only http:// and git repositories can be fetched by this engine yet"
+        )));
+    }
+    let host = uri
+        .host()
+        .ok_or_else(|| BuildError::Refused(format!("invalid URL {uri}")))?;
+    let address = (host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80));
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| failed(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a download's connection ended early");
+        }
+    });
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let authority = uri.authority().map_or(host, |authority| authority.as_str());
+    let request = Request::get(path)
+        .header(HOST, authority)
+        .header(USER_AGENT, "hoist")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| failed(&error))?;
+    sender
+        .send_request(request)
+        .await
+        .map_err(|error| failed(&error))
+}
+
+async fn content(url: &str, response: Response<Incoming>) -> Result<Vec<u8>, BuildError> {
+    let mut body = response.into_body();
+    let mut content = Vec::new();
+    loop {
+        let frame = patient(url, async { Ok(body.frame().await) }).await?;
+        let Some(frame) = frame else {
+            return Ok(content);
+        };
+        let frame = frame.map_err(|error| {
+            BuildError::Refused(format!("cannot download {url}: it broke off: {error}"))
+        })?;
+        if let Some(piece) = frame.data_ref() {
+            if content.len() + piece.len() > LIMIT {
+                return Err(BuildError::Refused(format!(
+                    "{url} is larger than {LIMIT} bytes"
+                )));
+            }
+            content.extend_from_slice(piece);
+        }
+    }
+}
+
+/// An address relative to another.
+fn join(base: &Uri, location: &str) -> Option<Uri> {
+    if location.contains("://") {
+        return location.parse().ok();
+    }
+    let path = if location.starts_with('/') {
+        location.to_owned()
+    } else {
+        let above = base.path().rsplit_once('/').map_or("", |(above, _)| above);
+        format!("{above}/{location}")
+    };
+    format!("{}://{}{path}", base.scheme_str()?, base.authority()?)
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_joined() {
+        let base: Uri = "http://h:8/a/b".parse().unwrap();
+        let check = |location: &str, expected: &str| {
+            assert_eq!(join(&base, location).unwrap().to_string(), expected);
+        };
+        check("/c", "http://h:8/c");
+        check("c", "http://h:8/a/c");
+        check("https://x/y", "https://x/y");
+    }
+}

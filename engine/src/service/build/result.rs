@@ -1,0 +1,297 @@
+//! What becomes of a finished build: an image with its names, files, an archive. And of a failed one: an image to look into.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use hoist_api::ImageRef;
+use hoist_api::build::{BuildFailure, BuildOutput, BuildResult};
+use hoist_dockerfile::{Ignore, RunOp};
+use jiff::Timestamp;
+
+use super::super::Service;
+use super::copy;
+use super::keys;
+use super::steps::{Build, Output, StepFailure};
+use crate::build::copy::{Copier, Target};
+use crate::build::error::BuildError;
+use crate::build::select::select;
+use crate::build::{exchange, tree};
+use crate::image::config::RootFs;
+use crate::image::{ContainerDefaults, HistoryEntry, ImageConfig, NewContent, StagedLayer};
+
+/// What BuildKit writes beside each line of the history.
+const COMMENT: &str = "buildkit.dockerfile.v0";
+
+impl Build {
+    /// Hands the result over as it was asked for. Blocks.
+    pub(super) fn deliver(&self, output: &Output) -> Result<BuildResult, BuildError> {
+        let outputs = match self.request.outputs.as_slice() {
+            [] => &[BuildOutput::Image],
+            outputs => outputs,
+        };
+        let mut result = BuildResult::default();
+        for wanted in outputs {
+            match wanted {
+                BuildOutput::Image => result = self.image_of(output)?,
+                BuildOutput::Cache => {}
+                BuildOutput::Directory(path) => self.write_directory(output, Path::new(path))?,
+                BuildOutput::Tar(path) => self.write_tar(output, Path::new(path))?,
+                BuildOutput::OciArchive(path) | BuildOutput::DockerArchive(path) => {
+                    return Err(BuildError::Refused(format!(
+                        "cannot write the image to {path}: build it into the store and save it from there"
+                    )));
+                }
+            }
+        }
+        self.leave_cache()?;
+        Ok(result)
+    }
+
+    /// Leaves the steps where others find them.
+    fn leave_cache(&self) -> Result<(), BuildError> {
+        for place in &self.request.cache_to {
+            let dest = place.attributes.get("dest");
+            match (place.kind.as_str(), dest) {
+                ("local", Some(dest)) => {
+                    let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+                    let steps = self.service.builder.cache.records(&touched);
+                    exchange::export(Path::new(dest), &self.service.images, steps)?;
+                }
+                (kind, _) => self.reporter.warn(format!(
+                    "cache_to of type {kind} is not written: this engine writes type=local,dest=DIRECTORY"
+                )),
+            }
+        }
+        Ok(())
+    }
+
+    fn image_of(&self, output: &Output) -> Result<BuildResult, BuildError> {
+        let names = names(&self.request.tags)?;
+        let tags = names.iter().map(ImageRef::familiar).collect();
+        let content = NewContent {
+            config: self.config()?,
+            layers: output.layers.clone(),
+            names,
+        };
+        let id = self.service.images.create_image(content)?;
+        let image = self.service.images.resolve(id.as_str())?;
+        Ok(BuildResult {
+            image: id.to_string(),
+            digest: image.manifest.to_string(),
+            tags,
+        })
+    }
+
+    fn config(&self) -> Result<ImageConfig, BuildError> {
+        let graph = &self.graph;
+        let mut created = self.begun()?;
+        let config: ContainerDefaults = convert(&graph.config)?;
+        let mut history = Vec::new();
+        if let Some(base) = graph.base_image
+            && let hoist_dockerfile::Op::Image { reference, .. } = &graph.node(base).op
+        {
+            let name = self.images.get(reference).unwrap_or(reference);
+            history = self.service.images.resolve(name)?.config.history.clone();
+        }
+        for line in &graph.history {
+            let empty_layer = match line.node {
+                Some(node) => {
+                    created = self.time(self.output(node)?.at);
+                    !self.has_layer(node)?
+                }
+                None => true,
+            };
+            history.push(HistoryEntry {
+                created: Some(created.clone()),
+                created_by: line.created_by.clone(),
+                comment: COMMENT.to_owned(),
+                empty_layer,
+                ..HistoryEntry::default()
+            });
+        }
+        Ok(ImageConfig {
+            created: Some(created),
+            author: graph.author.clone().unwrap_or_default(),
+            architecture: graph.platform.architecture.clone(),
+            variant: graph.platform.variant.clone(),
+            os: graph.platform.os.clone(),
+            config,
+            rootfs: RootFs::default(),
+            history,
+            ..ImageConfig::default()
+        })
+    }
+
+    /// Whether a step has added a layer to what it builds on.
+    fn has_layer(&self, node: hoist_dockerfile::NodeId) -> Result<bool, BuildError> {
+        let below = match self.graph.node(node).op.base() {
+            Some(base) => self.output(base)?.layers.len(),
+            None => 0,
+        };
+        Ok(self.output(node)?.layers.len() > below)
+    }
+
+    /// When the image below was made: what changes nothing but the configuration takes no time of its own, so that the same build gives
+    /// the same image.
+    fn begun(&self) -> Result<String, BuildError> {
+        let base = match self.graph.base_image {
+            Some(base) => self.output(base)?.at,
+            None => Timestamp::UNIX_EPOCH,
+        };
+        Ok(self.time(base))
+    }
+
+    /// With `SOURCE_DATE_EPOCH` that time.
+    fn time(&self, at: Timestamp) -> String {
+        let fixed = self
+            .graph
+            .source_date_epoch
+            .and_then(|seconds| Timestamp::from_second(seconds).ok());
+        fixed.unwrap_or(at).to_string()
+    }
+
+    fn write_directory(&self, output: &Output, path: &Path) -> Result<(), BuildError> {
+        std::fs::create_dir_all(path).map_err(|error| BuildError::io("create", path, error))?;
+        let root = tree::open(path)?;
+        let target = Target {
+            root: &root,
+            dest: "/".to_owned(),
+            owner: None,
+            mode: None,
+            time: None,
+        };
+        let origin = keys::read(self, output)?;
+        let mut copier = Copier::new(&target);
+        for item in select(&origin, "/", &Ignore::default())? {
+            copier.item(&origin, &item, None)?;
+        }
+        Ok(())
+    }
+
+    fn write_tar(&self, output: &Output, path: &Path) -> Result<(), BuildError> {
+        use std::os::fd::AsRawFd as _;
+        let failed = |error| BuildError::io("write", path, error);
+        let root = output.read(&self.service)?;
+        let place = format!("/proc/self/fd/{}/.", root.as_directory_fd().as_raw_fd());
+        let partial = path.with_extension("partial");
+        let file = std::fs::File::create(&partial).map_err(failed)?;
+        let mut archive = tar::Builder::new(std::io::BufWriter::new(file));
+        archive.follow_symlinks(false);
+        let written = archive
+            .append_dir_all(".", &place)
+            .and_then(|()| archive.into_inner())
+            .and_then(|writer| {
+                writer
+                    .into_inner()
+                    .map_err(std::io::IntoInnerError::into_error)
+            })
+            .and_then(|_| std::fs::rename(&partial, path));
+        written.map_err(|error| {
+            let _ = std::fs::remove_file(&partial);
+            failed(error)
+        })
+    }
+
+    /// Keeps what a failed command has left, as an image without a name. What cannot be kept is only a warning.
+    pub(super) async fn keep_failed(
+        self: &Arc<Self>,
+        op: &RunOp,
+        base: &Output,
+        staged: StagedLayer,
+    ) -> String {
+        let (service, op, base) = (self.service.clone(), op.clone(), base.clone());
+        let kept = tokio::task::spawn_blocking(move || failed_image(&service, &op, base, staged));
+        match kept.await {
+            Ok(Ok(id)) => id,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the state of a failed step is not kept");
+                String::new()
+            }
+            Err(_) => String::new(),
+        }
+    }
+
+    /// A failed step for users: what it printed last, where it stands.
+    pub(super) fn explain(&self, failure: StepFailure) -> BuildFailure {
+        let node = self.graph.node(failure.node);
+        let exit_code = match &failure.error {
+            BuildError::Exit { code, .. } => Some(*code),
+            _ => None,
+        };
+        let command = match &node.op {
+            hoist_dockerfile::Op::Run(op) => op.argv.clone(),
+            _ => Vec::new(),
+        };
+        let hint = match &failure.error {
+            BuildError::Engine(error) => error.hint.clone().unwrap_or_default(),
+            _ => String::new(),
+        };
+        BuildFailure {
+            message: hoist_api::error::chain(&failure.error),
+            hint,
+            step: Some(Self::step_of(failure.node)),
+            exit_code,
+            output: failure.output,
+            place: Some(self.dockerfile.place(node.span)),
+            image: failure.image,
+            command,
+        }
+    }
+}
+
+fn failed_image(
+    service: &Service,
+    op: &RunOp,
+    base: Output,
+    staged: StagedLayer,
+) -> Result<String, BuildError> {
+    let made = copy::commit(service, staged, None)?;
+    let mut layers = base.layers;
+    layers.extend(made.layer);
+    let variables = op.env.iter();
+    let platform = crate::image::Platform::host();
+    let config = ImageConfig {
+        created: Some(Timestamp::now().to_string()),
+        architecture: platform.architecture,
+        variant: platform.variant,
+        os: platform.os,
+        config: ContainerDefaults {
+            user: op.user.clone(),
+            env: variables
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            working_dir: op.workdir.clone(),
+            cmd: Some(op.argv.clone()),
+            ..ContainerDefaults::default()
+        },
+        ..ImageConfig::default()
+    };
+    let content = NewContent {
+        config,
+        layers,
+        names: Vec::new(),
+    };
+    Ok(service.images.create_image(content)?.to_string())
+}
+
+/// The names that were asked for.
+pub(super) fn names(tags: &[String]) -> Result<Vec<ImageRef>, BuildError> {
+    let read = |tag: &String| {
+        tag.parse::<ImageRef>().map_err(|error| {
+            BuildError::Refused(format!("invalid reference format: {tag:?}: {error}"))
+        })
+    };
+    tags.iter().map(read).collect()
+}
+
+fn convert<T: serde::de::DeserializeOwned>(value: &impl serde::Serialize) -> Result<T, BuildError> {
+    serde_json::to_value(value)
+        .and_then(serde_json::from_value)
+        .map_err(|error| {
+            BuildError::io(
+                "write",
+                "the image's configuration",
+                std::io::Error::from(error),
+            )
+        })
+}
