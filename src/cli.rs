@@ -25,6 +25,7 @@ use crate::commands::object::transfer::{LoginArgs, LogoutArgs};
 use crate::commands::object::volume::VolumeVerb;
 use crate::commands::plan::PlanArgs;
 use crate::commands::ps::PsArgs;
+use crate::commands::pull::{PullArgs, PushArgs};
 use crate::commands::refused::AnyArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::single::{AttachArgs, CommitArgs, ExportArgs, StatsArgs};
@@ -137,6 +138,8 @@ pub(crate) enum Verb {
     Config(ConfigArgs),
     Ls(LsArgs),
     Version(VersionArgs),
+    Pull(PullArgs),
+    Push(PushArgs),
     Login(LoginArgs),
     Logout(LogoutArgs),
     /// Work with the engine's images

@@ -128,6 +128,8 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Images(args) => listing::images(context, args).await,
         Verb::Volumes(args) => listing::volumes(context, args).await,
         Verb::Ls(args) => listing::ls(context, args).await,
+        Verb::Pull(args) => commands::pull::run(context, args).await,
+        Verb::Push(args) => commands::pull::push(context, args).await,
         Verb::Login(args) => object::transfer::login(context, args).await,
         Verb::Image(verb) => object::image::run(context, verb).await,
         Verb::Volume(verb) => object::volume::run(context, verb).await,

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use hoist_api::Engine;
-use hoist_compose::execute::{ExecuteOptions, Outcome, ProgressEvent, Status, execute};
+use hoist_compose::execute::{
+    ExecuteOptions, Outcome, ProgressEvent, RegistryAuth, Status, execute,
+};
 use hoist_compose::observe::Observed;
 use hoist_compose::plan::{Kind, Live, Plan, PlanError};
 use tokio::sync::mpsc;
@@ -121,6 +123,13 @@ where
 {
     let options = ExecuteOptions {
         parallel: context.parallel()?,
+        registry_auth: RegistryAuth::new(|image| {
+            crate::commands::object::transfer::stored_auth(image).map_err(|failure| {
+                failure
+                    .report
+                    .map_or_else(String::new, |report| report.to_string())
+            })
+        }),
     };
     let (events, mut received) = mpsc::unbounded_channel();
     let executing = async move { execute(engine, plan, &options, &events, cancel).await };

@@ -16,6 +16,7 @@ pub(crate) mod logs;
 pub(crate) mod object;
 pub(crate) mod plan;
 pub(crate) mod ps;
+pub(crate) mod pull;
 pub(crate) mod refused;
 pub(crate) mod run;
 pub(crate) mod single;

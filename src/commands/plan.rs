@@ -7,6 +7,7 @@ use hoist_compose::plan::{VolumeChanges, joined, plan_up, with_built};
 
 use super::build;
 use super::down::{self, DownArgs};
+use super::pull;
 use super::up::{self, UpArgs};
 use crate::connect;
 use crate::context::Context;
@@ -76,10 +77,12 @@ pub(crate) async fn run(context: &Context, args: PlanArgs) -> Result<(), Failure
             let chosen: Vec<String> = up::chosen_services(&project, &args.up)?
                 .into_iter()
                 .collect();
-            let builds = build::planned(&project, &observed, &chosen, build::which(&args.up))?;
-            let assumed = with_built(&observed, &builds);
+            let pulls = pull::missing(&project, &observed, &chosen)?;
+            let pulled = pull::assume(observed, &pulls);
+            let builds = build::planned(&project, &pulled, &chosen, build::which(&args.up))?;
+            let assumed = with_built(&pulled, &builds);
             let rest = plan_up(&project, &assumed, &options).map_err(plan_failure)?;
-            (joined(builds, rest), args.exit_code)
+            (joined(pulls, joined(builds, rest)), args.exit_code)
         }
     };
     planned::print(context, &plan)?;

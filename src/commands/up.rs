@@ -13,6 +13,7 @@ use hoist_compose::plan::{
 
 use super::attached::Attached;
 use super::build;
+use super::pull;
 use super::values::{PullPolicy, Scale};
 use super::watch;
 use crate::connect;
@@ -179,6 +180,12 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
         which,
         quiet: args.quiet_build,
     };
+    let pulls = pull::Wanted {
+        services: &chosen,
+        policy: args.pull,
+        quiet: args.quiet_pull,
+    };
+    let observed = pull::before_up(context, &engine, &project, (observed, pulls)).await?;
     let observed = build::before_up(context, &engine, &project, observed, wanted).await?;
     let plan = approved_plan(context, &project, &observed, &args)?;
     plan.warnings
@@ -226,10 +233,15 @@ fn with_builds(
     args: &UpArgs,
 ) -> Result<Plan, Failure> {
     let chosen: Vec<String> = chosen_services(project, args)?.into_iter().collect();
-    let builds = build::planned(project, observed, &chosen, build::which(args))?;
-    let assumed = hoist_compose::plan::with_built(observed, &builds);
+    let pulls = pull::missing(project, observed, &chosen)?;
+    let pulled = pull::assume(observed.clone(), &pulls);
+    let builds = build::planned(project, &pulled, &chosen, build::which(args))?;
+    let assumed = hoist_compose::plan::with_built(&pulled, &builds);
     let rest = approved_plan(context, project, &assumed, args)?;
-    Ok(hoist_compose::plan::joined(builds, rest))
+    Ok(hoist_compose::plan::joined(
+        pulls,
+        hoist_compose::plan::joined(builds, rest),
+    ))
 }
 
 /// The services that `up` is about.

@@ -12,6 +12,7 @@ pub mod scheduler;
 mod steps;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -29,10 +30,37 @@ use scheduler::{End, Scheduler};
 use steps::Performed;
 
 /// How to carry a plan out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct ExecuteOptions {
     /// Calls at a time; as many as the plan allows when absent. Waiting does not count.
     pub parallel: Option<usize>,
+    /// What registries are shown.
+    pub registry_auth: RegistryAuth,
+}
+
+type AuthOf = dyn Fn(&str) -> Result<String, String> + Send + Sync;
+
+/// The value of `X-Registry-Auth` for an image, asked for when it is pulled: plans hold no secrets.
+#[derive(Clone, Default)]
+pub struct RegistryAuth(Option<Arc<AuthOf>>);
+
+impl RegistryAuth {
+    /// Asks `of` with the image's name.
+    pub fn new(of: impl Fn(&str) -> Result<String, String> + Send + Sync + 'static) -> Self {
+        RegistryAuth(Some(Arc::new(of)))
+    }
+
+    fn of(&self, image: &str) -> Result<String, String> {
+        self.0
+            .as_ref()
+            .map_or_else(|| Ok(String::new()), |of| of(image))
+    }
+}
+
+impl std::fmt::Debug for RegistryAuth {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RegistryAuth")
+    }
 }
 
 /// How it went.
@@ -90,6 +118,7 @@ where
         progress,
         happenings: &happenings,
         stopped,
+        registry_auth: &options.registry_auth,
     };
     let driving = run.drive(
         options.parallel.unwrap_or(usize::MAX).max(1),
@@ -145,6 +174,7 @@ struct Run<'a, E> {
     progress: &'a mpsc::UnboundedSender<ProgressEvent>,
     happenings: &'a broadcast::Sender<Happening>,
     stopped: watch::Receiver<bool>,
+    registry_auth: &'a RegistryAuth,
 }
 
 impl<E: Engine> Run<'_, E> {

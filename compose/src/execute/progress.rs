@@ -50,6 +50,10 @@ pub enum Status {
     Killing,
     /// The signal was sent.
     Killed,
+    /// Being fetched.
+    Pulling,
+    /// Fetched.
+    Pulled,
     /// Being removed.
     Removing,
     /// Removed.
@@ -81,6 +85,8 @@ impl Status {
             Self::Stopped => "Stopped",
             Self::Killing => "Killing",
             Self::Killed => "Killed",
+            Self::Pulling => "Pulling",
+            Self::Pulled => "Pulled",
             Self::Removing => "Removing",
             Self::Removed => "Removed",
             Self::Warning => "Warning",
@@ -100,6 +106,7 @@ impl Status {
                 | Self::Waiting
                 | Self::Stopping
                 | Self::Killing
+                | Self::Pulling
                 | Self::Removing
         )
     }
@@ -120,6 +127,7 @@ pub(crate) fn of_step(step: &Step) -> (Option<Status>, Option<Status>) {
         | Action::RemoveVolume
         | Action::RemoveImage
         | Action::RemoveContainer { .. } => both(Status::Removing, Status::Removed),
+        Action::PullImage { .. } => both(Status::Pulling, Status::Pulled),
         Action::StartContainer | Action::UnpauseContainer => {
             both(Status::Starting, Status::Started)
         }

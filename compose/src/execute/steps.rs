@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use hoist_api::build::BuildRequest;
 use hoist_api::container::{ContainerCreate, RemoveContainer};
-use hoist_api::engine::{StopOptions, body_of};
-use hoist_api::image::RemoveImage;
+use hoist_api::engine::{StopOptions, body_of, finish};
+use hoist_api::image::{PullImage, RemoveImage};
 use hoist_api::network::{EndpointSettings, NetworkConnect, NetworkCreate, NetworkDisconnect};
 use hoist_api::{ApiError, Engine, ErrorKind};
 
@@ -85,6 +85,7 @@ impl<E: Engine> Run<'_, E> {
             Action::Wait(gate) => self.wait(step, gate).await,
             Action::RemoveNetwork => still_in_use(step, engine.network_remove(target).await),
             Action::RemoveVolume => still_in_use(step, engine.volume_remove(target, true).await),
+            Action::PullImage { .. } => self.pull_image(step).await,
             Action::RemoveImage => {
                 let removed = engine.image_remove(target, RemoveImage::default()).await;
                 still_in_use(step, removed.map(drop))
@@ -108,6 +109,36 @@ impl<E: Engine> Run<'_, E> {
         built
             .map(|()| Performed::Done)
             .map_err(|source| failure(step, "build", source))
+    }
+
+    /// Fetches an image. One that can be built instead may be missing.
+    async fn pull_image(&self, step: &Step) -> Result<Performed, ExecuteError> {
+        let Action::PullImage {
+            platform,
+            is_needed,
+        } = &step.action
+        else {
+            return Ok(Performed::Done);
+        };
+        let pulled = async {
+            let auth = self
+                .registry_auth
+                .of(&step.target)
+                .map_err(ApiError::bad_request)?;
+            let request = PullImage {
+                reference: step.target.clone(),
+                platform: platform.clone(),
+                auth,
+            };
+            finish(self.engine.image_pull(&request).await?).await
+        };
+        match pulled.await {
+            Ok(_) => Ok(Performed::Done),
+            Err(error) if !is_needed && !error.is(ErrorKind::Unreachable) => {
+                Ok(Performed::Warned(format!("{}: {error}", step.target)))
+            }
+            Err(error) => Err(failure(step, "pull", error)),
+        }
     }
 
     /// Actions on a container that exists, each one call.

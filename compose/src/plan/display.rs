@@ -44,6 +44,10 @@ impl Step {
             Action::RemoveNetwork | Action::RemoveVolume | Action::RemoveImage => {
                 formatter.write_str("remove")
             }
+            Action::PullImage { platform, .. } if platform.is_empty() => {
+                formatter.write_str("pull")
+            }
+            Action::PullImage { platform, .. } => write!(formatter, "pull for {platform}"),
             Action::RemoveContainer { volumes: false } => formatter.write_str("remove"),
             Action::RemoveContainer { volumes: true } => {
                 formatter.write_str("remove with its anonymous volumes")

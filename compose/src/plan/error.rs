@@ -42,6 +42,14 @@ pub enum PlanError {
         /// The missing ones.
         images: Vec<MissingImage>,
     },
+    /// A service says something unknown about when its image is fetched.
+    #[error("service {service:?}")]
+    PullPolicy {
+        /// The service.
+        service: String,
+        /// What it says.
+        source: super::pull::InvalidPullPolicy,
+    },
     /// A container that another one must share something with does not exist.
     #[error("cannot share {thing} with service {service}: container missing")]
     SharedContainerMissing {

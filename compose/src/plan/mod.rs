@@ -12,6 +12,7 @@ mod down;
 mod error;
 mod lifecycle;
 mod live;
+mod pull;
 mod run;
 mod start;
 mod step;
@@ -26,6 +27,7 @@ pub use lifecycle::{
     plan_start, plan_stop,
 };
 pub use live::{Live, LiveService};
+pub use pull::{InvalidPullPolicy, PullOptions, PullRule, images_by_age, plan_pull};
 pub use run::{RunOptions, RunPlan, plan_run};
 pub use step::{
     Action, After, Cause, Gate, GateContainer, Kind, Need, Object, Plan, Step, StepId, Until,

@@ -32,6 +32,14 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Leaves out what only renews something that is there. Only for plans whose steps are independent of each other.
+    pub fn retain_missing(&mut self) {
+        self.steps.retain(|step| step.cause == Some(Cause::Missing));
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            step.id = StepId::from_index(index);
+        }
+    }
+
     /// The step with this number.
     pub fn step(&self, id: StepId) -> &Step {
         &self.steps[id.index()]
@@ -136,6 +144,13 @@ pub enum Action {
     BuildImage(Box<BuildRequest>),
     /// Removes the image.
     RemoveImage,
+    /// Fetches the image from its registry.
+    PullImage {
+        /// As `linux/arm64`; empty for the engine's own.
+        platform: String,
+        /// Whether failing is an error; an image that can be built only gives a warning.
+        is_needed: bool,
+    },
     /// Creates the container under [`Step::target`] as its name; a replacement has a temporary one.
     CreateContainer(Box<ContainerCreate>),
     /// Writes contents of secrets and configs into the created container.

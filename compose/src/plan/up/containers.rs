@@ -319,7 +319,7 @@ fn advice(service: &DesiredService) -> String {
     let image = &service.image;
     match service.image_source {
         ImageSource::Registry => format!(
-            "this version cannot pull from registries; import it with `hoist image import FILE {image}`, or load it with `hoist image load -i FILE`"
+            "fetch it with `hoist image pull {image}`, import it with `hoist image import FILE {image}`, or load it with `hoist image load -i FILE`"
         ),
         ImageSource::Local => format!(
             "its pull_policy is \"never\"; import it with `hoist image import FILE {image}`, or load it with `hoist image load -i FILE`"
