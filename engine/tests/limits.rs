@@ -5,6 +5,7 @@
 mod support;
 
 use hoist_engine::runtime::spec::{Device, DeviceKind};
+use hoist_shim::protocol::Event;
 use support::Place;
 
 /// Whether this machine has a controller: without one there is nothing to hold.
@@ -63,6 +64,20 @@ fn an_end_for_lack_of_memory_is_told() {
     assert!(outcome.record.out_of_memory, "{outcome:?}");
     let fine = Place::new("true").run();
     assert!(!fine.record.out_of_memory);
+}
+
+#[test]
+fn a_kill_for_lack_of_memory_is_told_when_it_happens() {
+    let mut place = Place::new("tail /dev/zero; echo survived; sleep 100");
+    if !has(&place, "memory") {
+        return;
+    }
+    place.spec.resources.memory = Some(32 << 20);
+    place.spec.resources.memory_swap = Some(32 << 20);
+    let mut container = place.start().unwrap();
+    assert_eq!(container.connection.event().unwrap(), Event::OutOfMemory);
+    container.wait_for_stdout("its end", |text| text.contains("survived"));
+    assert!(container.kill().record.out_of_memory);
 }
 
 #[test]

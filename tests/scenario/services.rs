@@ -350,3 +350,81 @@ volumes: {data: {}}
         },
     );
 }
+
+#[test]
+fn a_linked_service_has_its_alias() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let text = "services:
+  a: {image: busybox, init: true, command: [sleep, infinity], links: ['b:database']}
+  b: {image: busybox, init: true, command: [sleep, infinity]}
+";
+    let project = host.project("p", text);
+    project.up();
+    project.sh("a", "ping -c 1 -W 5 database && ping -c 1 -W 5 b");
+    project
+        .hoist(&["exec", "-T", "b", "nslookup", "database"])
+        .fails();
+    project.down(&[]);
+}
+
+#[test]
+fn forwarding_that_somebody_turns_off_is_turned_on_again() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let text = "services: {a: {image: busybox, init: true, command: [sleep, infinity]}}\n";
+    let project = host.project("p", text);
+    project.up();
+    let switch = "/proc/sys/net/ipv4/ip_forward";
+    std::fs::write(switch, "0").unwrap();
+    project.hoist(&["restart", "-t", "1", "a"]).ok();
+    assert_eq!(std::fs::read_to_string(switch).unwrap(), "1\n");
+    let log = host.hoist(&["engine", "logs"]).ok().stdout;
+    assert!(log.contains("somebody has turned off forwarding"), "{log}");
+    project.down(&[]);
+}
+
+#[test]
+fn a_volume_can_be_of_a_file_systems_type_or_a_directory() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let text = "services:
+  a:
+    image: busybox
+    init: true
+    command: [sleep, infinity]
+    volumes: ['ram:/ram', 'here:/here', 'fixed:/fixed']
+volumes:
+  ram: {driver_opts: {type: ramfs, device: ramfs, o: 'mode=751,noexec'}}
+  here: {driver_opts: {type: none, device: $PWD/here, o: bind}}
+  fixed: {driver_opts: {type: none, device: $PWD/here, o: 'bind,ro'}}
+";
+    let here = host.path("projects/p");
+    let project = host.project("p", &text.replace("$PWD", &here.display().to_string()));
+    project.write("here/x", "from outside");
+    project.up();
+    let mounts = project.sh("a", "grep /ram /proc/mounts; stat -c %a /ram");
+    assert!(
+        mounts.starts_with("ramfs /ram ramfs rw") && mounts.contains("noexec"),
+        "{mounts}"
+    );
+    assert!(mounts.ends_with("751\n"), "{mounts}");
+    assert_eq!(
+        project.sh("a", "cat /here/x; echo in >/here/y"),
+        "from outside"
+    );
+    project
+        .hoist(&["exec", "-T", "a", "touch", "/fixed/z"])
+        .fails();
+    project.down(&["-v"]);
+    assert_eq!(
+        std::fs::read_to_string(here.join("here/y")).unwrap(),
+        "in\n"
+    );
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hoist_kernel::init::program::OnFailure;
 use rustix::fs::{Mode, OFlags};
 
-use crate::protocol::{CgroupPlan, CgroupValue, CgroupWrite, Failure};
+use crate::protocol::{CgroupPlan, CgroupValue, CgroupWrite, Failure, OomCounter};
 
 /// How long the removal of groups waits for the last process to be gone.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
@@ -119,15 +119,20 @@ fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
 
 /// Whether a process of the groups was killed for lack of memory.
 pub(crate) fn out_of_memory(plan: &CgroupPlan) -> bool {
-    let Some(counter) = &plan.oom else {
-        return false;
-    };
+    plan.oom.as_ref().is_some_and(|counter| kills(counter) > 0)
+}
+
+/// How many processes were killed for lack of memory.
+pub(crate) fn kills(counter: &OomCounter) -> u64 {
     let Ok(text) = std::fs::read_to_string(&counter.file) else {
-        return false;
+        return 0;
     };
-    text.lines()
-        .filter_map(|line| line.strip_prefix("oom_kill "))
-        .any(|count| count.trim() != "0")
+    let counts = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("oom_kill "));
+    counts
+        .filter_map(|count| count.trim().parse::<u64>().ok())
+        .sum()
 }
 
 /// Kills every process of the groups.

@@ -21,6 +21,7 @@ mod engine;
 mod execs;
 mod listener;
 mod log_file;
+mod oom;
 mod peers;
 mod requests;
 mod shim;

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use crate::json_log::Stream;
 use crate::listener::Listener;
 use crate::log_file::LogFile;
+use crate::oom::OomWatch;
 use crate::protocol::{
     ExecRequest, Failure, Reply, RequestBody, ShimConfig, SignalTarget, State, Status,
     TerminalTarget,
@@ -99,6 +100,7 @@ fn start(shim: &mut Shim) -> Result<Reply, Failure> {
     match container::start(config, descriptors, &mut shim.streams) {
         Ok(running) => {
             let started = running.started.clone();
+            shim.oom = config.cgroup.oom.as_ref().and_then(OomWatch::open);
             shim.container = Some(running);
             Ok(Reply::Started(started))
         }

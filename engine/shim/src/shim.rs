@@ -16,6 +16,7 @@ use crate::engine::EngineWatch;
 use crate::execs::Exec;
 use crate::listener::Listener;
 use crate::log_file::LogFile;
+use crate::oom::OomWatch;
 use crate::peers::{Peer, broadcast};
 use crate::protocol::{Event, ExitRecord, ShimConfig};
 use crate::streams::Streams;
@@ -35,6 +36,7 @@ pub(crate) struct Shim {
     /// Descriptors of the program's first slots, until it starts.
     pub(crate) descriptors: Vec<OwnedFd>,
     pub(crate) container: Option<Running>,
+    pub(crate) oom: Option<OomWatch>,
     pub(crate) ending: Option<Ending>,
     pub(crate) execs: Vec<Exec>,
     pub(crate) streams: Streams,
@@ -60,6 +62,7 @@ pub(crate) struct Ending {
 #[derive(Debug, Clone, Copy)]
 enum Source {
     Signals,
+    Oom,
     Listener,
     Peer(usize),
     Output(usize),
@@ -93,6 +96,7 @@ impl Shim {
             config: None,
             descriptors: Vec::new(),
             container: None,
+            oom: None,
             ending: None,
             execs: Vec::new(),
             streams: Streams::default(),
@@ -115,6 +119,9 @@ impl Shim {
             let ready = self.wait()?;
             for (source, events) in ready {
                 self.handle(source, events);
+            }
+            if self.oom.as_mut().is_some_and(OomWatch::look) {
+                broadcast(&mut self.peers, &Event::OutOfMemory);
             }
             self.finish_ending();
             self.engine.look(Instant::now());
@@ -166,6 +173,9 @@ impl Shim {
 
     fn wanted(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
         let mut wanted = vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
+        if let Some(oom) = &self.oom {
+            wanted.push((Source::Oom, oom.as_fd(), PollFlags::IN));
+        }
         if let Some(listener) = &self.listener {
             wanted.push((Source::Listener, listener.as_fd(), PollFlags::IN));
         }
@@ -222,7 +232,9 @@ impl Shim {
         // Once its time has passed, an ending that was told has nothing more to wait for.
         let ending =
             ending.filter(|due| *due > now || self.ending.as_ref().is_some_and(|e| !e.told));
-        let due = [ending, self.engine.due()].into_iter().flatten().min()?;
+        let oom = self.oom.as_ref().and_then(|oom| oom.due(now));
+        let due = [ending, oom, self.engine.due()];
+        let due = due.into_iter().flatten().min()?;
         // Rounded up, so that it is due when poll returns.
         Some(due.saturating_duration_since(now) + Duration::from_millis(1))
     }
@@ -232,6 +244,11 @@ impl Shim {
             Source::Signals => {
                 signal::drain(&self.signals);
                 self.reap();
+            }
+            Source::Oom => {
+                if let Some(oom) = &mut self.oom {
+                    oom.noticed();
+                }
             }
             Source::Listener => self.accept(),
             Source::Peer(index) => self.serve(index, events),
@@ -323,6 +340,12 @@ impl Shim {
         let (Some(running), Some(config)) = (&self.container, &self.config) else {
             return;
         };
+        // Before the groups go, which the watch takes for a notice.
+        if self.oom.take().is_none_or(|mut oom| oom.untold())
+            && cgroup::out_of_memory(&config.cgroup)
+        {
+            broadcast(&mut self.peers, &Event::OutOfMemory);
+        }
         let record = ExitRecord {
             code,
             signal,
@@ -363,9 +386,6 @@ impl Shim {
         // name are free by then.
         cgroup::remove(&config.cgroup);
         self.listener = None;
-        if ending.record.out_of_memory {
-            broadcast(&mut self.peers, &Event::OutOfMemory);
-        }
         broadcast(&mut self.peers, &Event::Exited(ending.record.clone()));
     }
 

@@ -20,6 +20,7 @@ use hoist_network::ipam::{AddressPool, Leases, Subnet};
 use hoist_network::link::bridge::{self, BridgePlan, Reach};
 use hoist_network::ports::{Claim, Ports};
 use hoist_network::proxy::Proxy;
+use hoist_network::sysctl::{self, Change};
 use ipnetwork::IpNetwork;
 
 use crate::config::EngineConfig;
@@ -219,6 +220,7 @@ impl Networks {
     /// Makes the network's bridge if this engine has not done so yet.
     pub(crate) async fn ensure_bridge(&self, record: &NetworkRecord) -> Result<()> {
         if self.is_ready(&record.name) {
+            keep_forwarding(record);
             return Ok(());
         }
         let _making = self.making.lock().await;
@@ -240,7 +242,7 @@ impl Networks {
                 )
             })?;
         if changes.forwarding_enabled {
-            tracing::info!(
+            tracing::warn!(
                 "forwarding of packets between links was off on this machine and is on now"
             );
         }
@@ -391,4 +393,32 @@ pub(crate) fn mtu(record: &NetworkRecord) -> Option<u32> {
         .options
         .get("com.docker.network.driver.mtu")
         .and_then(|value| value.parse().ok())
+}
+
+/// Others turn forwarding off for the whole machine: a firewall that reloads, `sysctl --system`. Without it no published port and no
+/// way out works, so it is looked at whenever a container joins a network.
+fn keep_forwarding(record: &NetworkRecord) {
+    if record.internal {
+        return;
+    }
+    let has_ipv6 = record.subnets.iter().any(|subnet| subnet.subnet.is_ipv6());
+    let ipv6 = || {
+        if has_ipv6 {
+            sysctl::enable_ipv6_forwarding()
+        } else {
+            Ok(Change::None)
+        }
+    };
+    for (family, outcome) in [("IPv4", sysctl::enable_ipv4_forwarding()), ("IPv6", ipv6())] {
+        match outcome {
+            Ok(Change::None) => {}
+            Ok(Change::Written) => tracing::warn!(
+                family,
+                "somebody has turned off forwarding of packets between links, which containers need: it is on again"
+            ),
+            Err(error) => {
+                tracing::warn!(family, %error, "forwarding of packets between links is off");
+            }
+        }
+    }
 }

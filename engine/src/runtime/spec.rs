@@ -119,6 +119,15 @@ pub enum MountSource {
         /// Which of them.
         index: usize,
     },
+    /// A file system of a device or a server, such as `ext4` of `/dev/sdb1` or `nfs` of `:/export`.
+    FileSystem {
+        /// Its type, as the kernel names it.
+        kind: String,
+        /// Where it is, as its type understands it.
+        device: String,
+        /// Options of the file system and of mounts (`ro`, `noexec`, …), as mount(8) takes them after `-o`.
+        options: Vec<String>,
+    },
     /// The message queues of its ipc namespace (`/dev/mqueue`), or another pseudo file system by its kind.
     Pseudo {
         /// `proc`, `sysfs`, `mqueue`, …

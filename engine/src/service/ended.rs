@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::start::Cause;
 use super::{Service, internal};
 use crate::containers::{Container, mark_ended};
+use crate::networking::join::STORED_PORTS;
 use crate::shim::Shim;
 use crate::store;
 use crate::store::container::Status;
@@ -34,6 +35,9 @@ impl Service {
         while let Some(event) = events.recv().await {
             match event {
                 Event::Exited(exit) => {
+                    // Its ports are free by the time that anybody hears of the end.
+                    let name = STORED_PORTS.to_owned();
+                    let _ = shim.request(RequestBody::DropFds { name }).await;
                     self.ended(&container, &exit).await;
                     // The shim leaves now; when it has gone already, all the better.
                     let _ = shim.request(RequestBody::Release).await;

@@ -307,10 +307,11 @@ impl Service {
     fn runtime_mounts(&self, record: &ContainerRecord, joined: &Joined) -> Result<Vec<Mount>> {
         let mut mounts = Vec::new();
         for mount in &record.mounts {
+            let (source, read_only) = self.mount_source(mount)?;
             mounts.push(Mount {
                 target: mount.target.clone(),
-                source: self.mount_source(mount)?,
-                read_only: mount.read_only,
+                source,
+                read_only: mount.read_only || read_only,
             });
         }
         for (target, path) in &joined.files {
@@ -332,7 +333,8 @@ impl Service {
         Ok(mounts)
     }
 
-    pub(super) fn mount_source(&self, mount: &MountRecord) -> Result<MountSource> {
+    /// What is mounted, and whether it says itself that it is read-only.
+    pub(super) fn mount_source(&self, mount: &MountRecord) -> Result<(MountSource, bool)> {
         let bind = |path: PathBuf, ids: FileIds| MountSource::Bind {
             path,
             subpath: None,
@@ -347,38 +349,41 @@ impl Service {
                     create: *create,
                 };
                 let path = request.resolve().map_err(volume_error)?.path;
-                Ok(bind(path, FileIds::Machine))
+                Ok((bind(path, FileIds::Machine), false))
             }
             Recorded::Volume { name, subpath, .. } => {
                 let subpath = (!subpath.is_empty()).then(|| PathBuf::from(subpath));
-                match self
-                    .volumes
-                    .mount_source(name, subpath.as_deref())
-                    .map_err(volume_error)?
-                {
-                    VolumeSource::Bind { path, .. } => Ok(bind(path, FileIds::Container)),
-                    VolumeSource::FileSystem { kind, options, .. } if kind == "tmpfs" => {
-                        Ok(MountSource::Tmpfs {
-                            size: None,
-                            mode: None,
-                            options,
-                        })
+                let volume = self.volumes.inspect(name).map_err(volume_error)?;
+                let source = self.volumes.mount_source(name, subpath.as_deref());
+                match source.map_err(volume_error)? {
+                    // One that stands for a directory of the machine is as a bind mount of it: its root's files stay its root's.
+                    VolumeSource::Bind { path, read_only } => {
+                        let ids = if volume.driver_opts.is_empty() {
+                            FileIds::Container
+                        } else {
+                            FileIds::Machine
+                        };
+                        Ok((bind(path, ids), read_only))
                     }
-                    VolumeSource::FileSystem { kind, .. } => Err(ApiError::new(
-                        ErrorKind::NotImplemented,
-                        format!("volume {name}: file systems of type {kind} cannot be mounted yet"),
-                    )),
+                    VolumeSource::FileSystem {
+                        kind,
+                        device,
+                        options,
+                    } => Ok((of_file_system(kind, device, options), false)),
                 }
             }
             Recorded::Tmpfs {
                 size,
                 mode,
                 options,
-            } => Ok(MountSource::Tmpfs {
-                size: Some(*size).filter(|size| *size > 0),
-                mode: Some(*mode).filter(|mode| *mode > 0),
-                options: options.clone(),
-            }),
+            } => Ok((
+                MountSource::Tmpfs {
+                    size: Some(*size).filter(|size| *size > 0),
+                    mode: Some(*mode).filter(|mode| *mode > 0),
+                    options: options.clone(),
+                },
+                false,
+            )),
         }
     }
 
@@ -473,6 +478,22 @@ async fn attach_late(shim: Shim, late: Vec<PendingAttach>) {
             // Its streams close, and the client sees the end.
             tracing::debug!(%error, "a client attached too late");
         }
+    }
+}
+
+/// What a volume of a type of its own mounts: memory, or what a device or server has.
+fn of_file_system(kind: String, device: String, options: Vec<String>) -> MountSource {
+    if kind == "tmpfs" {
+        return MountSource::Tmpfs {
+            size: None,
+            mode: None,
+            options,
+        };
+    }
+    MountSource::FileSystem {
+        kind,
+        device,
+        options,
     }
 }
 

@@ -93,7 +93,7 @@ impl Service {
             if matches!(mount.source, Recorded::Tmpfs { .. }) {
                 continue;
             }
-            if let MountSource::Bind { path, .. } = self.mount_source(mount)? {
+            if let (MountSource::Bind { path, .. }, _) = self.mount_source(mount)? {
                 mounts.push((PathBuf::from(&mount.target), path));
             }
         }

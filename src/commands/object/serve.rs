@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &EngineRunArgs) -> Result<(), Failure
         let _ = rustix::process::setsid();
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    allow_many_files();
+    raise_limits();
     log_events(context);
     let config = config(context, args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,21 +60,31 @@ fn log_to(log: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Raises the soft limit of open files to the hard one; with the little that is allowed the engine runs, too.
-fn allow_many_files() {
+/// Raises limits as Docker's unit does, for the engine and for containers, which inherit them: many open files, and no limit on
+/// processes and core files. Without CAP_SYS_RESOURCE the hard limits stay; with the little that is allowed the engine runs, too.
+fn raise_limits() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let most = limit
-        .maximum
-        .map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES));
-    if limit.current.is_some_and(|soft| soft < most) {
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(most),
-                ..limit
-            },
-        );
+    let both = |most: Option<u64>| Rlimit {
+        current: most,
+        maximum: most,
+    };
+    for (resource, wanted) in [
+        (Resource::Nofile, Some(OPEN_FILES)),
+        (Resource::Nproc, None),
+        (Resource::Core, None),
+    ] {
+        let hard = getrlimit(resource).maximum;
+        let most = match (hard, wanted) {
+            (Some(hard), Some(wanted)) => Some(hard.min(wanted)),
+            (hard, wanted) => hard.or(wanted),
+        };
+        if setrlimit(resource, both(wanted)).is_err() {
+            let soft = Rlimit {
+                current: most,
+                maximum: hard,
+            };
+            let _ = setrlimit(resource, soft);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the user mounts: binds, volumes, memory.
 
-use hoist_kernel::init::program::{Filesystem, MountAttributes, Op, Propagation, Slot};
+use hoist_kernel::init::program::{Filesystem, FsOption, MountAttributes, Op, Propagation, Slot};
 
 use super::super::lower::{Builder, LowerError, c_string};
 use super::super::spec::{Mount, MountSource};
@@ -37,6 +37,14 @@ pub(super) fn add_user_mount(
             slot
         }
         (MountSource::Tmpfs { .. }, _) => add_tmpfs(builder, mount)?,
+        (
+            MountSource::FileSystem {
+                kind,
+                device,
+                options,
+            },
+            _,
+        ) => add_file_system(builder, (kind, device, options), mount.read_only)?,
         (MountSource::Pseudo { kind }, _) => {
             let slot = builder.slot();
             builder.inside(Op::MakeFilesystem(Filesystem {
@@ -67,20 +75,10 @@ fn add_tmpfs(builder: &mut Builder<'_>, mount: &Mount) -> Result<Slot, LowerErro
     else {
         return Ok(builder.slot());
     };
-    let mut attributes = NOSUID | NODEV | NOEXEC | if mount.read_only { RDONLY } else { 0 };
-    let mut fs_options = Vec::new();
+    let start = NOSUID | NODEV | NOEXEC | if mount.read_only { RDONLY } else { 0 };
+    let (attributes, mut fs_options) = split_options(options, start)?;
     if let Some(size) = size {
         fs_options.push(fs_option("size", Some(&size.to_string()))?);
-    }
-    for option in options.iter().filter(|option| !option.is_empty()) {
-        if let Some((set, clear)) = mount_flag(option) {
-            attributes = attributes & !clear | set;
-        } else if !matches!(option.as_str(), "rprivate" | "private" | "defaults") {
-            let (key, value) = option
-                .split_once('=')
-                .map_or((option.as_str(), None), |(k, v)| (k, Some(v)));
-            fs_options.push(fs_option(key, value)?);
-        }
     }
     if let Some(mode) = mode {
         fs_options.push(fs_option("mode", Some(&format!("{mode:o}")))?);
@@ -97,6 +95,45 @@ fn add_tmpfs(builder: &mut Builder<'_>, mount: &Mount) -> Result<Slot, LowerErro
         mode_of,
     }));
     Ok(slot)
+}
+
+/// A file system of the machine's devices or of a server: only the machine's own root may mount it.
+fn add_file_system(
+    builder: &mut Builder<'_>,
+    (kind, device, options): (&str, &str, &[String]),
+    read_only: bool,
+) -> Result<Slot, LowerError> {
+    let start = if read_only { RDONLY } else { 0 };
+    let (attributes, mut fs_options) = split_options(options, start)?;
+    fs_options.insert(0, fs_option("source", Some(device))?);
+    let slot = builder.slot();
+    builder.privileged(Op::MakeFilesystem(Filesystem {
+        slot,
+        kind: c_string("a file system", kind)?,
+        options: fs_options,
+        attributes,
+        mode_of: None,
+    }));
+    Ok(slot)
+}
+
+/// Options of mounts become attributes, added to or taken from those given; the rest are the file system's.
+fn split_options(
+    options: &[String],
+    mut attributes: u64,
+) -> Result<(u64, Vec<FsOption>), LowerError> {
+    let mut others = Vec::new();
+    for option in options.iter().filter(|option| !option.is_empty()) {
+        if let Some((set, clear)) = mount_flag(option) {
+            attributes = attributes & !clear | set;
+        } else if !matches!(option.as_str(), "rprivate" | "private" | "defaults") {
+            let (key, value) = option
+                .split_once('=')
+                .map_or((option.as_str(), None), |(k, v)| (k, Some(v)));
+            others.push(fs_option(key, value)?);
+        }
+    }
+    Ok((attributes, others))
 }
 
 /// A mount option as attributes to set and to clear.
