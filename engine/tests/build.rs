@@ -202,6 +202,37 @@ fn archives_are_unpacked_by_add_only() {
 }
 
 #[test]
+fn files_come_from_the_network_when_their_digest_is_right() {
+    with_engine(async |engine| {
+        let create = TestEngine::shell("echo hello > /index.html; httpd -f -p 80 -h /");
+        let server = engine.start("server", &create).await;
+        let inspect = engine.client.container_inspect(&server).await.unwrap();
+        let address = &inspect.network_settings.networks["bridge"].ip_address;
+        engine
+            .until("the server answers", async |_| {
+                common::fetch(&format!("{address}:80")).await.is_ok()
+            })
+            .await;
+        // sha256sum of "hello" and a line's end.
+        let right = "sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        let dockerfile = |digest: &str| {
+            format!("FROM busybox\nADD --checksum={digest} http://{address}/index.html /got/\n")
+        };
+        let context = Context::new(&dockerfile(right), &[]);
+        image_of(&engine, &context).await;
+        let list = "cat /got/index.html; busybox stat -c %a /got/index.html";
+        assert_eq!(output_of(&engine, "built", list).await, "hello\n600\n");
+        context.write("Dockerfile", &dockerfile(&right.replace('5', "6")));
+        let built = build(&engine, &context.request()).await;
+        assert!(
+            built.failed().message.contains(right),
+            "{:?}",
+            built.failure
+        );
+    });
+}
+
+#[test]
 fn the_same_build_gives_the_same_image() {
     with_engine(async |engine| {
         let context = Context::new(

@@ -35,4 +35,5 @@ pub use config::RegistryConfig;
 pub use error::RegistryError;
 pub use fetch::{Chosen, FetchedManifest, Wanted};
 pub use platform::Platform;
+pub use tls::client_config;
 pub use upload::{BlobFile, Uploaded};

@@ -17,10 +17,10 @@ use crate::config::RegistryConfig;
 use crate::error::RegistryError;
 
 /// Makes the settings for one host. Reads certificates from disk: do not call it for every connection.
-pub(crate) fn client_config(
-    config: &RegistryConfig,
-    host: &str,
-) -> Result<ClientConfig, RegistryError> {
+///
+/// # Errors
+/// A configured certificate cannot be read.
+pub fn client_config(config: &RegistryConfig, host: &str) -> Result<ClientConfig, RegistryError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

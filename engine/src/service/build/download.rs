@@ -1,14 +1,19 @@
 //! A file by HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hoist_registry::RegistryConfig;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::header::{HOST, LAST_MODIFIED, LOCATION, USER_AGENT};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::build::error::BuildError;
 
@@ -68,23 +73,43 @@ async fn patient<T>(
         })
 }
 
+/// Bytes both ways, with TLS or without.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
 async fn request(uri: &Uri) -> Result<Response<Incoming>, BuildError> {
     let failed = |error: &dyn std::error::Error| {
         let why = hoist_api::error::chain(error);
         BuildError::Refused(format!("cannot download {uri}: {why}"))
     };
-    if uri.scheme_str() != Some("http") {
-        return Err(BuildError::Refused(format!(
-            "cannot download {uri}: only http:// and git repositories can be fetched by this engine yet"
-        )));
-    }
+    let is_safe = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => {
+            return Err(BuildError::Refused(format!(
+                "cannot download {uri}: only http:// and https:// can be fetched"
+            )));
+        }
+    };
     let host = uri
         .host()
         .ok_or_else(|| BuildError::Refused(format!("invalid URL {uri}")))?;
-    let address = (host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(80));
-    let stream = TcpStream::connect(address)
+    let host = host.trim_matches(['[', ']']);
+    let port = if is_safe { 443 } else { 80 };
+    let plain = TcpStream::connect((host, uri.port_u16().unwrap_or(port)))
         .await
         .map_err(|error| failed(&error))?;
+    let stream: Box<dyn Connection> = if is_safe {
+        let config = hoist_registry::client_config(&RegistryConfig::default(), host)
+            .map_err(|error| failed(&error))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(name, plain).await;
+        Box::new(stream.map_err(|error| failed(&error))?)
+    } else {
+        Box::new(plain)
+    };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failed(&error))?;
