@@ -66,7 +66,7 @@ fn verb_of(verb: &str) -> Vec<&str> {
         "wait" => vec!["container", "wait"],
         "images" => vec!["image", "ls"],
         "rmi" => vec!["image", "rm"],
-        "events" => vec!["system", "events"],
+        "events" | "version" => vec!["system", verb],
         _ if CONTAINER.contains(&verb) => vec!["container", verb],
         _ if IMAGE.contains(&verb) => vec!["image", verb],
         _ => vec![verb],

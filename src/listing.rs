@@ -162,13 +162,23 @@ fn in_words(field: &str) -> String {
     words
 }
 
+/// JSON with four blanks for each level, as Docker writes it.
+fn indented(found: &[Value]) -> Result<String, Failure> {
+    use serde::Serialize as _;
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    found.serialize(&mut writer)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Prints what is known of objects: as JSON, or each through a template.
 ///
 /// # Errors
 /// The template cannot be read or rendered, or the output cannot be written.
 pub(crate) fn inspect(ui: &Ui, format: Option<&str>, found: &[Value]) -> Result<(), Failure> {
     match format.map(str::trim).unwrap_or_default() {
-        "" => ui.json(&Value::Array(found.to_vec())),
+        "" => ui.line(&indented(found)?),
         "json" => found.iter().try_for_each(|one| ui.line(&one.to_string())),
         text => {
             let template = Template::parse(text)?;

@@ -27,6 +27,23 @@ pub(crate) fn ago(then: i64, now: i64) -> String {
 
 /// A size with three significant digits and a decimal unit: "142MB", "7.8kB".
 pub(crate) fn size(bytes: u64) -> String {
+    decimal(bytes, 3)
+}
+
+/// A size with four significant digits and a decimal unit: "1.984MB".
+pub(crate) fn long_size(bytes: u64) -> String {
+    decimal(bytes, 4)
+}
+
+/// A time of the engine's as Go prints it: "2026-01-02 13:23:37.5 +0000 UTC"; what is no time stays as it is.
+pub(crate) fn go_time(text: &str) -> String {
+    match text.parse::<jiff::Timestamp>() {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S%.f +0000 UTC").to_string(),
+        Err(_) => text.to_owned(),
+    }
+}
+
+fn decimal(bytes: u64, digits: usize) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let mut value = bytes as f64;
@@ -37,9 +54,9 @@ pub(crate) fn size(bytes: u64) -> String {
     }
     let decimals = match value {
         _ if unit == 0 => 0,
-        v if v >= 99.95 => 0,
-        v if v >= 9.995 => 1,
-        _ => 2,
+        v if v >= 99.95 => digits - 3,
+        v if v >= 9.995 => digits - 2,
+        _ => digits - 1,
     };
     let text = format!("{value:.decimals$}");
     let short = if text.contains('.') {
@@ -126,6 +143,18 @@ mod tests {
         ] {
             assert_eq!(size(bytes), expected, "{bytes}");
         }
+    }
+
+    #[test]
+    fn longer_sizes_and_times() {
+        assert_eq!(long_size(1_984_321), "1.984MB");
+        assert_eq!(long_size(999), "999B");
+        assert_eq!(long_size(142_000_000), "142MB");
+        assert_eq!(
+            go_time("2026-01-02T13:23:37.5Z"),
+            "2026-01-02 13:23:37.5 +0000 UTC"
+        );
+        assert_eq!(go_time("never"), "never");
     }
 
     #[test]

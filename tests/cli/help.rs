@@ -90,6 +90,7 @@ const COMMANDS: &[&str] = &[
     "system events",
     "system info",
     "system prune",
+    "system version",
     "inspect",
     "info",
     "engine",

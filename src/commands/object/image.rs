@@ -327,7 +327,7 @@ fn rows(image: &ImageSummary, whole: bool) -> Vec<Value> {
             "Size": size(image.size),
             "Tag": tag,
             "UniqueSize": if image.shared_size < 0 { "N/A".to_owned() } else { size(image.size - image.shared_size) },
-            "VirtualSize": size(image.size),
+            "VirtualSize": human::long_size(u64::try_from(image.size).unwrap_or(0)),
         })
     };
     names_of(image).into_iter().map(row).collect()

@@ -328,7 +328,7 @@ fn print(
             .map(|(k, v)| format!("{k}={v}"))
             .collect();
         json!({
-            "CreatedAt": network.created, "Driver": network.driver, "ID": id(network),
+            "CreatedAt": human::go_time(&network.created), "Driver": network.driver, "ID": id(network),
             "IPv4": network.enable_ipv4.to_string(), "IPv6": network.enable_ipv6.to_string(),
             "Internal": network.internal.to_string(), "Labels": labels.join(","), "Name": network.name, "Scope": network.scope,
         })

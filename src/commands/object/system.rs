@@ -28,6 +28,8 @@ pub(crate) enum SystemVerb {
     Events(SystemEventsArgs),
     Info(InfoArgs),
     Prune(SystemPruneArgs),
+    /// Show the versions of hoist and of the engine
+    Version(InfoArgs),
     /// Join standard input and output with the engine's socket
     #[command(hide = true)]
     DialStdio,
@@ -96,7 +98,7 @@ pub(crate) struct AnyInspectArgs {
     pub(crate) names: Vec<String>,
 
     /// json, or a Go template for each
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(short, long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
 
     /// Only objects of this kind
@@ -118,6 +120,7 @@ pub(crate) async fn run(context: &Context, verb: SystemVerb) -> Result<(), Failu
         SystemVerb::Events(args) => events(context, args).await,
         SystemVerb::Info(args) => info(context, args).await,
         SystemVerb::Prune(args) => prune(context, args).await,
+        SystemVerb::Version(args) => version(context, args).await,
         SystemVerb::DialStdio => dial(context).await,
     }
 }
@@ -202,6 +205,37 @@ pub(crate) async fn info(context: &Context, args: InfoArgs) -> Result<(), Failur
     Ok(())
 }
 
+async fn version(context: &Context, args: InfoArgs) -> Result<(), Failure> {
+    let engine = connect::engine(context).await?;
+    let server = serde_json::to_value(engine.version().await?)?;
+    let (major, minor) = engine.api_version();
+    let client = json!({
+        "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": format!("{major}.{minor}"),
+        "Os": std::env::consts::OS, "Arch": std::env::consts::ARCH,
+    });
+    let both = json!({"Client": client, "Server": server});
+    match args.format.as_deref().map(str::trim).unwrap_or_default() {
+        "" => {}
+        "json" => return context.ui.line(&both.to_string()),
+        text => return context.ui.line(&Template::parse(text)?.render(&both)?),
+    }
+    for (title, side) in [("Client", &both["Client"]), ("Server", &both["Server"])] {
+        context.ui.line(&format!("{title}:"))?;
+        for (name, key) in [
+            ("Version", "Version"),
+            ("API version", "ApiVersion"),
+            ("OS", "Os"),
+            ("Arch", "Arch"),
+        ] {
+            let value = side[key].as_str().unwrap_or_default();
+            context
+                .ui
+                .line(&format!(" {:<17}{value}", format!("{name}:")))?;
+        }
+    }
+    Ok(())
+}
+
 async fn events(context: &Context, args: SystemEventsArgs) -> Result<(), Failure> {
     let template = match args.format.as_deref().map(str::trim) {
         None | Some("" | "json") => None,
@@ -273,7 +307,7 @@ async fn df(context: &Context, args: DfArgs) -> Result<(), Failure> {
 }
 
 fn size(bytes: i64) -> String {
-    human::size(u64::try_from(bytes).unwrap_or(0))
+    human::long_size(u64::try_from(bytes).unwrap_or(0))
 }
 
 /// A row for each kind of object.
