@@ -352,3 +352,149 @@ fn engines_elsewhere() {
         .exits(1)
         .says(&["cannot use the context \"none\""]);
 }
+
+/// A directory with a file, a directory and a link.
+fn sources(host: &TestHost) -> String {
+    let src = host.path("tmp/src");
+    std::fs::create_dir_all(src.join("sub")).unwrap();
+    std::fs::write(src.join("one"), "one").unwrap();
+    std::fs::write(src.join("sub/two"), "two").unwrap();
+    std::os::unix::fs::symlink("one", src.join("link")).unwrap();
+    src.display().to_string()
+}
+
+#[test]
+fn files_in_and_out() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let (src, out) = (sources(&host), host.path("tmp/out"));
+    std::fs::create_dir(&out).unwrap();
+    let text =
+        "services: {web: {image: busybox, init: true, command: [sleep, '1000'], scale: 2}}\n";
+    let project = host.project("shop", text);
+    project.up();
+    let cp = |from: &str, to: &str| project.hoist(&["cp", from, to]);
+    cp(&src, "web:/opt")
+        .ok()
+        .says(&["shop-web-1 copy", "shop-web-2 copy", "Copied"]);
+    cp(&format!("{src}/."), "web:/opt").ok();
+    cp(&format!("{src}/one"), "web:/opt/renamed").ok();
+    let found = "cd /opt; find . | sort | tr '\\n' ' '; cat renamed";
+    let listed = project
+        .hoist(&["exec", "-T", "--index", "2", "web", "sh", "-c", found])
+        .ok();
+    let all = ". ./link ./one ./renamed ./sub ./sub/two one";
+    let nested = listed
+        .stdout
+        .replace("./src ./src/link ./src/one ./src/sub ./src/sub/two ", "");
+    assert_eq!(nested, all, "{listed}");
+    let at = |name: &str| out.join(name).display().to_string();
+    cp("web:/opt/sub", &at("")).ok();
+    cp("web:/opt/sub/.", &at("contents")).ok();
+    cp("web:/opt/one", &at("two")).ok();
+    project
+        .hoist(&["cp", "-L", "web:/opt/link", &at("followed")])
+        .ok();
+    for (name, expected) in [
+        ("sub/two", "two"),
+        ("contents/two", "two"),
+        ("two", "one"),
+        ("followed", "one"),
+    ] {
+        assert_eq!(
+            std::fs::read_to_string(out.join(name)).unwrap(),
+            expected,
+            "{name}"
+        );
+    }
+    cp("web:/nope", &at(""))
+        .exits(1)
+        .says(&["shop-web-1:/nope"]);
+    cp("web:/opt", &at("two"))
+        .exits(1)
+        .says(&["cannot copy a directory to the file"]);
+    cp(&at("none"), "web:/").exits(1).says(&["cannot copy"]);
+    cp("a", "b").exits(1).says(&["unknown copy direction"]);
+    let mut archive = project.command(&["cp", "web:/opt/sub", "-"]);
+    archive.stdin(std::process::Stdio::null());
+    let bytes = archive.output().unwrap().stdout;
+    let mut into = project.command(&["cp", "-", "web:/tmp"]);
+    into.stdout(std::process::Stdio::null());
+    run::with_input(into, &bytes, LONG).ok();
+    assert_eq!(project.sh("web", "cat /tmp/sub/two"), "two");
+    hoist(
+        &host,
+        &format!("container cp shop-web-1:/opt/one {}", at("three")),
+    )
+    .ok()
+    .says(&["Successfully copied"]);
+    project.down(&["-t", "0"]);
+}
+
+#[test]
+fn what_containers_use_and_become() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let text = "services: {web: {image: busybox, init: true, command: [sh, -c, 'echo x > /made; sleep 1000']}}\n";
+    let project = host.project("shop", text);
+    project.up();
+    let stats = project.hoist(&["stats", "--no-stream"]).ok();
+    stats.says(&["CPU %", "MEM USAGE / LIMIT", "shop-web-1"]);
+    let json = project
+        .hoist(&["stats", "--no-stream", "--format", "json", "web"])
+        .ok()
+        .json();
+    assert_eq!(json["Name"], "shop-web-1");
+    assert!(
+        json["MemUsage"].as_str().unwrap().contains("iB / "),
+        "{json}"
+    );
+    hoist(
+        &host,
+        "container stats --no-stream --format {{.Name}}:{{.PIDs}} shop-web-1",
+    )
+    .ok()
+    .says(&["shop-web-1:2"]);
+    hoist(&host, "container diff shop-web-1")
+        .ok()
+        .says(&["A /made"]);
+    let tar = host.path("tmp/web.tar").display().to_string();
+    project.hoist(&["export", "-o", &tar, "web"]).ok();
+    assert!(std::fs::metadata(&tar).unwrap().len() > 100_000);
+    let id = project
+        .hoist(&["commit", "-m", "made", "-c", "ENV A=1", "web", "made:1"])
+        .ok();
+    assert!(id.stdout.starts_with("sha256:"), "{id}");
+    let told = said(
+        &host,
+        "container run --rm made:1 sh -c 'cat /made; echo $A'",
+    );
+    assert_eq!(told, "x\n1\n");
+    said(
+        &host,
+        "container update --memory 64m --restart always shop-web-1",
+    );
+    let after = "{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}";
+    assert_eq!(
+        said(&host, &format!("inspect -f '{after}' shop-web-1")),
+        "67108864 always\n"
+    );
+    hoist(&host, "container update shop-web-1")
+        .exits(1)
+        .says(&["one or more flags"]);
+    hoist(&host, "system df")
+        .ok()
+        .says(&["Images", "Containers", "Local Volumes", "Build Cache"]);
+    hoist(&host, "system df -v")
+        .ok()
+        .says(&["shop-web-1", "busybox"]);
+    hoist(&host, "system version")
+        .ok()
+        .says(&["Client:", "Server:"]);
+    project.down(&["-t", "0"]);
+    said(&host, "image rm made:1");
+}

@@ -8,6 +8,7 @@ pub(crate) mod network;
 pub(crate) mod serve;
 pub(crate) mod system;
 pub(crate) mod transfer;
+pub(crate) mod usage;
 pub(crate) mod volume;
 
 use hoist_api::Filters;
