@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::Client;
 use super::request::Call;
-use super::streams;
 use crate::Filters;
 use crate::container::ContainerSummary;
 use crate::error::Result;
@@ -97,34 +96,5 @@ impl Client {
     /// The engine cannot be reached.
     pub async fn dial(&self) -> Result<super::transport::Connection> {
         self.pool.dial().await
-    }
-
-    /// Makes the engine fetch an image from its registry without proof of who asks.
-    ///
-    /// # Errors
-    /// The reference is wrong or the engine refuses; failures on the way are the stream's.
-    pub async fn image_create_from(
-        &self,
-        reference: &str,
-        platform: &str,
-    ) -> Result<crate::engine::ProgressStream> {
-        let parsed: crate::ImageRef = reference
-            .parse()
-            .map_err(|error| crate::ApiError::bad_request(format!("{error}")))?;
-        let call = Call::post("/images/create")
-            .query("fromImage", &parsed.familiar_repository())
-            .query("tag", &version_of(&parsed))
-            .query("platform", platform);
-        let response = self.send(call).await?.response;
-        Ok(streams::progress(streams::pieces(response)))
-    }
-}
-
-/// The digest, else the tag, else `latest`.
-fn version_of(reference: &crate::ImageRef) -> String {
-    match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
-        (None, Some(tag)) => tag.to_owned(),
-        (None, None) => "latest".to_owned(),
     }
 }

@@ -7,11 +7,13 @@ use futures_util::StreamExt;
 use hoist_api::client::Client;
 use hoist_api::container::{AttachOptions, ContainerCreate, WaitCondition};
 use hoist_api::engine::Attached;
+use hoist_api::image::PullImage;
 use hoist_api::{ApiError, Engine, ErrorKind};
 
 use super::body;
 use super::flags::CreateFlags;
 use crate::commands::exec::{exit_code, not_started};
+use crate::commands::object::transfer::stored_auth;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::streams::{DetachKeys, Parted, Signals, Wiring};
@@ -203,10 +205,12 @@ async fn fetch(
     quiet: bool,
 ) -> Result<(), Failure> {
     let cannot = |error: ApiError| Failure::from(error).context(format!("cannot fetch {image}"));
-    let mut progress = engine
-        .image_create_from(image, platform)
-        .await
-        .map_err(cannot)?;
+    let pull = PullImage {
+        reference: image.to_owned(),
+        platform: platform.to_owned(),
+        auth: stored_auth(image)?,
+    };
+    let mut progress = engine.image_pull(&pull).await.map_err(cannot)?;
     while let Some(step) = progress.next().await {
         let step = step.map_err(cannot)?;
         let done = step
