@@ -1,4 +1,5 @@
 //! Building images on a private engine with the real kernel: what a Dockerfile says is what the image has.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
 
@@ -509,6 +510,10 @@ fn dockers_own_client_builds_here() {
 const KILLED: &str = "HOIST_TEST_KILLED_ENGINE";
 
 #[test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story, told from its beginning to its end"
+)]
 fn a_killed_engine_leaves_a_store_that_works_and_nothing_running() {
     if let Ok(places) = std::env::var(KILLED) {
         let places: Vec<&str> = places.split('\n').collect();

@@ -4,6 +4,10 @@ use crate::check;
 use crate::common::{TestHost, can_run};
 
 #[test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one life, told from its beginning to its end"
+)]
 fn a_containers_life() {
     if !can_run() {
         return;

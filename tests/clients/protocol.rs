@@ -156,6 +156,7 @@ fn an_exec_ends_its_input_and_goes_on_talking() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of requests")]
 fn bad_input_is_refused_with_a_reason() {
     if !can_run() {
         return;

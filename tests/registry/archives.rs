@@ -41,6 +41,27 @@ fn saved_archives_are_reproducible_and_exchanged_with_skopeo() {
         "also after a load"
     );
 
+    exchange_with_skopeo(&host);
+    host.hoist(&["image", "save", "nothing"])
+        .fails()
+        .says(&["No such image"]);
+    host.hoist(&["image", "history", "busybox"])
+        .ok()
+        .says(&["IMAGE", "CREATED BY"]);
+    host.hoist(&["image", "prune", "-a", "-f"])
+        .ok()
+        .says(&["untagged: busybox:latest", "Total reclaimed space: "]);
+    assert_eq!(host.hoist(&["image", "ls", "-q"]).ok().stdout, "");
+    assert_eq!(
+        fs::read_dir(host.root().join("layers")).unwrap().count(),
+        1,
+        "only the empty one"
+    );
+}
+
+/// Skopeo reads `one.tar` of the host and writes it in every form; each is loaded.
+fn exchange_with_skopeo(host: &TestHost) {
+    let path = |name: &str| host.path(name).to_str().unwrap().to_owned();
     let skopeo = |from: &str, to: &str| {
         let mut command = host.command("/usr/bin/skopeo");
         command.args(["copy", "--insecure-policy", from, to]);
@@ -74,19 +95,4 @@ fn saved_archives_are_reproducible_and_exchanged_with_skopeo() {
             "{name}"
         );
     }
-    host.hoist(&["image", "save", "nothing"])
-        .fails()
-        .says(&["No such image"]);
-    host.hoist(&["image", "history", "busybox"])
-        .ok()
-        .says(&["IMAGE", "CREATED BY"]);
-    host.hoist(&["image", "prune", "-a", "-f"])
-        .ok()
-        .says(&["untagged: busybox:latest", "Total reclaimed space: "]);
-    assert_eq!(host.hoist(&["image", "ls", "-q"]).ok().stdout, "");
-    assert_eq!(
-        fs::read_dir(host.root().join("layers")).unwrap().count(),
-        1,
-        "only the empty one"
-    );
 }

@@ -140,6 +140,7 @@ fn of_the_next_build_only_what_changed_is_moved() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of trees")]
 fn hostile_trees_are_refused_and_touch_nothing() {
     let outer = tempfile::tempdir().unwrap();
     let root = outer.path().join("root");

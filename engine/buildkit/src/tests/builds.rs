@@ -172,8 +172,7 @@ async fn a_build_gets_its_files_and_gives_its_image() {
     let response = build(&client, ("b1", "s1"), &attrs).await.unwrap();
     assert_eq!(response["containerimage.digest"], IMAGE);
     assert_eq!(response["image.name"], "docker.io/library/app:latest,b:1");
-    let asked = place.builder.asked.lock().unwrap();
-    let (request, files) = &asked[0];
+    let (request, files) = place.builder.asked.lock().unwrap().remove(0);
     let names: Vec<_> = files.keys().map(String::as_str).collect();
     assert_eq!(names, [".dockerignore", "Dockerfile", "readme", "src/main"]);
     assert_eq!(request.args["A"], "1");
