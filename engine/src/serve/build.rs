@@ -2,6 +2,7 @@
 
 mod classic;
 mod query;
+mod traced;
 
 use std::io::{self, Read};
 
@@ -40,6 +41,9 @@ pub(super) fn routes() -> Router<Server> {
 async fn classic(State(server): State<Server>, request: Request) -> Answer {
     let query = Query::of(request.uri());
     let build = query::build_request(&query)?;
+    if traced::is_wanted(&query) {
+        return traced::build(&server, &query, (build, request)).await;
+    }
     let plan = Plan::default();
     let mut writer = classic::Writer::new(&query, plan.clone());
     let mut events = server

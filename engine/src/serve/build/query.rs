@@ -32,9 +32,9 @@ pub(super) fn build_request(query: &Query) -> Result<BuildRequest> {
     Ok(BuildRequest {
         context: match remote {
             "" => BuildContext::Archive,
-            "client-session" => {
+            "client-session" if query.text("version") != "2" => {
                 return Err(ApiError::bad_request(
-                    "this call takes the context in its body; contexts of a session come over /grpc",
+                    "the context of a session needs version=2 and a session",
                 ));
             }
             url => BuildContext::Remote(url.to_owned()),

@@ -1,0 +1,74 @@
+//! `POST /build?version=2`: the build is told in BuildKit's words, and its files may come from a session.
+
+use axum::extract::Request;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use hoist_api::build::{BuildContext, BuildEvent, BuildRequest};
+use hoist_api::error::ApiError;
+use hoist_buildkit::{Gathered, Translator, trace_line};
+
+use super::classic::Writer;
+use super::{archive, lines};
+use crate::serve::Server;
+use crate::serve::errors::Answer;
+use crate::serve::query::Query;
+use crate::service::build::Plan;
+
+/// The context that is a session's.
+const CLIENT_SESSION: &str = "client-session";
+
+/// Whether the query asks for this.
+pub(super) fn is_wanted(query: &Query) -> bool {
+    query.text("version") == "2"
+}
+
+/// Builds, with the context from the session or from the body.
+pub(super) async fn build(
+    server: &Server,
+    query: &Query,
+    (build, request): (BuildRequest, Request),
+) -> Answer {
+    let session = query.text("session");
+    let mut told = Vec::new();
+    let (build, mut translator, files) = if is_of_session(&build) {
+        let gathered = gather(server, query, build).await?;
+        let mut progress = std::pin::pin!(gathered.progress.follow());
+        while let Some(response) = progress.next().await {
+            told.push(Bytes::from(trace_line(&response)));
+        }
+        (gathered.request, gathered.translator, Some(gathered.files))
+    } else {
+        (build, Translator::new(session), None)
+    };
+    let plan = Plan::default();
+    let mut writer = Writer::new(query, plan.clone());
+    let body = archive(request.into_body());
+    let events = server.service.image_build(build, body, plan).await?;
+    let write = move |event: BuildEvent| {
+        // The files stay as long as there are events.
+        let _ = &files;
+        let mut written = std::mem::take(&mut told);
+        let traced = translator.translate(&event);
+        written.extend(traced.map(|response| Bytes::from(trace_line(&response))));
+        written.extend(writer.lines(event));
+        written
+    };
+    Ok(lines((None, events), write))
+}
+
+fn is_of_session(build: &BuildRequest) -> bool {
+    build.context == BuildContext::Remote(CLIENT_SESSION.to_owned())
+}
+
+async fn gather(server: &Server, query: &Query, build: BuildRequest) -> Result<Gathered, ApiError> {
+    let filename = match query.text("dockerfile") {
+        "" => "Dockerfile",
+        name => name,
+    };
+    let gathered = server
+        .buildkit
+        .gather(query.text("session"), filename, build);
+    gathered
+        .await
+        .map_err(|status| ApiError::bad_request(status.message))
+}
