@@ -16,6 +16,7 @@ use super::object::container::body::lines_of;
 use super::object::container::mount;
 use super::object::container::run::{Following, follow_to_code, start_failure};
 use super::object::pairs;
+use super::pull;
 use super::values::PullPolicy;
 use crate::connect;
 use crate::context::{Context, check_services};
@@ -132,7 +133,7 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<String>,
 }
 
-/// Builds the images of the service and of what it depends on, when they are missing or `--build` says so.
+/// Pulls and builds the images of the service and of what it depends on, as `pull_policy`, `--pull` and `--build` say.
 async fn with_images<E: Engine>(
     context: &Context,
     engine: &E,
@@ -149,6 +150,12 @@ async fn with_images<E: Engine>(
             .into_iter()
             .collect()
     };
+    let pulls = pull::Wanted {
+        services: &needed,
+        policy: args.pull,
+        quiet: args.quiet_pull || args.quiet,
+    };
+    let observed = pull::before_up(context, engine, project, (observed, pulls)).await?;
     let wanted = Wanted {
         services: &needed,
         which: if args.build {

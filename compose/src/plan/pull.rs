@@ -264,7 +264,7 @@ mod tests {
             true,
             (&always, "#1 image x: pull (forced)"),
         );
-        let built = serde_json::json!({"a": {"image": "x", "build": "."}});
+        let built = serde_json::json!({"a": {"image": "x", "build": {"context": "."}}});
         check_service(built, false, (&always, ""));
         let two = serde_json::json!({"a": {"image": "x"}, "b": {"image": "x"}});
         check_service(
