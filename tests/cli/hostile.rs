@@ -86,18 +86,18 @@ fn depth_bombs() {
 
 #[test]
 fn megabytes() {
-    let keys = repeated(400_000, |index| format!("  s{index}: 1\n"));
+    let keys = repeated(300_000, |index| format!("  s{index}: 1\n"));
     with(
         &format!("services:\n{keys}"),
         &["keys and values, aliases included"],
     );
     with(
         &format!("services: {}\n", "x".repeat(10 << 20)),
-        &["larger than 8 MiB"],
+        &["larger than 4 MiB"],
     );
     with(
-        &format!("services: {}\n", "x".repeat(7 << 20)),
-        &["must be a mapping"],
+        &format!("services: {}\n", "x".repeat(3 << 20)),
+        &["longer than 2 MiB"],
     );
     let unknown = repeated(20_000, |index| format!("    unknown{index}: 1\n"));
     with(&service(&unknown), &["unknown attribute `unknown0`"]);

@@ -116,6 +116,9 @@ impl<'a> Loader<'a> {
             };
             for document in documents {
                 self.add_document(&mut model, document, path, scope);
+                if self.is_too_large() {
+                    return Node::empty_map(Span::NONE);
+                }
             }
         }
         let all = if self.options.skip.interpolation {
@@ -267,9 +270,14 @@ impl<'a> Loader<'a> {
         false
     }
 
+    /// Whether a limit was reached.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.findings.iter().any(|known| known.code == "too-large")
+    }
+
     /// Tells once that there is too much.
     pub(crate) fn too_large(&mut self, message: &str, asked_at: Option<Span>) {
-        if self.findings.iter().any(|known| known.code == "too-large") {
+        if self.is_too_large() {
             return;
         }
         let place = asked_at.and_then(|span| self.sources.locate(span));
@@ -318,6 +326,9 @@ impl<'a> Loader<'a> {
         let mut inside = scope.clone();
         inside.included.push(path.to_path_buf());
         self.apply_includes(&mut document, &inside);
+        if self.is_too_large() {
+            return;
+        }
         let lenient = self.options.skip.interpolation;
         self.report(|report| {
             let root = Path::ROOT;

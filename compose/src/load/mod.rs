@@ -216,6 +216,10 @@ fn load_project(loader: &mut Loader<'_>) -> Fatal<(Project, Option<serde_json::V
         .map(|path| (path.clone(), None))
         .collect();
     let mut root = loader.load_model(&main, &scope);
+    if loader.is_too_large() {
+        // The rest would only cost more.
+        return Ok((Project::default(), None));
+    }
     let broken = has_errors(&loader.findings);
     if !broken && root.as_map().is_none_or(node::Map::is_empty) {
         return Err(Box::new(

@@ -49,6 +49,8 @@ impl Span {
 #[derive(Debug, Default)]
 pub(crate) struct SourceMap {
     texts: Vec<Arc<SourceText>>,
+    /// The last text of each name: what many services use is kept once.
+    by_name: HashMap<String, u32>,
     /// Where variables are set, as far as they come from files.
     variables: HashMap<String, Span>,
 }
@@ -56,8 +58,15 @@ pub(crate) struct SourceMap {
 impl SourceMap {
     /// Adds a text; the number names it in spans.
     pub(crate) fn add(&mut self, name: String, text: String) -> u32 {
+        if let Some(&known) = self.by_name.get(&name)
+            && self.text(known).is_some_and(|source| source.text == text)
+        {
+            return known;
+        }
+        let file = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        self.by_name.insert(name.clone(), file);
         self.texts.push(Arc::new(SourceText { name, text }));
-        u32::try_from(self.texts.len() - 1).unwrap_or(u32::MAX)
+        file
     }
 
     /// Remembers where a variable is set.

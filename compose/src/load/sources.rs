@@ -46,7 +46,9 @@ pub enum FileKind {
 pub struct LocalFiles;
 
 /// More than any file of a project has a reason to be.
-const LARGEST_FILE: u64 = 8 << 20;
+const LARGEST_FILE: u64 = 4 << 20;
+/// The same of a line of a Compose file, in bytes.
+const LONGEST_LINE: usize = 2 << 20;
 
 impl Files for LocalFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -99,7 +101,7 @@ fn read_bounded(reader: impl io::Read) -> io::Result<Vec<u8>> {
     if content.len() as u64 > LARGEST_FILE {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            "it is larger than 8 MiB",
+            "it is larger than 4 MiB",
         ));
     }
     Ok(content)
@@ -403,6 +405,13 @@ pub(crate) fn read_text(
     }
     if content.contains(&0) {
         return Err(HOLDS_NUL.to_owned());
+    }
+    let long = |line: &&[u8]| line.len() > LONGEST_LINE;
+    if let Some(line) = content
+        .split(|byte| *byte == b'\n')
+        .position(|line| long(&line))
+    {
+        return Err(format!("line {} is longer than 2 MiB", line + 1));
     }
     let mut text = String::from_utf8(content).map_err(|error| {
         format!(

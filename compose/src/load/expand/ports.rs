@@ -7,11 +7,30 @@ use super::super::node::{Node, Value};
 use super::super::report::Path;
 use super::{Expansion, text_map};
 
+/// Where a list exceeds the number of ports that are left; found before any port is made.
+fn too_many(items: &[Node], left: usize) -> Option<usize> {
+    let mut total = 0;
+    items.iter().position(|item| {
+        let text = item.as_str().filter(|text| text.contains('-'));
+        total += text.map_or(1, |text| parse(text).map_or(0, |ports| ports.len()));
+        total > left
+    })
+}
+
 /// Ports to one mapping for each container port.
 pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
     let Value::List(items) = &mut node.value else {
         return;
     };
+    if let Some(place) = too_many(items, expansion.ports_left) {
+        let message = format!("`{path}` makes too many ports of its ranges");
+        let place = expansion.report.locate(items[place].span);
+        expansion
+            .report
+            .push(Diagnostic::error("too-large", message).at(place, "the limit is reached here"));
+        items.clear();
+        return;
+    }
     let mut expanded = Vec::with_capacity(items.len());
     for (index, mut item) in std::mem::take(items).into_iter().enumerate() {
         if item.as_map().is_some() || item.is_invalid() {
@@ -29,14 +48,6 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
         }
         let text = item.scalar_text().unwrap_or_default();
         match parse(&text) {
-            Ok(ports) if ports.len() > expansion.ports_left => {
-                let message = format!("`{path}` makes too many ports of its ranges");
-                let place = expansion.report.locate(item.span);
-                expansion.report.push(
-                    Diagnostic::error("too-large", message).at(place, "the limit is reached here"),
-                );
-                break;
-            }
             Ok(ports) => {
                 expansion.ports_left -= ports.len();
                 expanded.extend(ports.iter().map(|port| port.node(&item)));
