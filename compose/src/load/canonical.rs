@@ -117,12 +117,17 @@ fn prune(value: &mut Value, ty: &'static Type) {
     match value {
         Value::Object(map) => {
             let extensions = map.shift_remove(EXTENSIONS_KEY);
+            let section = ty.fields.is_some_and(|fields| fields.open.is_none());
+            if section {
+                // Most attributes of a service: they need no look at the table.
+                map.retain(|_, entry| !entry.is_null());
+            }
             for (name, entry) in map.iter_mut() {
                 if let Some(entry_type) = ty.entry_or_open(name) {
                     prune(entry, entry_type);
                 }
             }
-            if ty.fields.is_some_and(|fields| fields.open.is_none()) {
+            if section {
                 map.retain(|name, entry| {
                     ty.entry_or_open(name)
                         .is_none_or(|entry_type| !is_left_out(entry, entry_type))

@@ -78,6 +78,14 @@ impl ImageRef {
         match self.path.strip_prefix(OFFICIAL) {
             // `library/a/b` must stay as it is: `a/b` would mean another repository.
             Some(rest) if !rest.contains('/') => rest.to_owned(),
+            // Without its registry, the first part would be read as one.
+            _ if self
+                .path
+                .split_once('/')
+                .is_some_and(|(first, _)| looks_like_domain(first)) =>
+            {
+                format!("{}/{}", self.domain, self.path)
+            }
             _ => self.path.clone(),
         }
     }
