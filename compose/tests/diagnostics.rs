@@ -560,3 +560,20 @@ fn a_missing_variable_warns_once() {
         ]
     );
 }
+
+/// Found by fuzzing: a place that began within a byte order mark made the renderer panic.
+#[test]
+fn places_are_whole_characters() {
+    for text in ["\u{feff}=2\nU", "\u{feff}A B=1\n", "\u{e9}\u{e9} x=1\n"] {
+        let files = [
+            ("compose.yaml", "services: {a: {image: i}}"),
+            (".env", text),
+        ];
+        match load(&options(), &MemoryFiles::new(files)) {
+            Ok(loaded) => loaded.warnings.iter().for_each(|warning| {
+                let _ = warning.render(false);
+            }),
+            Err(error) => assert!(error.render(false).contains(".env"), "{text:?}"),
+        }
+    }
+}

@@ -271,8 +271,10 @@ impl<'a> Window<'a> {
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let annotations = self.labels.iter().map(|(kind, label)| {
             let place = |offset: usize| offset.saturating_sub(self.start).min(text.len());
-            kind.span(place(label.location.start)..place(label.location.end))
-                .label(label.message.as_str())
+            // Whole characters: the renderer cuts the line there.
+            let start = text.floor_char_boundary(place(label.location.start));
+            let end = text.ceil_char_boundary(place(label.location.end));
+            kind.span(start..end).label(label.message.as_str())
         });
         Snippet::source(text)
             .line_start(line)
