@@ -49,6 +49,10 @@ pub struct EngineConfig {
     pub shim: PathBuf,
     /// The command line that starts this engine again; empty: shims never do.
     pub command: Vec<String>,
+    /// Further doors besides the socket.
+    pub doors: Vec<crate::serve::listen::TcpDoor>,
+    /// The group that may use the socket; `None`: the engine's own.
+    pub socket_group: Option<u32>,
     /// How long the engine stays with nothing to run; `None`: for ever.
     pub idle_exit: Option<Duration>,
     /// Who containers' users are outside, unless a container says otherwise; `None`: the same as inside.
@@ -71,6 +75,8 @@ impl EngineConfig {
             registries: PathBuf::from(hoist_registry::config::DEFAULT_FILE),
             shim: PathBuf::from("hoist-shim"),
             command: Vec::new(),
+            doors: Vec::new(),
+            socket_group: None,
             idle_exit: Some(Duration::from_secs(60)),
             userns_remap: None,
             root,

@@ -11,12 +11,14 @@ use std::time::Duration;
 use hoist_api::engine::StopOptions;
 use hoist_api::error::{ApiError, ErrorKind};
 use hoist_shim::protocol::RequestBody;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::EngineConfig;
 use crate::serve;
+use crate::serve::listen::{DoorError, TcpDoor};
 use crate::service::Service;
 use crate::store;
 
@@ -47,6 +49,9 @@ pub enum RunError {
         /// Why not.
         source: io::Error,
     },
+    /// A door besides the socket.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// What it is to serve cannot be opened.
     #[error("cannot start the engine")]
     Start(#[source] ApiError),
@@ -60,7 +65,8 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
     let _lock = lock(&config.state)?;
     let socket = config.socket.clone();
     let idle = config.idle_exit;
-    let listener = listen(&socket)?;
+    let listener = listen(&socket, config.socket_group)?;
+    let doors = open_doors(&config.doors).await?;
     let service = match open(config).await {
         Ok(service) => service,
         Err(error) => {
@@ -78,6 +84,9 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
         buildkit: serve::buildkit::open(&service),
     };
     let serving = tokio::spawn(server.clone().accept(listener, left.clone()));
+    for (listener, acceptor) in doors {
+        tokio::spawn(server.clone().accept_tcp(listener, acceptor, left.clone()));
+    }
     watch_rules(&service);
     tell_ready();
     tracing::info!(socket = %socket.display(), "the engine answers");
@@ -129,7 +138,7 @@ fn lock(state: &Path) -> Result<File, RunError> {
 }
 
 /// Listens at the path, which the lock says is nobody else's; readable by the owner and the group alone from the start.
-fn listen(socket: &Path) -> Result<UnixListener, RunError> {
+fn listen(socket: &Path, group: Option<u32>) -> Result<UnixListener, RunError> {
     let parent = socket.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(failed("create", parent))?;
     match fs::remove_file(socket) {
@@ -154,8 +163,27 @@ fn listen(socket: &Path) -> Result<UnixListener, RunError> {
     let listener = UnixListener::bind(short).map_err(failed("listen on", socket))?;
     fs::set_permissions(&temporary, fs::Permissions::from_mode(0o660))
         .map_err(failed("restrict", socket))?;
+    if group.is_some() {
+        std::os::unix::fs::chown(&temporary, None, group)
+            .map_err(failed("give a group", socket))?;
+    }
     fs::rename(&temporary, socket).map_err(failed("publish", socket))?;
     Ok(listener)
+}
+
+/// Opens all doors besides the socket, or none.
+async fn open_doors(
+    doors: &[TcpDoor],
+) -> Result<Vec<(TcpListener, Option<TlsAcceptor>)>, RunError> {
+    let mut opened = Vec::new();
+    for door in doors {
+        let acceptor = door.acceptor()?;
+        let place = PathBuf::from(door.address.to_string());
+        let listener = door.open().await.map_err(failed("listen on", &place))?;
+        tracing::info!(address = %door.address, tls = acceptor.is_some(), "a further door is open");
+        opened.push((listener, acceptor));
+    }
+    Ok(opened)
 }
 
 /// Writes a line to the descriptor that the environment names, if it does.

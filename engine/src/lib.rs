@@ -28,3 +28,4 @@ mod users;
 
 pub use config::{DEFAULT_ROOT, DEFAULT_STATE, EngineConfig, InvalidPool, InvalidRemap};
 pub use daemon::{READY_FD, RunError, run};
+pub use serve::listen::{DoorError, TcpDoor, TlsFiles};

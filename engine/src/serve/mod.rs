@@ -11,6 +11,7 @@ mod exec;
 mod files;
 mod hijack;
 mod images;
+pub(crate) mod listen;
 mod networks;
 mod query;
 mod registry;
@@ -35,10 +36,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::service::Service;
@@ -126,6 +129,42 @@ impl Server {
             while connections.try_join_next().is_some() {}
         }
         while connections.join_next().await.is_some() {}
+    }
+
+    /// Serves connections of a further door until the engine leaves.
+    pub(crate) async fn accept_tcp(
+        self,
+        listener: TcpListener,
+        acceptor: Option<TlsAcceptor>,
+        mut left: watch::Receiver<bool>,
+    ) {
+        let router = self.clone().router();
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = leaves(&mut left) => return,
+            };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            };
+            // Without it every small piece of output waits for the client's acknowledgement.
+            let _ = stream.set_nodelay(true);
+            let (router, activity, left) = (router.clone(), self.activity.clone(), left.clone());
+            let acceptor = acceptor.clone();
+            connections.spawn(async move {
+                match acceptor {
+                    None => serve_connection(stream, router, activity, left).await,
+                    Some(acceptor) => {
+                        if let Some(stream) = listen::greet(&acceptor, stream).await {
+                            serve_connection(stream, router, activity, left).await;
+                        }
+                    }
+                }
+            });
+            while connections.try_join_next().is_some() {}
+        }
     }
 
     fn router(self) -> Router {
@@ -223,7 +262,7 @@ pub(crate) async fn leaves(left: &mut watch::Receiver<bool>) {
 }
 
 async fn serve_connection(
-    stream: UnixStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     activity: Arc<Activity>,
     mut left: watch::Receiver<bool>,

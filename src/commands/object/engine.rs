@@ -93,6 +93,37 @@ pub(crate) struct EngineRunArgs {
     /// /etc/subuid, or to "default" [env: HOIST_USERNS_REMAP]
     #[arg(long, value_name = "IDS")]
     pub(crate) userns_remap: Option<String>,
+
+    /// Group that may use the socket, by name or number
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) socket_group: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) doors: DoorArgs,
+}
+
+/// Doors of the engine besides its socket.
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DoorArgs {
+    /// Listen at tcp://ADDRESS:PORT, too; repeatable
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<String>,
+
+    /// Authorities that sign the certificates of clients that may come in by TCP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscacert: Option<PathBuf>,
+
+    /// The engine's certificate
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscert: Option<PathBuf>,
+
+    /// The key of the engine's certificate
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlskey: Option<PathBuf>,
+
+    /// Allow listening without TLS where others than this machine reach it: they are root on it
+    #[arg(long)]
+    pub(crate) insecure_listen: bool,
 }
 
 /// What `engine run` leaves with when another engine has these places.

@@ -7,9 +7,9 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hoist_engine::{EngineConfig, RunError};
+use hoist_engine::{DoorError, EngineConfig, RunError, TcpDoor, TlsFiles};
 
-use super::engine::{ALREADY_RUNNING, EngineRunArgs};
+use super::engine::{ALREADY_RUNNING, DoorArgs, EngineRunArgs};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::places::Places;
@@ -130,6 +130,8 @@ fn config(context: &Context, args: &EngineRunArgs) -> Result<EngineConfig, Failu
         let (users, groups) = (read("/etc/subuid"), read("/etc/subgid"));
         config.userns_remap = Some(EngineConfig::parse_userns_remap(remap, &users, &groups)?);
     }
+    config.doors = doors(&args.doors)?;
+    config.socket_group = args.socket_group.as_deref().map(group).transpose()?;
     config.idle_exit = (args.idle > 0).then(|| Duration::from_secs(args.idle));
     let again = EngineRunArgs {
         userns_remap: userns_remap(context, args).map(str::to_owned),
@@ -138,6 +140,33 @@ fn config(context: &Context, args: &EngineRunArgs) -> Result<EngineConfig, Failu
     config.command = command(&ourselves, places, &again, &shim);
     config.shim = shim;
     Ok(config)
+}
+
+fn doors(args: &DoorArgs) -> Result<Vec<TcpDoor>, Failure> {
+    let tls = match (&args.tlscacert, &args.tlscert, &args.tlskey) {
+        (Some(authorities), Some(certificate), Some(key)) => Some(TlsFiles {
+            authorities: authorities.clone(),
+            certificate: certificate.clone(),
+            key: key.clone(),
+        }),
+        (None, None, None) => None,
+        _ => return Err(DoorError::Half.into()),
+    };
+    let open = |text: &String| TcpDoor::parse(text, tls.clone(), args.insecure_listen);
+    Ok(args.listen.iter().map(open).collect::<Result<_, _>>()?)
+}
+
+/// A group's number, by name or number.
+fn group(name: &str) -> Result<u32, Failure> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let found = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    });
+    found.ok_or_else(|| Failure::new(format!("there is no group {name}")))
 }
 
 fn userns_remap<'value>(
@@ -180,6 +209,25 @@ fn command(ourselves: &Path, places: &Places, args: &EngineRunArgs, shim: &Path)
     for server in &args.dns {
         line.extend(["--dns".into(), server.to_string().into()]);
     }
+    if let Some(group) = &args.socket_group {
+        line.extend(["--socket-group".into(), group.into()]);
+    }
+    for door in &args.doors.listen {
+        line.extend(["--listen".into(), door.into()]);
+    }
+    let files = [
+        ("--tlscacert", &args.doors.tlscacert),
+        ("--tlscert", &args.doors.tlscert),
+        ("--tlskey", &args.doors.tlskey),
+    ];
+    for (flag, file) in files {
+        if let Some(file) = file {
+            line.extend([flag.into(), file.into()]);
+        }
+    }
+    if args.doors.insecure_listen {
+        line.push("--insecure-listen".into());
+    }
     if let Some(remap) = &args.userns_remap {
         line.extend(["--userns-remap".into(), remap.into()]);
     }
@@ -207,6 +255,8 @@ mod tests {
             address_pool: vec!["10.89.0.0/16:24".into()],
             dns: vec!["1.1.1.1".parse().expect("an address")],
             userns_remap: Some("100000:100000:65536".into()),
+            socket_group: None,
+            doors: Default::default(),
         };
         let line = command(
             Path::new("/bin/hoist"),
