@@ -277,6 +277,7 @@ async fn attachment(server: &Server, id: &str, uri: &Uri) -> Result<Connection> 
     Ok(Connection {
         pause: std::time::Duration::ZERO,
         terminal: streams.terminal,
+        raw: streams.terminal,
         streams: Box::pin(std::future::ready(streams)),
         finish: ended.map(|ended| Box::pin(async move { drop(ended.finish().await) }) as _),
         keys,

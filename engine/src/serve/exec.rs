@@ -46,6 +46,8 @@ pub(super) async fn start(
     let start: ExecStart = optional_json(&parts.headers, &bytes)?;
     let service = server.service.clone();
     let (terminal, keys) = service.exec_terms(&id)?;
+    // As Docker has it: what the start says decides over frames, whatever the exec was created with.
+    let raw = start.tty;
     if start.detach {
         let work = async move { service.exec_start(&id, true).await };
         super::containers::detached(work).await?;
@@ -58,12 +60,13 @@ pub(super) async fn start(
     let connection = Connection {
         pause: hijack::pause(request.headers()),
         terminal,
+        raw,
         // On its own: what has begun is finished although the client goes away.
         streams: Box::pin(async move {
-            let started = tokio::spawn(async move { service.exec_start_attached(&id).await });
+            let started = tokio::spawn(async move { service.exec_start_attached(&id, raw).await });
             let (streams, started) = started
                 .await
-                .unwrap_or_else(|_| (Streams::none(terminal), false));
+                .unwrap_or_else(|_| (Streams::none(raw), false));
             // The connection that hears it is the one that waits for the streams.
             let _ = told.send(started);
             streams

@@ -38,8 +38,10 @@ pub(crate) type Later<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) struct Connection {
     /// How long the client needs for the headers alone.
     pub(crate) pause: Duration,
-    /// Output travels without frames.
+    /// It has a terminal.
     pub(crate) terminal: bool,
+    /// Output travels without frames.
+    pub(crate) raw: bool,
     /// Its streams. They may become known only after the headers: what a process says at once must not overtake them.
     pub(crate) streams: Later<Streams>,
     /// The end of the process that the streams belong to. The output ends after it, so that what the client asks next is known,
@@ -69,7 +71,7 @@ pub(crate) fn pause(headers: &HeaderMap) -> Duration {
 
 /// Connects a client to a process.
 pub(crate) fn connect(mut request: Request, connection: Connection) -> Response {
-    let content_type = content_type(connection.terminal);
+    let content_type = content_type(connection.raw);
     let upgrades = request
         .headers()
         .get(header::UPGRADE)
@@ -155,6 +157,7 @@ pub(crate) async fn relay(
     let Connection {
         pause,
         terminal,
+        raw: _,
         streams,
         finish,
         keys,

@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
 use super::attach::Streams;
+use super::create::merge_env;
 use super::spec::{self, Found};
 use super::start::StartFailure;
 use super::{Service, convert, internal};
@@ -188,13 +189,20 @@ impl Service {
 
     /// Starts it for a client that has its headers already: a failure is what its streams say, as Docker has it.
     /// Tells whether it runs, too.
-    pub(crate) async fn exec_start_attached(self: &Arc<Self>, id: &str) -> (Streams, bool) {
+    pub(crate) async fn exec_start_attached(
+        self: &Arc<Self>,
+        id: &str,
+        raw: bool,
+    ) -> (Streams, bool) {
         match self.exec_start(id, false).await {
-            Ok(streams) => (streams, true),
-            Err(error) => {
-                let terminal = self.find_exec(id).is_ok_and(|exec| exec.create.tty);
-                (said(&error.message, terminal), false)
+            Ok(streams) => {
+                let streams = Streams {
+                    terminal: raw,
+                    ..streams
+                };
+                (streams, true)
             }
+            Err(error) => (said(&error.message, raw), false),
         }
     }
 
@@ -221,7 +229,9 @@ impl Service {
         let record = exec.container.snapshot();
         let terminal = exec.create.tty;
         let spec = self.exec_base(&record, &self.config.cgroup_parent)?;
-        let exec_spec = spec::exec_spec(&record, &exec.create, &record.config.hostname);
+        let hostname = self.own_hostname(&record);
+        let mut exec_spec = spec::exec_spec(&record, &exec.create, &hostname);
+        exec_spec.environment = merge_env(&self.link_environment(&record), &exec_spec.environment);
         let program = runtime::lower_exec(&spec, &exec_spec, &self.machine)
             .map_err(|error| ApiError::bad_request(hoist_api::error::chain(&error)))?;
         let mut streams = Streams::none(terminal);

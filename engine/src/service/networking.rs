@@ -74,7 +74,7 @@ impl Service {
         })
     }
 
-    fn own_hostname(&self, record: &ContainerRecord) -> String {
+    pub(super) fn own_hostname(&self, record: &ContainerRecord) -> String {
         if record.host_config.uts_mode == "host"
             || (record.config.hostname.is_empty() && record.host_config.network_mode == "host")
         {
