@@ -291,3 +291,91 @@ fn idle_followers_cost_no_threads() {
         || count("fd") <= descriptors,
     );
 }
+
+#[test]
+fn a_web_socket_talks_to_a_process() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let id = created(
+        &host,
+        &json!({"Image": "busybox", "Cmd": ["cat"], "OpenStdin": true}),
+    );
+    let path = format!("/containers/{id}");
+    assert_eq!(call(&host, "POST", &format!("{path}/start"), "").0, 204);
+    // The key and what it is answered with are those of RFC 6455.
+    let request = format!(
+        "GET {path}/attach/ws?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let (mut stream, head) = open(&host, &request);
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    // A text message of three bytes, masked with zeroes.
+    stream.write_all(b"\x81\x83\0\0\0\0hi\n").unwrap();
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"\x82\x03hi\n");
+    let (status, said) = call(&host, "GET", &format!("{path}/attach/ws"), "");
+    assert_eq!(status, 400, "{said}");
+}
+
+#[test]
+fn by_tcp_only_who_has_a_certificate_comes_in() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let open_door = host.hoist(&["engine", "run", "--listen", "tcp://0.0.0.0:2375"]);
+    open_door
+        .fails()
+        .says(&["without TLS", "--insecure-listen"]);
+    let half = [
+        "engine",
+        "run",
+        "--listen",
+        "tcp://127.0.0.1:2375",
+        "--tlscert",
+        "/x",
+    ];
+    host.hoist(&half).fails().says(&["go together"]);
+    crate::check(
+        &host,
+        r#"
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca-key.pem -out ca.pem -subj /CN=ca
+        printf 'subjectAltName=IP:127.0.0.1' > names
+        openssl req -newkey rsa:2048 -nodes -keyout key.pem -out request -subj /CN=both
+        openssl x509 -req -in request -CA ca.pem -CAkey ca-key.pem -CAcreateserial -out cert.pem -extfile names
+        "#,
+    );
+    let door = "tcp://127.0.0.1:2376";
+    // The engine that imported the images makes room for one with a door.
+    host.hoist(&["engine", "stop"]).ok();
+    let mut engine = host.hoist_command();
+    engine
+        .args(["engine", "run", "--idle", "0", "--listen", door])
+        .args([
+            "--tlscacert",
+            "ca.pem",
+            "--tlscert",
+            "cert.pem",
+            "--tlskey",
+            "key.pem",
+        ]);
+    let mut engine = engine.spawn().expect("hoist is built");
+    wait_until(Duration::from_secs(20), "the engine answers", || {
+        host.socket().exists()
+    });
+    crate::check(
+        &host,
+        r#"
+        DOCKER_HOST=tcp://127.0.0.1:2376 DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=. docker run --rm busybox echo through => through
+        DOCKER_HOST=tcp://127.0.0.1:2376 docker ps =! 
+        mkdir -p stranger; cp ca.pem stranger
+        DOCKER_HOST=tcp://127.0.0.1:2376 DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=stranger docker ps =! certificate
+        "#,
+    );
+    host.hoist(&["engine", "stop"]).ok();
+    let _ = engine.wait();
+}
