@@ -33,7 +33,7 @@ pub(crate) enum EngineVerb {
     Logs(EngineLogsArgs),
     /// Be the engine, in the foreground
     #[command(hide = true)]
-    Run(EngineRunArgs),
+    Run(Box<EngineRunArgs>),
 }
 
 /// `engine stop`.
