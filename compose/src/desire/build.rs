@@ -254,12 +254,14 @@ mod tests {
     }
 
     fn request(build: serde_json::Value) -> Result<BuildRequest, DesireError> {
-        let project = project(json!({
+        let mut project = project(json!({
             "name": "p",
-            "environment": {"TOKEN": "hush", "SSH_AUTH_SOCK": "/agent"},
             "secrets": {"file": {"file": "/f"}, "variable": {"environment": "TOKEN"}, "unset": {"environment": "NONE"}},
             "services": {"web": {"build": build}, "base": {"image": "own:1", "build": {"context": "/b"}}},
         }));
+        for (name, value) in [("TOKEN", "hush"), ("SSH_AUTH_SOCK", "/agent")] {
+            project.environment.insert(name.to_owned(), value.to_owned());
+        }
         build_request(&project, "web", &project.services["web"]).map(Option::unwrap)
     }
 
