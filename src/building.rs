@@ -86,6 +86,7 @@ pub(crate) async fn run<E: Engine>(
     let mut view = BuildView::new(&context.ui, mode);
     let mut built = Built::default();
     let mut begun: BTreeSet<usize> = BTreeSet::new();
+    let mut ended: BTreeSet<usize> = BTreeSet::new();
     let mut streams: SelectAll<Events<'_>> = SelectAll::new();
     let mut frames = tokio::time::interval(FRAME);
     let mut interrupts = Interrupts::catch();
@@ -99,20 +100,31 @@ pub(crate) async fn run<E: Engine>(
                 streams.push(events(engine, index, job));
             }
         }
-        if streams.is_empty() {
+        if ended.len() == begun.len() {
             break;
         }
         tokio::select! {
-            Some((index, event)) = streams.next() => {
+            next = streams.next() => {
+                // All streams are over: those without a last event were cut off.
+                let Some((index, event)) = next else {
+                    for index in begun.difference(&ended) {
+                        let name = jobs[*index].name.clone();
+                        let failure = cut_off();
+                        built.failed.push(Failed { name, failure });
+                    }
+                    break;
+                };
                 let event = event.unwrap_or_else(|error| BuildEvent::Failed(of_error(&error)));
                 view.event(&jobs[index].name, &event);
                 match event {
                     BuildEvent::Finished(result) => {
                         built.results.insert(index, result);
+                        ended.insert(index);
                     }
                     BuildEvent::Failed(failure) => {
                         let name = jobs[index].name.clone();
                         built.failed.push(Failed { name, failure });
+                        ended.insert(index);
                     }
                     _ => {}
                 }
@@ -144,12 +156,19 @@ fn events<'a, E: Engine>(engine: &'a E, index: usize, job: &'a Job) -> Events<'a
     begun.try_flatten().map(move |event| (index, event)).boxed()
 }
 
-fn of_error(error: &ApiError) -> BuildFailure {
+fn cut_off() -> BuildFailure {
     BuildFailure {
-        message: match error.kind {
-            ErrorKind::Unreachable => "the engine went away during the build".to_owned(),
-            _ => error.to_string(),
-        },
+        message: "the engine went away during the build".to_owned(),
+        ..BuildFailure::default()
+    }
+}
+
+fn of_error(error: &ApiError) -> BuildFailure {
+    if error.is(ErrorKind::Unreachable) {
+        return cut_off();
+    }
+    BuildFailure {
+        message: error.to_string(),
         hint: error.hint.clone().unwrap_or_default(),
         ..BuildFailure::default()
     }

@@ -260,7 +260,9 @@ mod tests {
             "services": {"web": {"build": build}, "base": {"image": "own:1", "build": {"context": "/b"}}},
         }));
         for (name, value) in [("TOKEN", "hush"), ("SSH_AUTH_SOCK", "/agent")] {
-            project.environment.insert(name.to_owned(), value.to_owned());
+            project
+                .environment
+                .insert(name.to_owned(), value.to_owned());
         }
         build_request(&project, "web", &project.services["web"]).map(Option::unwrap)
     }
