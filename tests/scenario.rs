@@ -3,6 +3,8 @@
 
 mod common;
 
+#[path = "scenario/compose_build.rs"]
+mod compose_build;
 #[path = "scenario/docker.rs"]
 mod docker;
 #[path = "scenario/services.rs"]
