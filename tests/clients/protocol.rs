@@ -230,12 +230,10 @@ fn bad_input_is_refused_with_a_reason() {
             "{method} {path:.80}: {said:.300}"
         );
     }
-    let huge = format!(
-        "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        1_u64 << 40
-    );
-    let (_, head) = open(&host, &huge);
-    assert!(head.starts_with("HTTP/1.1 413"), "{head}");
+    // A body that is announced and never sent holds nobody up but its sender.
+    let request = "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1099511627776\r\n\r\n";
+    let mut slow = UnixStream::connect(host.socket()).expect("an engine listens");
+    slow.write_all(request.as_bytes()).expect("it reads");
     assert_eq!(call(&host, "GET", "/_ping", "").0, 200);
 }
 
@@ -273,10 +271,10 @@ fn idle_followers_cost_no_threads() {
             &upgrade(&format!("{own}/attach?stream=1&stdout=1"), ""),
         ));
     }
-    // The runtime has a few, and keeps those for a while that waited for the disk.
+    // The runtime keeps those for a while that read the statistics' files; none is any follower's own.
     let threads = count("task");
     assert!(
-        threads < FOLLOWERS,
+        threads < followers.len() / 2,
         "{threads} threads for {} followers",
         followers.len()
     );
@@ -371,7 +369,7 @@ fn by_tcp_only_who_has_a_certificate_comes_in() {
         &host,
         r#"
         DOCKER_HOST=tcp://127.0.0.1:2376 DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=. docker run --rm busybox echo through => through
-        DOCKER_HOST=tcp://127.0.0.1:2376 docker ps =! 
+        DOCKER_HOST=tcp://127.0.0.1:2376 docker ps =! HTTP
         mkdir -p stranger; cp ca.pem stranger
         DOCKER_HOST=tcp://127.0.0.1:2376 DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=stranger docker ps =! certificate
         "#,

@@ -1,6 +1,7 @@
 """testcontainers with PostgreSQL and Redis: started, waited for, spoken to, gone. Prints «all is well» at the end."""
 
 import socket
+import time
 
 import docker
 from testcontainers.core.container import DockerContainer
@@ -8,9 +9,19 @@ from testcontainers.core.waiting_utils import wait_for_logs
 
 
 def ask(host, port, question, length):
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(question)
-        return connection.recv(length)
+    # PostgreSQL says that it is ready, starts once more, and listens to others only then.
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=20) as connection:
+                connection.sendall(question)
+                answer = connection.recv(length)
+                if answer or time.monotonic() > deadline:
+                    return answer
+        except ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 with DockerContainer("shop-cache").with_exposed_ports(6379) as cache:
