@@ -37,6 +37,7 @@ TEST_PACKAGES := iproute2 nftables iptables bind9-dnsutils busybox-static qemu-s
 tools: tools-nextest
 	@SUDO="$(SUDO)" tests/tools/apt-install.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	@tests/tools/python-clients.sh >/dev/null
+	@tests/tools/compose-cli.sh >/dev/null
 
 .PHONY: tools-build
 tools-build:

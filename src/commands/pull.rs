@@ -183,12 +183,16 @@ async fn pull<E: Engine>(
     plan: &Plan,
     quiet: bool,
 ) -> Result<(), Failure> {
-    if quiet && !context.globals.dry_run {
+    // Whoever has no registry within reach is told of the other way.
+    const HINT: &str = "without a registry, bring the image in with `hoist image load` or `hoist image import FILE NAME`";
+    let pulled = if quiet && !context.globals.dry_run {
         let never = std::future::pending();
         let outcome = planned::run(context, engine, plan, (never, |_| {})).await?;
-        return planned::conclude(context, outcome);
-    }
-    planned::carry_out(context, engine, plan, "Pulling").await
+        planned::conclude(context, outcome)
+    } else {
+        planned::carry_out(context, engine, plan, "Pulling").await
+    };
+    pulled.map_err(|failure| failure.hint(HINT))
 }
 
 /// How long ago the images got their names of which that decides.

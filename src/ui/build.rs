@@ -492,7 +492,7 @@ mod tests {
             lines[0].starts_with("[+] Building ") && lines[0].ends_with("(1/2)"),
             "{lines:?}"
         );
-        assert_eq!(lines[1], " => CACHED [1/2] FROM a             1.5s");
+        assert_eq!(lines[1], " => CACHED [1/2] FROM a           1.5s");
         assert!(lines[2].starts_with(" => [2/2] RUN make"));
         assert_eq!(lines[3], " => => # compiling");
     }

@@ -7,8 +7,8 @@ use hoist_api::image::Progress;
 use super::{human, terminal, written};
 use crate::failure::Failure;
 
-/// Characters of a bar.
-const BAR: usize = 50;
+/// Most and fewest characters of a bar.
+const BAR: (usize, usize) = (50, 5);
 
 /// Shows lines of progress on standard output.
 #[derive(Debug)]
@@ -52,13 +52,15 @@ impl Transfer {
         if line.status.is_empty() || (has_count && !self.is_live) {
             return String::new();
         }
-        let shown = format!("{}{}{}", prefix(&line.id), line.status, bar(line));
+        let columns = terminal::size().map_or(80, |size| usize::from(size.columns));
+        let said = format!("{}{}", prefix(&line.id), line.status);
+        let room = columns.saturating_sub(1 + said.chars().count());
+        let shown = said + &bar(line, room);
         // "1.0: Pulling from x" is a heading, not a row.
         let is_row = !line.id.is_empty() && line.progress_detail.is_some() | is_layer(&line.id);
         if !self.is_live || !is_row {
             return format!("{shown}\n");
         }
-        let columns = terminal::size().map_or(80, |size| usize::from(size.columns));
         let shown: String = shown.chars().take(columns.saturating_sub(1)).collect();
         match self.rows.iter().position(|id| *id == line.id) {
             Some(row) => {
@@ -86,7 +88,8 @@ fn prefix(id: &str) -> String {
     }
 }
 
-fn bar(line: &Progress) -> String {
+/// A bar and numbers in `room` characters; without the bar when it would be too short to say anything.
+fn bar(line: &Progress, room: usize) -> String {
     let detail = line.progress_detail.as_ref();
     let Some((current, total)) = detail.and_then(|detail| Some((detail.current?, detail.total?)))
     else {
@@ -99,15 +102,15 @@ fn bar(line: &Progress) -> String {
     if total == 0 {
         return format!("  {}", human::size(current));
     }
-    let done = usize::try_from(current.min(total) * BAR as u64 / total).unwrap_or(BAR);
-    let head = if done < BAR { ">" } else { "" };
-    let rest = " ".repeat(BAR - done - head.len());
-    format!(
-        " [{}{head}{rest}]  {}/{}",
-        "=".repeat(done),
-        human::size(current),
-        human::size(total)
-    )
+    let numbers = format!("  {}/{}", human::size(current), human::size(total));
+    let width = room.saturating_sub(numbers.len() + 3).min(BAR.0);
+    if width < BAR.1 {
+        return numbers;
+    }
+    let done = usize::try_from(current.min(total) * width as u64 / total).unwrap_or(width);
+    let head = if done < width { ">" } else { "" };
+    let rest = " ".repeat(width - done - head.len());
+    format!(" [{}{head}{rest}]{numbers}", "=".repeat(done))
 }
 
 #[cfg(test)]

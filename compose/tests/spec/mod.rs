@@ -6,6 +6,7 @@ mod annotations;
 mod attach;
 mod blkio_config;
 mod build;
+mod build_secrets;
 mod cap_add;
 mod cap_drop;
 mod cgroup;
