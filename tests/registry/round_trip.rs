@@ -241,6 +241,7 @@ fn a_certificate_is_verified_by_the_configured_authority() {
         authority.display()
     );
     fs::write(&configured, text).unwrap();
+    own_etc(&host);
     fs::create_dir_all("/etc/hoist").unwrap();
     bind(&host.path("etc"), "/etc/hoist");
     host.hoist(&["engine", "stop"]).ok();
@@ -249,6 +250,22 @@ fn a_certificate_is_verified_by_the_configured_authority() {
     host.hoist(&["image", "push", &name])
         .fails()
         .says(&["registries.json"]);
+}
+
+/// Lets this host write to its `/etc` without the machine's being touched.
+fn own_etc(host: &TestHost) {
+    let [upper, work] = ["etc-upper", "etc-work"].map(|name| host.path(name));
+    fs::create_dir(&upper).unwrap();
+    fs::create_dir(&work).unwrap();
+    let layers = format!(
+        "lowerdir=/etc,upperdir={},workdir={}",
+        upper.display(),
+        work.display()
+    );
+    let status = Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o", &layers, "/etc"])
+        .status();
+    assert!(status.unwrap().success(), "mount an overlay on /etc");
 }
 
 /// Shows a file or directory of the test at a place of the machine, in this host only.
