@@ -1,6 +1,11 @@
 //! `hoist`: reads Compose files and runs them on its own container engine.
 //!
 //! This crate only turns arguments into requests and results into text.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "help texts are documentation, too, and say [SOURCE:]TARGET as Docker does"
+)]
 #![forbid(unsafe_code)]
 
 mod building;

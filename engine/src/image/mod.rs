@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Layer archives themselves are not kept, compressed or not: the unpacked tree is what containers use, and a second copy would double the
-//! disk that an image takes. Push and save weave them together again ([`weave`]).
+//! disk that an image takes. Push and save weave them together again (`weave`).
 //!
 //! Invariants:
 //! - The index is replaced atomically and only after everything it names is on disk. Blobs and layers that no index entry names are
