@@ -222,6 +222,7 @@ fn a_certificate_is_verified_by_the_configured_authority() {
     let Some(registry) = RealRegistry::start(&settings) else {
         return;
     };
+    own_etc(&host);
     // This host's own name for the loopback address, which is no loopback name: nothing allows it to be insecure.
     let hosts = host.path("hosts");
     fs::write(&hosts, "127.0.0.1 registry.test\n").unwrap();
@@ -241,7 +242,6 @@ fn a_certificate_is_verified_by_the_configured_authority() {
         authority.display()
     );
     fs::write(&configured, text).unwrap();
-    own_etc(&host);
     fs::create_dir_all("/etc/hoist").unwrap();
     bind(&host.path("etc"), "/etc/hoist");
     host.hoist(&["engine", "stop"]).ok();
