@@ -1,10 +1,12 @@
 //! A private engine in namespaces of the test's own, with a busybox image.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hoist_api::Engine as _;
 use hoist_api::client::Client;
 use hoist_api::container::{ContainerConfig, ContainerCreate, LogsOptions};
@@ -93,10 +95,14 @@ pub(crate) fn with_configured_engine<F: Future<Output = ()>>(
             running: Some(run(&config)),
             config,
         };
-        engine.wait_until_ready().await;
-        engine.import_busybox().await;
         let client = engine.client.clone();
-        test(engine).await;
+        let whole = async {
+            engine.wait_until_ready().await;
+            engine.import_busybox().await;
+            test(engine).await;
+        };
+        // A test that fails leaves containers, too: they end, and their control groups with them, before it is told.
+        let outcome = AssertUnwindSafe(whole).catch_unwind().await;
         // The test may have stopped it itself.
         let _ = client.stop_engine(true).await;
         // It answers before it has left, and this process must not end first: the lock is given back last of all.
@@ -104,6 +110,9 @@ pub(crate) fn with_configured_engine<F: Future<Output = ()>>(
             lock.lock().unwrap();
         }
         drop(directory);
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
 }
