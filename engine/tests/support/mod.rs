@@ -47,6 +47,7 @@ pub(crate) struct Container {
     pub(crate) spec: RuntimeSpec,
     pub(crate) machine: Machine,
     state: PathBuf,
+    _remains: Remains,
 }
 
 /// What is left of a container that has ended.
@@ -134,6 +135,11 @@ impl Place {
         let (mut connection, mut child) = self.configure().unwrap();
         match connection.call(RequestBody::Start, Vec::new()) {
             Ok((Reply::Started(started), _)) => Ok(Container {
+                _remains: Remains {
+                    container: started.pid,
+                    shim: child.id(),
+                    spec: self.spec.clone(),
+                },
                 connection,
                 child,
                 started,
@@ -181,6 +187,35 @@ impl Place {
 
     fn complaints(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("shim.log")).unwrap_or_default()
+    }
+}
+
+/// What a test that fails takes away: neither processes nor control groups stay.
+pub(crate) struct Remains {
+    container: i32,
+    shim: u32,
+    spec: RuntimeSpec,
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let shim = i32::try_from(self.shim).unwrap_or_default();
+        for pid in [self.container, shim] {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        // A group can be removed a moment after the last of its processes has ended.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline && !leftovers(&self.spec).is_empty() {
+            for group in leftovers(&self.spec) {
+                let _ = std::fs::remove_dir(group);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
