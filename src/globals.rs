@@ -130,6 +130,7 @@ pub(crate) enum ProgressMode {
     // One line per change
     Plain,
     // One JSON object per change
+    #[value(alias = "rawjson")]
     Json,
     // Errors only
     Quiet,

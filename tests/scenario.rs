@@ -3,6 +3,8 @@
 
 mod common;
 
+#[path = "scenario/build.rs"]
+mod build;
 #[path = "scenario/compose_build.rs"]
 mod compose_build;
 #[path = "scenario/docker.rs"]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use hoist_api::Engine;
-use hoist_api::build::{BuildCall, BuildRequest};
+use hoist_api::build::{BuildCall, BuildRequest, SecretSource};
 use hoist_api::container::{ContainerCreate, RemoveContainer};
 use hoist_compose::graph::of_project;
 use hoist_compose::observe::{Observed, observe};
@@ -12,6 +12,7 @@ use hoist_compose::plan::{Build, plan_build};
 
 use super::exec;
 use super::object::build::given;
+use super::pull::{self, PushArgs};
 use crate::building::{self, Built, Job};
 use crate::connect;
 use crate::context::{Context, check_services};
@@ -100,10 +101,6 @@ pub(crate) struct BuildArgs {
 /// # Errors
 /// The files or options are wrong, or a build failed.
 pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failure> {
-    if args.push {
-        return Err(Failure::new("cannot push after building yet")
-            .hint("build, then push with: hoist push"));
-    }
     let project = context.load(&args.services)?;
     check_services(&project, &args.services)?;
     let services: Vec<String> = match (args.services.as_slice(), args.with_dependencies) {
@@ -129,11 +126,7 @@ pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failur
         overrides.apply(&mut job.request);
     }
     if args.print {
-        let requests: BTreeMap<&str, &BuildRequest> = jobs
-            .iter()
-            .map(|job| (job.name.as_str(), &job.request))
-            .collect();
-        return context.ui.json(&serde_json::to_value(requests)?);
+        return context.ui.json(&requests(&jobs)?);
     }
     let engine = connect::engine(context).await?;
     let mode = if args.quiet {
@@ -145,8 +138,36 @@ pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failur
     if args.shell_on_fail {
         shell(context, &engine, &built).await?;
     }
-    told(context, &jobs, &built, mode);
-    building::conclude(context, &built, !args.shell_on_fail)
+    if !args.check {
+        told(context, &jobs, &built, mode);
+    }
+    building::conclude(context, &built, !args.shell_on_fail)?;
+    if !args.push || args.check {
+        return Ok(());
+    }
+    let push = PushArgs {
+        services,
+        quiet: args.quiet,
+        ..PushArgs::default()
+    };
+    pull::push(context, push).await
+}
+
+/// What the engine would be asked for, by service. Whoever reads it must not learn what only the builds may know.
+fn requests(jobs: &[Job]) -> Result<serde_json::Value, Failure> {
+    let requests: BTreeMap<&str, &BuildRequest> = jobs
+        .iter()
+        .map(|job| (job.name.as_str(), &job.request))
+        .collect();
+    let mut requests = serde_json::to_value(requests)?;
+    for job in jobs {
+        for (id, source) in &job.request.secrets {
+            if matches!(source, SecretSource::Value(_)) {
+                requests[&job.name]["secrets"][id] = "(withheld)".into();
+            }
+        }
+    }
+    Ok(requests)
 }
 
 /// Says which images there are now.

@@ -57,7 +57,7 @@ pub(crate) enum WhenToPull {
 }
 
 /// Push the images of services that are built
-#[derive(Args, Debug, Clone)]
+#[derive(Args, Debug, Clone, Default)]
 pub(crate) struct PushArgs {
     /// Services (default: all)
     #[arg(value_name = "SERVICE")]

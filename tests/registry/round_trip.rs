@@ -210,6 +210,27 @@ fn a_registry_with_tls_and_a_password_wants_a_login() {
 }
 
 #[test]
+fn a_project_builds_and_pushes_in_one() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let Some(registry) = RealRegistry::start(&Settings::default()) else {
+        return;
+    };
+    let image = format!("{}/shop/app:3", registry.host);
+    let compose = format!("services:\n  app:\n    image: {image}\n    build: .\n");
+    let project = host.project("p", &compose);
+    project.write("Dockerfile", "FROM busybox\nRUN echo made >/made\n");
+    project.hoist(&["build", "--push"]).ok().says(&["Pushed"]);
+    host.hoist(&["image", "rm", &image]).ok();
+    project.hoist(&["pull"]).ok();
+    let run = project.hoist(&["run", "--rm", "app", "cat", "/made"]);
+    assert_eq!(run.ok().stdout, "made\n");
+    project.down(&[]);
+}
+
+#[test]
 fn a_certificate_is_verified_by_the_configured_authority() {
     if !can_run() {
         return;

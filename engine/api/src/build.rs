@@ -50,13 +50,23 @@ impl Default for DockerfileSource {
 }
 
 /// What a secret is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SecretSource {
     /// A file of this machine, absolute.
     File(String),
     /// The value itself. It is kept in memory, never on disk, and never printed.
     Value(Vec<u8>),
+}
+
+/// Without the value, so that no log and no message can hold it.
+impl std::fmt::Debug for SecretSource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => formatter.debug_tuple("File").field(path).finish(),
+            Self::Value(_) => formatter.write_str("Value(withheld)"),
+        }
+    }
 }
 
 /// What becomes of the result.
