@@ -24,7 +24,7 @@ mod engine;
 mod objects;
 mod request;
 mod streams;
-mod tls;
+pub mod tls;
 mod transport;
 
 use std::path::PathBuf;

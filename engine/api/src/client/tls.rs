@@ -33,6 +33,10 @@ pub(super) enum TlsError {
     },
     #[error("there is no certificate of an authority in {path}", path = path.display())]
     NoAuthority { path: PathBuf },
+    #[error(
+        "this machine has no certificates of authorities: install ca-certificates, or name a file"
+    )]
+    NoMachineAuthority,
     #[error("a certificate needs its key, and a key its certificate")]
     Half,
     #[error("the certificates cannot be used")]
@@ -95,24 +99,26 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         .map_err(unreadable)
 }
 
-/// Where Debian, Fedora, SUSE and Alpine keep the authorities that the machine believes.
-const MACHINE: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+/// The authorities that the machine believes, and what of them cannot be read. Reads some hundred files.
+#[must_use]
+pub fn machine_authorities() -> (RootCertStore, Vec<rustls_native_certs::Error>) {
+    let found = rustls_native_certs::load_native_certs();
+    let mut store = RootCertStore::empty();
+    // Some may be too old to be understood; the others count.
+    store.add_parsable_certificates(found.certs);
+    (store, found.errors)
+}
 
 fn authorities(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let machine = || {
-        MACHINE
-            .map(Path::new)
-            .into_iter()
-            .find(|path| path.exists())
+    let Some(path) = ca else {
+        let (store, _) = machine_authorities();
+        return if store.is_empty() {
+            Err(TlsError::NoMachineAuthority)
+        } else {
+            Ok(store)
+        };
     };
-    let path = ca.or_else(machine).unwrap_or(Path::new(MACHINE[0]));
     let mut store = RootCertStore::empty();
-    // A bundle may hold some that are too old to be read; one that is good is enough.
     let (added, _) = store.add_parsable_certificates(certificates(path)?);
     if added == 0 {
         return Err(TlsError::NoAuthority {
@@ -122,9 +128,10 @@ fn authorities(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
-/// Believes any certificate, as `--tls` without `--tlsverify` asks; signatures are still checked.
+/// Believes any certificate, as `--tls` without `--tlsverify` and insecure registries ask. Signatures are still checked, so that the
+/// peer has the key of the certificate that it shows.
 #[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
+pub struct AnyServer(pub Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AnyServer {
     fn verify_server_cert(
