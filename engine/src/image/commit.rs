@@ -1,15 +1,13 @@
 //! A new layer on top of an image: what `docker commit` makes of a container's writable layer.
 
 use std::io::Read;
-use std::sync::Arc;
 
 use hoist_api::ImageRef;
 
 use super::config::{ContainerDefaults, HistoryEntry};
 use super::error::ImageError;
 use super::id::ImageId;
-use super::import::{describe, to_json};
-use super::manifest::{Descriptor, LAYER_TYPE};
+use super::made::NewContent;
 use super::store::{ImageStore, now};
 
 /// What the new image is.
@@ -34,27 +32,15 @@ pub(super) fn commit(
     layer: &mut (dyn Read + Send),
     options: CommitOptions,
 ) -> Result<ImageId, ImageError> {
-    let missing = || ImageError::NotFound(options.base.clone());
-    let (mut config, mut layers) = {
+    let (base, mut layers) = store.hold(&options.base)?;
+    let mut config = {
         let state = store.state();
-        let record = state
-            .images
-            .get(&state.resolve(&options.base)?)
-            .ok_or_else(missing)?;
-        ((*record.config).clone(), record.manifest.layers.clone())
+        let record = state.images.get(&base.id);
+        let missing = || ImageError::NotFound(options.base.clone());
+        (*record.ok_or_else(missing)?.config).clone()
     };
-    let mut pins = Vec::new();
-    for diff_id in &config.rootfs.diff_ids {
-        pins.push(Arc::new(store.layers().pin(diff_id).ok_or_else(missing)?));
-    }
-    let (pin, digests) = store.layers().add(layer)?;
-    layers.push(Descriptor::new(
-        LAYER_TYPE,
-        digests.plain,
-        digests.plain_size,
-    ));
+    layers.push(store.add_layer(layer)?);
     let created = Some(now());
-    config.rootfs.diff_ids.push(pin.diff_id.clone());
     config.history.push(HistoryEntry {
         created: created.clone(),
         created_by: options.created_by,
@@ -67,11 +53,9 @@ pub(super) fn commit(
     config.comment = options.comment;
     config.config = options.config;
     config.parent = options.base;
-    pins.push(Arc::new(pin));
-    let text = to_json(&config)?;
-    let names = options.name.into_iter().collect();
-    let image = describe(config, text, layers, (names, pins))?;
-    let id = image.id.clone();
-    store.publish(vec![image])?;
-    Ok(id)
+    store.create_image(NewContent {
+        config,
+        layers,
+        names: options.name.into_iter().collect(),
+    })
 }

@@ -31,15 +31,8 @@ pub(crate) fn with_engine<F: Future<Output = ()>>(test: impl FnOnce(TestEngine) 
     with_configured_engine(|_| {}, test);
 }
 
-/// Runs a test against a private engine, on a runtime whose threads live in namespaces of their own.
-#[allow(
-    deprecated,
-    reason = "mount and network namespaces are the thread's own: nothing of the process is shared anew"
-)]
-pub(crate) fn with_configured_engine<F: Future<Output = ()>>(
-    configure: impl FnOnce(&mut EngineConfig),
-    test: impl FnOnce(TestEngine) -> F,
-) {
+/// The supervisor that was built with this test.
+fn shim() -> PathBuf {
     let shim = std::env::current_exe()
         .unwrap()
         .parent()
@@ -52,12 +45,15 @@ pub(crate) fn with_configured_engine<F: Future<Output = ()>>(
         "build the hoist-shim program first: {}",
         shim.display()
     );
-    // What the engine says belongs to a failed test's output.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter("debug")
-        .with_test_writer()
-        .try_init();
-    let directory = tempfile::tempdir().unwrap();
+    shim
+}
+
+/// Gives this thread, and those it starts, namespaces of their own, with a tmpfs at `directory`.
+#[allow(
+    deprecated,
+    reason = "mount and network namespaces are the thread's own: nothing of the process is shared anew"
+)]
+fn enter_namespaces(directory: &Path) {
     rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC)
         .unwrap();
     mount_change(
@@ -67,7 +63,7 @@ pub(crate) fn with_configured_engine<F: Future<Output = ()>>(
     .unwrap();
     mount(
         "tmpfs",
-        directory.path(),
+        directory,
         "tmpfs",
         MountFlags::empty(),
         Some(c"mode=755"),
@@ -77,6 +73,21 @@ pub(crate) fn with_configured_engine<F: Future<Output = ()>>(
         .args(["link", "set", "lo", "up"])
         .status()
         .unwrap();
+}
+
+/// Runs a test against a private engine, on a runtime whose threads live in namespaces of their own.
+pub(crate) fn with_configured_engine<F: Future<Output = ()>>(
+    configure: impl FnOnce(&mut EngineConfig),
+    test: impl FnOnce(TestEngine) -> F,
+) {
+    let shim = shim();
+    // What the engine says belongs to a failed test's output.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter("debug")
+        .with_test_writer()
+        .try_init();
+    let directory = tempfile::tempdir().unwrap();
+    enter_namespaces(directory.path());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
