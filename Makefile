@@ -1,6 +1,6 @@
 # Everything here works on a machine that has Rust's toolchain, make and apt, and nothing else.
 #
-#   make demo      build hoist, make the demo's images, start examples/shop, and say how to use it
+#   make demo      build hoist, make the demo's base image, build and start examples/shop, and say how to use it
 #   make test      every check there is, as CI runs it
 #   make bench     measure against Docker Compose in the same run
 #   make install   put hoist into $(PREFIX)/bin
@@ -75,7 +75,8 @@ lint:
 images: tools-build
 	$(SUDO) examples/images/build.sh
 
-# The order: what fails fastest first. The demo runs on the machine itself from a clean state, the rest in test hosts.
+# The order: what fails fastest first. The demo runs on the machine itself from a clean state, the rest in test hosts,
+# with the images that the demo has built.
 .PHONY: test
 test: tools lint images
 	$(CARGO) build --locked --bins
@@ -95,7 +96,7 @@ bench: tools images
 # ---- the demo ----
 
 .PHONY: demo
-demo: images release
+demo: tools-build release
 	@$(SUDO) env HOIST="$(TARGET)/release/hoist" examples/demo.sh up
 
 .PHONY: clean-demo

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The demo: imports the images, starts examples/shop, says how to use it. `demo.sh clean` undoes all of it.
+# The demo: imports the base image, builds and starts examples/shop, says how to use it. `demo.sh clean` undoes all of it.
 # $HOIST names the hoist binary, SHOP_PORT the port on this machine.
 set -euo pipefail
 
@@ -9,8 +9,11 @@ shop=("$HOIST" --project-directory "$examples/shop" -f "$examples/shop/compose.y
 
 case "${1:-up}" in
   up)
-    "$examples/images/import.sh"
-    "${shop[@]}" up -d --wait
+    # The proxy of this machine's apt, for that of the builds.
+    eval "$(apt-config shell proxy Acquire::http::Proxy)"
+    [ -z "${proxy:-}" ] || export http_proxy=${http_proxy:-$proxy}
+    "$examples/images/import.sh" debian-base
+    "${shop[@]}" up --build -d --wait
     "${shop[@]}" ps
     cat <<EOF
 
@@ -29,8 +32,8 @@ Remove everything: make clean-demo
 EOF
     ;;
   clean)
-    "${shop[@]}" down -v --remove-orphans
-    for name in "$examples"/images/*/recipe; do "$HOIST" image rm "$(basename "$(dirname "$name")"):latest" || true; done
+    "${shop[@]}" down -v --remove-orphans --rmi all
+    "$HOIST" image rm debian-base:latest || true
     "$HOIST" engine stop --containers
     ;;
   *)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the root file systems of the example images from Debian's packages: <cache>/<name>.tar.zst, one per recipe
+# Makes the root file systems of base images from Debian's packages: <cache>/<name>.tar.zst, one per recipe
 # beside this script (examples/images/<name>/recipe). Needs root, mmdebstrap and zstd, and uses the machine's own apt
 # sources. What is there already and still fits its recipe is not made again.
 #

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the example images (build.sh) and imports them into the engine that $HOIST (default: hoist) talks to.
+# Makes the base images (build.sh) and imports them into the engine that $HOIST (default: hoist) talks to.
 #
 #   import.sh [NAME...]     all of them when none is named
 set -euo pipefail

@@ -46,6 +46,12 @@ impl TestHost {
         self
     }
 
+    /// Loads the images of `examples/shop`.
+    pub fn with_shop(self) -> TestHost {
+        images::load_shop(&self);
+        self
+    }
+
     /// A host with the busybox image: what most tests need.
     pub fn with_busybox() -> TestHost {
         TestHost::new().with_images(&["busybox"])

@@ -10,12 +10,11 @@ use serde_json::Value;
 use crate::common::host::kill;
 use crate::common::{Project, TestHost, can_run, http, wait_until};
 
-const IMAGES: &[&str] = &["shop-web", "shop-api", "shop-db", "shop-cache"];
 const SHOP: &str = "127.0.0.1:8080";
 
 /// A host with the shop's images.
 fn shop_host() -> TestHost {
-    TestHost::new().with_images(IMAGES)
+    TestHost::new().with_shop()
 }
 
 /// The example as a project of this host, in a copy so that tests can edit it.
@@ -289,15 +288,29 @@ fn a_changed_environment_recreates_only_its_service() {
 fn every_file_of_the_example_is_used() {
     // The name by which tests/tidy.rs sees that this example is a test.
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop");
-    let compose = std::fs::read_to_string(dir.join("compose.yaml")).unwrap();
-    for path in [
-        "./web/html",
-        "./web/nginx.conf",
-        "./api",
-        "./db",
-        "./secrets/db_password.txt",
+    let text = |path: &str| std::fs::read_to_string(dir.join(path)).unwrap();
+    for (user, path, file) in [
+        ("compose.yaml", "./web/nginx.conf", "web/nginx.conf"),
+        ("compose.yaml", "./db/init", "db/init/schema.sql"),
+        (
+            "compose.yaml",
+            "./secrets/db_password.txt",
+            "secrets/db_password.txt",
+        ),
+        ("compose.yaml", "context: web", "web/Dockerfile"),
+        ("compose.yaml", "context: api", "api/Dockerfile"),
+        ("compose.yaml", "context: db", "db/Dockerfile"),
+        ("compose.yaml", "context: cache", "cache/Dockerfile"),
+        ("web/Dockerfile", "COPY --link html", "web/html/index.html"),
+        ("api/Dockerfile", "COPY --link api.py", "api/api.py"),
+        (
+            "db/Dockerfile",
+            "docker-entrypoint.sh /usr",
+            "db/docker-entrypoint.sh",
+        ),
     ] {
-        assert!(compose.contains(path) && dir.join(path).exists(), "{path}");
+        assert!(text(user).contains(path), "{user}: {path}");
+        assert!(dir.join(file).exists(), "{file}");
     }
 }
 
@@ -312,7 +325,7 @@ fn the_shop_runs_with_user_namespaces() {
         .args(["engine", "start"])
         .env("HOIST_USERNS_REMAP", "default");
     assert!(start.output().unwrap().status.success());
-    let host = host.with_images(IMAGES);
+    let host = host.with_shop();
     let shop = shop(&host);
     shop.up();
     let before = orders(SHOP);

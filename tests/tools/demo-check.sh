@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # The demo as a new user meets it, on this machine's own network but with an engine of its own: from nothing to an answer
 # that came through nginx from PostgreSQL and Redis, and back to nothing. $HOIST names the binary.
+#
+# The images that it builds are kept beside the base images, as shop.tar.zst: test hosts, which have no network to build
+# them from, load them. Beside it the text that they were built from, so that a test can tell when it has changed.
 set -euo pipefail
 examples=$(cd "$(dirname "$0")/../../examples" && pwd)
+cache=${HOIST_IMAGE_CACHE:-$examples/../target/images}
 
 place=$(mktemp -d)
 export HOIST_ROOT=$place/root HOIST_STATE=$place/state HOIST_HOST=unix://$place/state/hoist.sock
@@ -36,6 +40,12 @@ expect "GET /api/shop" '"orders": 0'
 expect "POST /api/orders?product=3" '"order": 1'
 expect "GET /api/shop" '"orders": 1'
 (cd "$examples/shop" && "$HOIST" plan --exit-code)
+(
+  cd "$examples/shop"
+  "$HOIST" image save shop-web shop-api shop-db shop-cache | zstd -q -3 -T0 >"$cache/.shop.new"
+  mv "$cache/.shop.new" "$cache/shop.tar.zst"
+  find api cache db web -type f | LC_ALL=C sort | xargs cat >"$cache/shop.tar.zst.id"
+)
 "$examples/demo.sh" clean
 [ -z "$("$HOIST" image ls -q)" ] || { echo "demo: images are left" >&2; exit 1; }
 "$HOIST" engine stop

@@ -52,6 +52,7 @@ esac
 start
 case "$1 ${2:-}" in
   "image import") shift 2; import "$@" ;;
+  "image load") zstd -dcqf "$4" | docker load ;;
   "image "* | "volume "* | "network "* | "container "*) exec docker "$@" ;;
   "plan "*) ;;
   *)
