@@ -180,16 +180,22 @@ fn of_error(error: &ApiError) -> BuildFailure {
 /// Some build failed.
 pub(crate) fn conclude(context: &Context, built: &Built, shell_hint: bool) -> Result<(), Failure> {
     let mut failures = built.failed.iter().map(|failed| {
+        // The findings are told, each with its place.
+        let why = match failed.failure.findings.len() {
+            0 | 1 => failed.failure.message.clone(),
+            several => format!("the Dockerfile has {several} errors"),
+        };
         let headline = match failed.name.as_str() {
-            "" => format!("cannot build: {}", failed.failure.message),
-            name => format!(
-                "cannot build service \"{name}\": {}",
-                failed.failure.message
-            ),
+            "" => format!("cannot build: {why}"),
+            name => format!("cannot build service \"{name}\": {why}"),
         };
         let failure = Failure::new(headline);
         let ran = failed.failure.exit_code.is_some();
-        match (failed.failure.hint.as_str(), shell_hint && ran) {
+        let hint = match failed.failure.findings.len() {
+            0 | 1 => failed.failure.hint.as_str(),
+            _ => "",
+        };
+        match (hint, shell_hint && ran) {
             ("", true) => failure.hint(format!(
                 "look at it where it failed with: hoist build --shell-on-fail {}",
                 failed.name

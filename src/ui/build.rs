@@ -366,7 +366,7 @@ pub(crate) fn snippet(place: &BuildPlace) -> String {
     text
 }
 
-/// What a failed step printed last, and where it stands.
+/// What a failed step printed last, and where it stands; or all that is wrong with a Dockerfile, each with its place.
 pub(crate) fn failure_text(step: Option<&str>, failure: &BuildFailure) -> String {
     let mut text = String::new();
     if let Some(step) = step.filter(|_| !failure.output.is_empty()) {
@@ -376,7 +376,14 @@ pub(crate) fn failure_text(step: Option<&str>, failure: &BuildFailure) -> String
         }
         text.push_str("------\n");
     }
-    if let Some(place) = &failure.place {
+    if let [_, _, ..] = failure.findings.as_slice() {
+        for finding in &failure.findings {
+            text.push_str(&format!("{}\n{}", finding.message, snippet(&finding.place)));
+            if !finding.hint.is_empty() {
+                text.push_str(&format!("     = {}\n", finding.hint));
+            }
+        }
+    } else if let Some(place) = &failure.place {
         text.push_str(&snippet(place));
     }
     text
@@ -385,6 +392,7 @@ pub(crate) fn failure_text(step: Option<&str>, failure: &BuildFailure) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hoist_api::build::BuildFinding;
 
     fn view(mode: ProgressMode) -> BuildView {
         let ui = Ui {
@@ -514,6 +522,34 @@ mod tests {
         assert_eq!(
             failure_text(Some("[2/2] RUN make"), &failure),
             "------\n > [2/2] RUN make:\nmake: *** no rule\n------\n --> Dockerfile:3:1\n     |\n   3 | RUN make\n     | ^^^^^^^^\n"
+        );
+    }
+
+    #[test]
+    fn each_finding_has_its_place() {
+        let finding = |line: u32, word: &str, hint: &str| BuildFinding {
+            message: format!("unknown instruction: {word}"),
+            hint: hint.to_owned(),
+            place: BuildPlace {
+                file: "Dockerfile".to_owned(),
+                line,
+                end_line: line,
+                column: 1,
+                end_column: 5,
+                text: format!("{word} x"),
+            },
+        };
+        let failure = BuildFailure {
+            findings: vec![
+                finding(1, "FORM", "did you mean FROM?"),
+                finding(7, "RUNN", ""),
+            ],
+            ..BuildFailure::default()
+        };
+        assert_eq!(
+            failure_text(None, &failure),
+            "unknown instruction: FORM\n --> Dockerfile:1:1\n     |\n   1 | FORM x\n     | ^^^^\n     = did you mean FROM?\n\
+             unknown instruction: RUNN\n --> Dockerfile:7:1\n     |\n   7 | RUNN x\n     | ^^^^\n"
         );
     }
 

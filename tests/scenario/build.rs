@@ -82,9 +82,12 @@ fn a_step_that_fails_is_shown_with_its_place() {
     let wrong = project.hoist(&["build"]).fails();
     wrong.says(&[
         "Dockerfile:1:1",
+        "1 | FORM busybox\n     | ^^^^",
         "did you mean FROM?",
-        "line 2",
+        "Dockerfile:2:1",
+        "2 | RUNN true\n     | ^^^^",
         "did you mean RUN?",
+        "the Dockerfile has 2 errors",
     ]);
 }
 

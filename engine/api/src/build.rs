@@ -222,6 +222,16 @@ wire! {
         pub place: Option<BuildPlace>,
     }
 
+    /// One thing that is wrong with a Dockerfile.
+    pub struct BuildFinding {
+        /// What is wrong.
+        pub message: String,
+        /// What was expected, or what to do.
+        pub hint: String,
+        /// Where.
+        pub place: BuildPlace,
+    }
+
     /// Why a build failed.
     pub struct BuildFailure {
         /// What failed and why.
@@ -241,6 +251,8 @@ wire! {
         pub image: String,
         /// The command that failed, in the words that the kernel got.
         pub command: Vec<String>,
+        /// When the Dockerfile is wrong: all that is, in order. The first is also the place and the hint above.
+        pub findings: Vec<BuildFinding>,
     }
 
     /// What a build made.

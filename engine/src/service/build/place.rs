@@ -1,6 +1,6 @@
 //! Where something stands in a Dockerfile.
 
-use hoist_api::build::{BuildPlace, BuildWarning};
+use hoist_api::build::{BuildFinding, BuildPlace, BuildWarning};
 use hoist_dockerfile::{Diagnostic, Span};
 
 /// A Dockerfile's text and the name that the user gave it.
@@ -35,6 +35,15 @@ impl DockerfileText {
             column: number(span.column),
             end_column: number(begins + width),
             text: lines.join("\n"),
+        }
+    }
+
+    /// A finding that keeps the build from beginning.
+    pub(super) fn finding(&self, finding: &Diagnostic) -> BuildFinding {
+        BuildFinding {
+            message: finding.message.clone(),
+            hint: finding.help.clone().unwrap_or_default(),
+            place: self.place(finding.span),
         }
     }
 

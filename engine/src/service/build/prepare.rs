@@ -473,7 +473,7 @@ pub(super) fn refusal(error: &BuildError) -> Refusal {
     })
 }
 
-/// A Dockerfile that is wrong: the first finding with its place, the others in the message.
+/// A Dockerfile that is wrong: all findings with their places, and each a line of the message for clients that know no places.
 fn refused(text: &DockerfileText, findings: &[Diagnostic]) -> Refusal {
     let lines: Vec<String> = findings
         .iter()
@@ -491,6 +491,7 @@ fn refused(text: &DockerfileText, findings: &[Diagnostic]) -> Refusal {
             .and_then(|finding| finding.help.clone())
             .unwrap_or_default(),
         place: first.map(|finding| text.place(finding.span)),
+        findings: findings.iter().map(|one| text.finding(one)).collect(),
         ..BuildFailure::default()
     })
 }

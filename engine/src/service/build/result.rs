@@ -235,6 +235,7 @@ impl Build {
             place: Some(self.dockerfile.place(node.span)),
             image: failure.image,
             command,
+            ..BuildFailure::default()
         }
     }
 }
