@@ -11,7 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use hoist_api::client::Client;
-use hoist_api::{ApiError, Engine, ErrorKind};
+use hoist_api::{Engine, ErrorKind};
 use hoist_engine::READY_FD;
 
 use crate::context::Context;
@@ -20,8 +20,10 @@ use crate::places::Places;
 
 /// What it says.
 const READY: &[u8] = b"ready\n";
-/// How long another process's engine may take to answer once it holds the lock.
-const OTHER_STARTER: Duration = Duration::from_secs(20);
+/// How long another engine with these places may take to answer or to leave once it holds the lock.
+const OTHER_ENGINE: Duration = Duration::from_secs(20);
+/// How long to wait for one before the next try.
+const BETWEEN_STARTS: Duration = Duration::from_millis(50);
 /// This program: by the link and not by its target, which an update may have replaced.
 const OURSELVES: &str = "/proc/self/exe";
 /// How many lines of the log tell why an engine did not start.
@@ -104,34 +106,28 @@ fn denied(context: &Context) -> Option<Failure> {
 /// # Errors
 /// It cannot be started; the end of its log is told.
 pub(crate) async fn start(places: &Places) -> Result<Client, Failure> {
-    let place = places.clone();
-    let outcome = tokio::task::spawn_blocking(move || spawn_and_wait(&place)).await;
-    let started =
-        outcome.map_err(|error| Failure::from(error).context("cannot start the engine"))??;
     let client = Client::connect(places.endpoint.clone());
-    match started {
-        Started::Ready => Ok(client),
-        Started::Ended(status, log) => {
-            // Another command may have been faster: its engine holds the lock and is about to answer.
-            if status.code() == Some(i32::from(crate::commands::object::engine::ALREADY_RUNNING)) {
-                wait_for_other(&client)
-                    .await
-                    .map_err(|_| not_started(places, status, &log))?;
-                return Ok(client);
-            }
-            Err(not_started(places, status, &log))
-        }
-    }
-}
-
-async fn wait_for_other(client: &Client) -> Result<(), ApiError> {
-    let deadline = Instant::now() + OTHER_STARTER;
+    let deadline = Instant::now() + OTHER_ENGINE;
     loop {
-        match client.ping().await {
-            Ok(_) => return Ok(()),
-            Err(error) if Instant::now() > deadline => return Err(error),
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        let place = places.clone();
+        let outcome = tokio::task::spawn_blocking(move || spawn_and_wait(&place)).await;
+        let started =
+            outcome.map_err(|error| Failure::from(error).context("cannot start the engine"))??;
+        let (status, log) = match started {
+            Started::Ready => return Ok(client),
+            Started::Ended(status, log) => (status, log),
+        };
+        // Another engine holds the lock: one that is about to answer, since another command was faster, or one that is
+        // leaving, whose place is free in a moment.
+        let held =
+            status.code() == Some(i32::from(crate::commands::object::engine::ALREADY_RUNNING));
+        if !held || Instant::now() > deadline {
+            return Err(not_started(places, status, &log));
         }
+        if client.ping().await.is_ok() {
+            return Ok(client);
+        }
+        tokio::time::sleep(BETWEEN_STARTS).await;
     }
 }
 

@@ -126,15 +126,27 @@ pub(crate) async fn of_services<E: Engine>(
     target: &Target,
     services: &[String],
 ) -> Result<Vec<Member>, Failure> {
-    let members = all(engine, &target.name).await?;
-    select(members, target, services)
+    let members = with_runs(engine, target, services).await?;
+    Ok(members.into_iter().filter(|m| !m.one_off).collect())
 }
 
-/// Those of the named services, or all; never those of `run`.
+/// The project's containers of the named services or of all, with those of `run`.
+///
+/// # Errors
+/// As [`all`], or nothing is known of a named service.
+pub(crate) async fn with_runs<E: Engine>(
+    engine: &E,
+    target: &Target,
+    services: &[String],
+) -> Result<Vec<Member>, Failure> {
+    select(all(engine, &target.name).await?, target, services)
+}
+
+/// Those of the named services, or all.
 ///
 /// # Errors
 /// Without files, a named service has no container.
-pub(crate) fn select(
+fn select(
     members: Vec<Member>,
     target: &Target,
     services: &[String],
@@ -149,10 +161,7 @@ pub(crate) fn select(
         }
     }
     let wanted = |member: &Member| services.is_empty() || services.contains(&member.service);
-    Ok(members
-        .into_iter()
-        .filter(|member| !member.one_off && wanted(member))
-        .collect())
+    Ok(members.into_iter().filter(wanted).collect())
 }
 
 /// The one container of a service that `--index` names, the first running one when it is 0.
@@ -177,6 +186,18 @@ pub(crate) fn pick(members: Vec<Member>, service: &str, index: u32) -> Result<Me
         None => Err(Failure::new(format!(
             "service \"{service}\" is not running container #{index}"
         ))),
+    }
+}
+
+/// The error of a command for the processes of a container that does not run.
+pub(crate) fn not_active(member: &Member) -> Failure {
+    let service = &member.service;
+    match member.summary.state.as_str() {
+        "paused" => Failure::new(format!("service \"{service}\" is paused"))
+            .hint(format!("let it go on with: hoist unpause {service}")),
+        "restarting" => Failure::new(format!("service \"{service}\" is restarting"))
+            .hint(format!("see why it ends with: hoist logs {service}")),
+        _ => not_running(service),
     }
 }
 

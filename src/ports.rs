@@ -4,63 +4,67 @@ use std::net::Ipv6Addr;
 
 use hoist_api::container::PortSummary;
 
-/// One entry of the PORTS column; neighbouring ports are joined to a range.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Range {
-    protocol: String,
-    ip: String,
-    public: Option<u16>,
-    private: u16,
-    count: u16,
+/// Ports that follow each other and are the same on the machine.
+#[derive(Debug)]
+struct Group<'a> {
+    ip: &'a str,
+    protocol: &'a str,
+    first: u16,
+    last: u16,
 }
 
-/// `0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 9000-9002/tcp`.
+/// As Docker's command line has it: `9000-9002/tcp, 127.0.0.1:53->53/udp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp`: first
+/// those that have the same number on both sides, joined to ranges, then the others one by one.
 pub(crate) fn summary(ports: &[PortSummary]) -> String {
-    let mut single: Vec<Range> = ports
-        .iter()
-        .map(|port| Range {
-            protocol: port.protocol.clone(),
-            ip: port.ip.clone(),
-            public: port.public_port.filter(|&public| public != 0),
-            private: port.private_port,
-            count: 1,
-        })
-        .collect();
-    single.sort_by(|a, b| {
-        (a.private, &a.ip, a.public, &a.protocol).cmp(&(b.private, &b.ip, b.public, &b.protocol))
+    let mut sorted: Vec<&PortSummary> = ports.iter().collect();
+    sorted.sort_by_key(|port| {
+        (
+            port.private_port,
+            &port.ip,
+            port.public_port,
+            &port.protocol,
+        )
     });
-    let mut joined: Vec<Range> = Vec::new();
-    for port in single {
-        match joined.iter_mut().find(|range| range.goes_on_with(&port)) {
-            Some(range) => range.count += 1,
-            None => joined.push(port),
+    let mut texts = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut mapped = Vec::new();
+    for port in sorted {
+        let (private, protocol) = (port.private_port, port.protocol.as_str());
+        let public = port.public_port.unwrap_or(0);
+        if !port.ip.is_empty() && public != private {
+            mapped.push(format!("{}:{public}->{private}/{protocol}", host(&port.ip)));
+            continue;
+        }
+        let new = Group {
+            ip: &port.ip,
+            protocol,
+            first: private,
+            last: private,
+        };
+        match groups
+            .iter_mut()
+            .find(|group| group.ip == new.ip && group.protocol == protocol)
+        {
+            Some(group) if group.last.checked_add(1) == Some(private) => group.last = private,
+            Some(group) => texts.push(std::mem::replace(group, new).text()),
+            None => groups.push(new),
         }
     }
-    let texts: Vec<String> = joined.iter().map(Range::text).collect();
+    texts.extend(groups.iter().map(Group::text));
+    texts.append(&mut mapped);
     texts.join(", ")
 }
 
-impl Range {
-    fn goes_on_with(&self, next: &Range) -> bool {
-        self.protocol == next.protocol
-            && self.ip == next.ip
-            && self.private.checked_add(self.count) == Some(next.private)
-            && match (self.public, next.public) {
-                (Some(first), Some(public)) => first.checked_add(self.count) == Some(public),
-                (None, None) => true,
-                _ => false,
-            }
-    }
-
+impl Group<'_> {
     fn text(&self) -> String {
-        let span = |first: u16| match self.count {
-            1 => first.to_string(),
-            count => format!("{first}-{}", first + (count - 1)),
+        let span = match self.first == self.last {
+            true => self.first.to_string(),
+            false => format!("{}-{}", self.first, self.last),
         };
-        let private = format!("{}/{}", span(self.private), self.protocol);
-        match self.public {
-            Some(public) => format!("{}:{}->{private}", host(&self.ip), span(public)),
-            None => private,
+        let protocol = self.protocol;
+        match self.ip {
+            "" => format!("{span}/{protocol}"),
+            ip => format!("{}:{span}->{span}/{protocol}", host(ip)),
         }
     }
 }
@@ -106,7 +110,16 @@ mod tests {
                 port("0.0.0.0", 9000, 80),
                 port("", 0, 443),
             ],
-            "0.0.0.0:9000-9001->80-81/tcp, 443/tcp",
+            "443/tcp, 0.0.0.0:9000->80/tcp, 0.0.0.0:9001->81/tcp",
+        );
+        check(
+            &[
+                port("0.0.0.0", 8080, 80),
+                port("127.0.0.1", 9001, 9001),
+                port("127.0.0.1", 9000, 9000),
+                port("127.0.0.1", 9003, 9003),
+            ],
+            "127.0.0.1:9000-9001->9000-9001/tcp, 127.0.0.1:9003->9003/tcp, 0.0.0.0:8080->80/tcp",
         );
         check(
             &[port("0.0.0.0", 9000, 80), port("0.0.0.0", 9005, 81)],

@@ -80,7 +80,7 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure
         Err(failure) => return Err(failure),
     };
     if !member.is_running() {
-        return Err(members::not_running(service));
+        return Err(members::not_active(&member));
     }
     let wiring = wiring(&args)?;
     let created = engine

@@ -122,7 +122,7 @@ pub(crate) async fn ls(context: &Context, args: LsArgs) -> Result<(), Failure> {
         .label(members::PROJECT)
         .label(members::CONFIG_HASH);
     let options = ListContainers {
-        all: true,
+        all: args.all,
         filters,
         ..ListContainers::default()
     };
@@ -136,12 +136,8 @@ pub(crate) async fn ls(context: &Context, args: LsArgs) -> Result<(), Failure> {
             projects.entry(project).or_default().push(container);
         }
     }
-    projects.retain(|name, containers| {
-        let runs = containers
-            .iter()
-            .any(|container| container.state == "running");
-        (args.all || runs)
-            && (names.is_empty() || names.iter().any(|text| name.contains(text.as_str())))
+    projects.retain(|name, _| {
+        names.is_empty() || names.iter().any(|text| name.contains(text.as_str()))
     });
     print_projects(context, &projects, &args)
 }

@@ -66,7 +66,7 @@ pub(crate) async fn run(context: &Context, args: PsArgs) -> Result<(), Failure> 
     let target = context.target(&args.services)?;
     // Without an engine nothing of the project can exist.
     let members = match connect::existing_engine(context).await? {
-        Some(engine) => members::of_services(&engine, &target, &args.services).await?,
+        Some(engine) => members::with_runs(&engine, &target, &args.services).await?,
         None => Vec::new(),
     };
     let in_files = |member: &Member| {
@@ -86,7 +86,7 @@ pub(crate) async fn run(context: &Context, args: PsArgs) -> Result<(), Failure> 
             )
         })
         .filter(|member| wanted.is_empty() || wanted.contains(&member.summary.state))
-        .filter(in_files)
+        .filter(|member| in_files(member) && (args.all || !member.one_off))
         .collect();
     shown.sort_by(|a, b| a.name().cmp(b.name()));
     print(context, &shown, &args, &format)
@@ -175,7 +175,7 @@ impl Row {
             id,
             name: members::container_name(summary).to_owned(),
             image: summary.image.clone(),
-            command: format!("\"{command}\""),
+            command: human::quoted(&command),
             service: summary
                 .labels
                 .get(members::SERVICE)

@@ -28,7 +28,7 @@ use crate::streams::{Wiring, console_size};
 /// Run a command in a new container of a service
 #[derive(Args, Debug, Clone)]
 pub(crate) struct RunArgs {
-    /// Leave it running in the background and print its name
+    /// Leave it running in the background and print its id
     #[arg(short, long)]
     pub(crate) detach: bool,
 
@@ -210,7 +210,7 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<(), Failure>
     planned::carry_out(context, &engine, &run.plan, "Creating").await?;
     if args.detach {
         engine.container_start(&name).await.map_err(start_failure)?;
-        return context.ui.line(&name);
+        return context.ui.line(&engine.container_inspect(&name).await?.id);
     }
     let following = Following {
         output: (true, true),

@@ -127,7 +127,7 @@ async fn pick(context: &Context, service: &str, index: u32) -> Result<(Client, M
 pub(crate) async fn attach(context: &Context, args: AttachArgs) -> Result<(), Failure> {
     let (engine, member) = pick(context, &args.service, args.index).await?;
     if !member.is_running() {
-        return Err(members::not_running(&args.service));
+        return Err(members::not_active(&member));
     }
     let args = ContainerAttachArgs {
         detach_keys: args.detach_keys,

@@ -1,4 +1,6 @@
-//! Times and sizes as people read them, in Docker's words.
+//! Times, sizes and texts as people read them, in Docker's words.
+
+use std::fmt::Write as _;
 
 /// How long ago or for how long, from seconds.
 pub(crate) fn duration(seconds: i64) -> String {
@@ -101,6 +103,30 @@ pub(crate) fn ellipsis(text: &str, width: usize) -> String {
     short
 }
 
+/// A text in double quotes, as Go's `strconv.Quote` writes it and lists show commands.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            c if c.is_ascii_control() => {
+                let _ = write!(quoted, "\\x{:02x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// An id as lists show it: twelve hex digits, without the digest's algorithm.
 pub(crate) fn short_id(id: &str) -> &str {
     let hex = id.split_once(':').map_or(id, |(_, hex)| hex);
@@ -110,6 +136,15 @@ pub(crate) fn short_id(id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_quoted_as_go_does() {
+        assert_eq!(
+            quoted("sh -c 'echo \"a\\b\"'"),
+            r#""sh -c 'echo \"a\\b\"'""#
+        );
+        assert_eq!(quoted("a\nb\u{1}…"), r#""a\nb\x01…""#);
+    }
 
     #[test]
     fn durations_in_dockers_words() {

@@ -38,6 +38,47 @@ fn names(project: &Project<'_>) -> Vec<String> {
 }
 
 #[test]
+fn a_detached_run_is_told_by_its_id_and_listed_with_all() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let project = host.project("shop", SHOP);
+    let run = [
+        "run",
+        "-d",
+        "--no-deps",
+        "--name",
+        "odd",
+        "web",
+        "sleep",
+        "1000",
+    ];
+    let id = project.hoist(&run).ok().stdout.trim().to_owned();
+    assert_eq!(id.len(), 64, "{id}");
+    project.hoist(&run).exits(1).says(&[
+        "cannot create container odd",
+        "is in use by",
+        "service \"web\" of project \"shop\"",
+    ]);
+    project.hoist(&["pause", "web"]);
+    assert!(!project.hoist(&["ps"]).ok().stdout.contains("odd"));
+    let all = project.hoist(&["ps", "-a", "web", "--no-trunc"]).ok();
+    assert!(
+        all.stdout.contains(r#"odd       busybox   "sleep 1000""#),
+        "{}",
+        all.stdout
+    );
+    project.hoist(&["kill", "web"]).ok();
+    let listed = project
+        .hoist(&["ps", "-a", "--format", "{{.Name}} {{.State}}"])
+        .ok();
+    assert_eq!(listed.stdout, "odd exited\n");
+    assert_eq!(project.hoist(&["ls", "-q"]).ok().stdout, "", "nothing runs");
+    assert_eq!(project.hoist(&["ls", "-aq"]).ok().stdout, "shop\n");
+}
+
+#[test]
 fn run_changes_what_the_service_says() {
     if !can_run() {
         return;
@@ -111,7 +152,11 @@ fn run_is_beside_the_service() {
         "1000",
     ];
     let started = project.hoist(&flags).ok();
-    let name = started.stdout.trim();
+    let id = started.stdout.trim();
+    let found = project
+        .hoist(&["container", "inspect", "-f", "{{.Name}}", id])
+        .ok();
+    let name = found.stdout.trim().trim_start_matches('/');
     assert!(
         name.starts_with("shop-web-run-") && name.len() == 25,
         "{name}"

@@ -228,3 +228,24 @@ fn with_nothing_to_run_it_can_be_stopped_and_comes_back_when_asked() {
     assert!(host.hoist(&["image", "ls"]).ok().stdout.contains("busybox"));
     assert!(host.engine_pid().is_some());
 }
+
+#[test]
+fn a_new_engine_waits_until_the_old_one_has_left() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    host.hoist(&["engine", "stop"]).ok();
+    // An engine that takes its time to leave answers nobody and has its places.
+    let state = host.socket().with_file_name("engine.lock");
+    let lock = std::fs::File::open(state).unwrap();
+    lock.lock().unwrap();
+    let mut command = host.hoist_command();
+    command.args(["image", "ls"]).stdout(Stdio::piped());
+    let asking = command.spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    drop(lock);
+    let answer = asking.wait_with_output().unwrap();
+    assert!(answer.status.success());
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("busybox"));
+}

@@ -154,6 +154,30 @@ services:
 }
 
 #[test]
+fn a_pid_namespace_is_shared() {
+    with_project(
+        "\
+services:
+  base: {image: busybox, init: true, command: [sleep, infinity]}
+  side: {image: busybox, init: true, command: [sleep, '1234567'], pid: 'service:base'}
+",
+        |project| {
+            // A process beside one that joined, told by what its own shim knows it as.
+            project
+                .hoist(&["exec", "-T", "side", "sh", "-c", "ps; exit 7"])
+                .exits(7)
+                .says(&["sleep infinity", "sleep 1234567"]);
+            assert!(project.sh("base", "ps").contains("sleep 1234567"));
+            project.hoist(&["kill", "side"]).ok();
+            project.hoist(&["wait", "side"]);
+            assert!(!project.sh("base", "ps").contains("sleep 1234567"));
+            project.hoist(&["up", "-d"]).ok();
+            assert!(project.sh("side", "ps").contains("sleep infinity"));
+        },
+    );
+}
+
+#[test]
 fn volumes_of_every_kind() {
     with_project(
         "\

@@ -278,10 +278,13 @@ impl<E: Engine> Run<'_, E> {
             return Err(failure(step, "create", error));
         };
         let (have, want) = (&existing.config.labels, &request.config.labels);
+        // Two runs of one service differ in their slugs.
         let same = [
             labels::PROJECT,
             labels::SERVICE,
             labels::CONTAINER_NUMBER,
+            labels::ONE_OFF,
+            labels::SLUG,
             labels::CONFIG_HASH,
             labels::IMAGE,
         ];

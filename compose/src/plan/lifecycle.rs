@@ -189,7 +189,8 @@ pub fn plan_kill(
         .containers
         .iter()
         .filter(|container| options.remove_orphans && live.is_orphan(container));
-    for container in chosen(live, observed, &selected)
+    // As Compose does: who kills a service means what `run` made of it, too.
+    for container in with_runs(live, observed, &selected)
         .chain(orphans)
         .filter(|container| container.state.is_alive())
     {
@@ -243,11 +244,19 @@ fn chosen<'a>(
     observed: &'a Observed,
     selected: &'a [String],
 ) -> impl Iterator<Item = &'a ObservedContainer> {
+    with_runs(live, observed, selected).filter(|container| !container.is_one_off())
+}
+
+/// The containers of the selected services in stop order.
+fn with_runs<'a>(
+    live: &Live,
+    observed: &'a Observed,
+    selected: &'a [String],
+) -> impl Iterator<Item = &'a ObservedContainer> {
     let containers = in_stop_order(live, observed).into_iter();
     containers.filter(|container| {
-        !container.is_one_off()
-            && selected
-                .iter()
-                .any(|service| service == container.service())
+        selected
+            .iter()
+            .any(|service| service == container.service())
     })
 }

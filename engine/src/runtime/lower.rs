@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use hoist_kernel::init::program::{InitProgram, Namespace, OnFailure, Op, Slot};
+use hoist_kernel::init::program::{InitProgram, Maker, Namespace, OnFailure, Op, Slot};
 use hoist_shim::protocol::{CgroupPlan, StreamConfig};
 
 use super::machine::Machine;
@@ -252,8 +252,10 @@ fn add_namespaces(builder: &mut Builder<'_>) {
                     c_string("namespace", format!("/proc/{pid}/ns/{name}")).unwrap_or_default();
                 builder.before(Op::OpenNamespace { slot, path });
                 let join = Op::Join { slot, namespace };
-                // A pid namespace is joined by the children of who joins it.
+                // A pid namespace is joined by the children of who joins it: were it the shim, the processes that it makes
+                // later would be told by numbers of that namespace.
                 if namespace == Namespace::Pid {
+                    builder.program.maker = Maker::Intermediate;
                     builder.before(join)
                 } else {
                     builder.privileged(join)

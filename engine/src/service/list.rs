@@ -256,14 +256,11 @@ pub(super) fn name_matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Words that need it are quoted.
+/// As Docker lists a command: arguments with blanks in single quotes, all others as they are.
 fn command_line(argv: &[String]) -> String {
-    let quote = |word: &String| {
-        if word.is_empty() || word.contains([' ', '\t', '\n', '\'', '"']) {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        } else {
-            word.clone()
-        }
+    let quote = |word: &String| match word.contains(' ') {
+        true => format!("'{word}'"),
+        false => word.clone(),
     };
     argv.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
@@ -340,8 +337,10 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_quoted_where_needed() {
+    fn commands_are_listed_as_docker_does() {
         let argv = ["sh", "-c", "echo 'hi'"].map(str::to_owned);
-        assert_eq!(command_line(&argv), r"sh -c 'echo '\''hi'\'''");
+        assert_eq!(command_line(&argv), "sh -c 'echo 'hi''");
+        let argv = ["redis-server", "--save", ""].map(str::to_owned);
+        assert_eq!(command_line(&argv), "redis-server --save ");
     }
 }
