@@ -3,22 +3,18 @@
 use serde_json::{Map, Value};
 
 use super::node::{self, Node};
-use super::schema::{Presence, ROOT, SERVICE, Type, json_schema};
-use crate::model::{EXTENSIONS_KEY, Project, Service};
+use super::schema::{ROOT, SERVICE, json_schema};
+use super::writer::write;
+use crate::model::{Project, Service};
 
 /// The canonical project as data, equal to the reference's `config --format json`. It is itself a Compose file: every
 /// dollar sign is doubled, so that loading it again gives the same.
 pub fn project_value(project: &Project) -> Value {
-    let mut value = serde_json::to_value(project).unwrap_or_default();
-    for config in value
-        .get_mut("configs")
-        .and_then(Value::as_object_mut)
-        .into_iter()
-        .flat_map(Map::values_mut)
-    {
-        if let Some(map) = config
-            .as_object_mut()
-            .filter(|map| map.get("environment").is_some_and(Value::is_string))
+    let mut value = write(project, &ROOT).unwrap_or_default();
+    for (name, config) in &project.configs {
+        if config.environment.is_some()
+            && let Some(config) = value.get_mut("configs").and_then(|map| map.get_mut(name))
+            && let Some(map) = config.as_object_mut()
         {
             // The content is the variable's value: printing both would make an invalid file.
             map.shift_remove("content");
@@ -32,16 +28,14 @@ pub fn project_value(project: &Project) -> Value {
     {
         list_keys(service);
     }
-    prune(&mut value, &ROOT);
     escape_dollars(&mut value);
     value
 }
 
 /// The canonical service as data; a dollar sign is one dollar sign.
 pub fn service_value(service: &Service) -> Value {
-    let mut value = serde_json::to_value(service).unwrap_or_default();
+    let mut value = write(service, &SERVICE).unwrap_or_default();
     list_keys(&mut value);
-    prune(&mut value, &SERVICE);
     value
 }
 
@@ -93,7 +87,7 @@ fn node_value(node: &Node) -> Value {
         node::Value::List(items) => Value::Array(items.iter().map(node_value).collect()),
         node::Value::Map(map) => Value::Object(
             map.iter()
-                .map(|(key, node)| (key.clone(), node_value(node)))
+                .map(|(key, node)| (key.to_string(), node_value(node)))
                 .collect(),
         ),
     }
@@ -101,7 +95,8 @@ fn node_value(node: &Node) -> Value {
 
 /// SSH keys of builds as the list that the reference prints: `id`, or `id=path`.
 fn list_keys(service: &mut Value) {
-    if let Some(keys) = service.pointer_mut("/build/ssh")
+    let keys = service.get_mut("build").and_then(|map| map.get_mut("ssh"));
+    if let Some(keys) = keys
         && let Value::Object(map) = keys
     {
         let item = |(id, path): (&String, &Value)| match path.as_str() {
@@ -109,57 +104,6 @@ fn list_keys(service: &mut Value) {
             Some(path) => Value::String(format!("{id}={path}")),
         };
         *keys = Value::Array(map.iter().map(item).collect());
-    }
-}
-
-/// Leaves out what is empty, by the table, and puts extensions back in their place.
-fn prune(value: &mut Value, ty: &'static Type) {
-    match value {
-        Value::Object(map) => {
-            let extensions = map.shift_remove(EXTENSIONS_KEY);
-            let section = ty.fields.is_some_and(|fields| fields.open.is_none());
-            if section {
-                // Most attributes of a service: they need no look at the table.
-                map.retain(|_, entry| !entry.is_null());
-            }
-            for (name, entry) in map.iter_mut() {
-                if let Some(entry_type) = ty.entry_or_open(name) {
-                    prune(entry, entry_type);
-                }
-            }
-            if section {
-                map.retain(|name, entry| {
-                    ty.entry_or_open(name)
-                        .is_none_or(|entry_type| !is_left_out(entry, entry_type))
-                });
-            }
-            if let Some(Value::Object(extensions)) = extensions {
-                map.extend(extensions);
-            }
-        }
-        Value::Array(items) => {
-            if let Some(item_type) = ty.items {
-                items.iter_mut().for_each(|item| prune(item, item_type));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn is_left_out(value: &Value, ty: &'static Type) -> bool {
-    let section = ty.fields.is_some_and(|fields| fields.open.is_none());
-    match (value, ty.presence) {
-        (Value::Null, _) => true,
-        (_, Presence::Keep) => false,
-        (Value::String(text), Presence::OmitZero) if text == "0s" => true,
-        (Value::Bool(value), _) => !value,
-        (Value::Number(number), _) => number.as_f64() == Some(0.0),
-        (Value::String(text), _) => {
-            text.is_empty() || (text == "0" && ty.format == super::schema::Format::Bytes)
-        }
-        (Value::Array(items), _) => items.is_empty(),
-        (Value::Object(map), Presence::OmitEmptySection) => map.is_empty(),
-        (Value::Object(map), _) => map.is_empty() && !section,
     }
 }
 

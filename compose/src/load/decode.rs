@@ -7,7 +7,8 @@ use std::fmt::Display;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::node::{Map, Node, Span, Value};
+use super::map;
+use super::node::{Node, Span, Value};
 use super::schema::{Presence, Type};
 use crate::model::EXTENSIONS_KEY;
 
@@ -50,17 +51,9 @@ pub(crate) fn gather_extensions(node: &mut Node, ty: &'static Type) {
     match &mut node.value {
         Value::Map(map) => {
             if ty.fields.is_some_and(|fields| fields.extensions) {
-                let names: Vec<String> = map
-                    .keys()
-                    .filter(|name| name.starts_with("x-"))
-                    .cloned()
-                    .collect();
-                let gathered: Map = names
-                    .into_iter()
-                    .filter_map(|name| map.shift_remove_entry(&name))
-                    .collect();
+                let gathered = map.extract(|name| name.starts_with("x-"));
                 if !gathered.is_empty() {
-                    map.insert(EXTENSIONS_KEY.to_owned(), Node::map(gathered, Span::NONE));
+                    map.insert(EXTENSIONS_KEY, Node::map(gathered, Span::NONE));
                 }
             }
             let named = ty.fields.is_some_and(|fields| fields.open.is_none());
@@ -259,7 +252,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
                 value: None,
             }),
             Value::Null | Value::Invalid => visitor.visit_map(Entries {
-                entries: indexmap::map::Iter::default(),
+                entries: map::Iter::default(),
                 value: None,
             }),
             _ => Err(DecodeError {
@@ -326,7 +319,7 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
 }
 
 struct Entries<'de> {
-    entries: indexmap::map::Iter<'de, String, Node>,
+    entries: map::Iter<'de>,
     value: Option<&'de Node>,
 }
 

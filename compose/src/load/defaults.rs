@@ -44,11 +44,11 @@ fn entry(node: &mut Node) -> Option<(&mut Map, super::node::Span)> {
     Some((node.as_map_mut()?, span))
 }
 
-fn default_text(node: &mut Node, key: &str, text: impl FnOnce() -> String) {
+fn default_text(node: &mut Node, key: &'static str, text: impl FnOnce() -> String) {
     if let Some((map, span)) = entry(node)
         && !map.contains_key(key)
     {
-        map.insert(key.to_owned(), Node::string(text(), span));
+        map.insert(key, Node::string(text(), span));
     }
 }
 
@@ -57,6 +57,6 @@ fn default_count(node: &mut Node, all: &Value) {
         && !map.contains_key("count")
         && !map.contains_key("device_ids")
     {
-        map.insert("count".to_owned(), Node::new(all.clone(), span));
+        map.insert("count", Node::new(all.clone(), span));
     }
 }

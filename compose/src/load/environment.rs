@@ -21,7 +21,7 @@ pub(crate) fn resolve_nulls(root: &mut Node, environment: &Environment) {
         match service.get_mut("environment").map(|node| &mut node.value) {
             Some(Value::Map(variables)) => {
                 for (name, value) in variables.iter_mut() {
-                    if let (true, Some(found)) = (value.is_null(), environment.get(name)) {
+                    if let (true, Some(found)) = (value.is_null(), environment.get(name.as_str())) {
                         value.value = Value::String(found.clone());
                     }
                 }

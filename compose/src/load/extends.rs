@@ -7,7 +7,7 @@ use super::diagnostic::Diagnostic;
 use super::expand::expand;
 use super::loader::{Loader, Scope};
 use super::merge::{Marks, Target, merge, settle};
-use super::node::{Map, MergeTag, Node, Origin, Span, Value};
+use super::node::{Key, Map, MergeTag, Node, Origin, Span, Value};
 use super::paths::{self, Base};
 use super::report::Path;
 use super::schema::{ROOT, SERVICE};
@@ -54,7 +54,7 @@ impl Loader<'_> {
         if !uses_extends {
             return;
         }
-        let names: Vec<String> = services.keys().cloned().collect();
+        let names: Vec<Key> = services.keys().cloned().collect();
         let mut file = FileServices {
             services: std::mem::take(services),
             path: path.to_path_buf(),
@@ -126,7 +126,9 @@ impl Loader<'_> {
             );
         });
         (base.key_span, base.span) = (key_span, span);
-        file.services.insert(name.to_owned(), base);
+        if let Some(service) = file.services.get_mut(name) {
+            *service = base;
+        }
     }
 
     fn wanted(&mut self, extends: &Node, name: &str) -> Option<Wanted> {
@@ -298,7 +300,7 @@ impl Loader<'_> {
             wanted.service,
             file.path.display()
         );
-        let known = suggest::nearest(&wanted.service, file.services.keys().map(String::as_str));
+        let known = suggest::nearest(&wanted.service, file.services.keys().map(Key::as_str));
         let problem =
             Diagnostic::error("unknown-service", message).at(self.sources.locate(wanted.span), "");
         self.findings.push(match known {

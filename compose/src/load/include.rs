@@ -265,9 +265,7 @@ impl Loader<'_> {
                 continue;
             };
             let Some(map) = root.as_map_mut() else { return };
-            let target = map
-                .entry(section.to_owned())
-                .or_insert_with(|| Node::empty_map(Span::NONE));
+            let target = map.get_or_insert_with(section, || Node::empty_map(Span::NONE));
             if target.is_null() {
                 target.value = Value::Map(Box::<Map>::default());
             }

@@ -85,7 +85,7 @@ impl Linter<'_> {
                 .get(section)
                 .and_then(Node::as_map)
                 .into_iter()
-                .flat_map(|map| map.keys().cloned())
+                .flat_map(|map| map.keys().map(ToString::to_string))
                 .collect()
         };
         for volume in keys("volumes") {

@@ -14,7 +14,7 @@ use super::expand::expand;
 use super::extends::FileServices;
 use super::interpolate::{Environment, interpolate};
 use super::merge::{Marks, Target, merge, settle};
-use super::node::{Node, SourceMap, Span, Value};
+use super::node::{Map, Node, SourceMap, Span, Value};
 use super::paths::{self, Base};
 use super::report::{Path, Report, has_errors};
 use super::schema::{ROOT, check};
@@ -184,7 +184,8 @@ impl<'a> Loader<'a> {
         root: &'n Node,
         section: &str,
     ) -> IndexMap<String, T> {
-        let mut decoded = IndexMap::new();
+        let length = root.get(section).and_then(Node::as_map).map_or(0, Map::len);
+        let mut decoded = IndexMap::with_capacity(length);
         // What earlier phases have told is not told again in the decoder's words.
         let told = has_errors(&self.findings);
         for (name, node) in root
@@ -195,7 +196,7 @@ impl<'a> Loader<'a> {
         {
             match decode(node) {
                 Ok(resource) => {
-                    decoded.insert(name.clone(), resource);
+                    decoded.insert(name.to_string(), resource);
                 }
                 Err(_) if told => {}
                 Err(error) => {

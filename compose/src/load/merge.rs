@@ -1,7 +1,9 @@
 //! A later file's values over an earlier one's, by the rules of each attribute; and the removal of repeated entries.
 
+use std::collections::HashSet;
+
 use super::diagnostic::Diagnostic;
-use super::node::{Map, MergeTag, Node, Value};
+use super::node::{Key, Map, MergeTag, Node, Value};
 use super::report::{Path, Report};
 use super::schema::{Merge, Type};
 
@@ -91,20 +93,23 @@ impl Merger<'_, '_> {
     }
 
     fn maps(&mut self, below: &mut Map, above: Map, ty: Option<&'static Type>, path: &Path<'_>) {
+        let mut removed = HashSet::new();
         for (name, node) in above {
-            let entry_type = ty.and_then(|ty| ty.entry(&name));
-            let reset = node.tag == Some(MergeTag::Reset);
-            if reset && self.marks == Marks::Settle {
-                below.shift_remove(&name);
+            if node.tag == Some(MergeTag::Reset) && self.marks == Marks::Settle {
+                removed.insert(name);
                 continue;
             }
             match below.get_mut(&name) {
-                Some(existing) => self.node(existing, node, entry_type, &path.key(&name)),
+                Some(existing) => {
+                    let entry_type = ty.and_then(|ty| ty.entry(&name));
+                    self.node(existing, node, entry_type, &path.key(&name));
+                }
                 None => {
                     below.insert(name, node);
                 }
             }
         }
+        remove(below, &removed);
     }
 
     fn clash(&mut self, base: &mut Node, over: &Node, path: &Path<'_>) {
@@ -136,27 +141,28 @@ impl Merger<'_, '_> {
             let Value::Map(above) = over.value else {
                 return;
             };
+            let mut removed = HashSet::new();
             for (name, node) in *above {
                 if node.tag == Some(MergeTag::Reset) && self.marks == Marks::Settle {
-                    below.shift_remove(&name);
+                    removed.insert(name);
                 } else {
                     below.insert(name, node);
                 }
             }
+            remove(below, &removed);
             return;
         }
         if base.is_null() {
             *base = over;
             return;
         }
-        let resets: Vec<String> = match over.as_map() {
-            Some(map) => map
-                .iter()
-                .filter(|(_, node)| node.tag == Some(MergeTag::Reset))
-                .map(|(name, _)| name.clone())
-                .collect(),
-            None => Vec::new(),
-        };
+        let resets: HashSet<Key> = over
+            .as_map()
+            .into_iter()
+            .flatten()
+            .filter(|(_, node)| node.tag == Some(MergeTag::Reset))
+            .map(|(name, _)| name.clone())
+            .collect();
         let (Some(mut below), Some(mut above)) = (to_sequence(base), to_sequence(&over)) else {
             self.clash(base, &over, path);
             return;
@@ -171,7 +177,7 @@ impl Merger<'_, '_> {
         }
         below.retain(|item| {
             item.as_str()
-                .is_none_or(|text| !resets.iter().any(|name| key_of(text) == name))
+                .is_none_or(|text| !resets.contains(key_of(text)))
         });
         below.extend(above);
         base.value = Value::List(below);
@@ -204,6 +210,13 @@ impl Merger<'_, '_> {
     }
 }
 
+/// Removes entries, all at once: each removal moves those behind it.
+fn remove(map: &mut Map, names: &HashSet<Key>) {
+    if !names.is_empty() {
+        map.retain(|name, _| !names.contains(name));
+    }
+}
+
 fn key_of(text: &str) -> &str {
     text.split('=').next().unwrap_or(text)
 }
@@ -221,7 +234,7 @@ fn to_sequence(node: &Node) -> Option<Vec<Node>> {
                     continue;
                 }
                 items.push(match (&value.value, value.scalar_text()) {
-                    (Value::Null, _) => value.with(Value::String(name.clone())),
+                    (Value::Null, _) => value.with(Value::String(name.to_string())),
                     (_, Some(text)) => value.with(Value::String(format!("{name}={text}"))),
                     // Neither text nor nothing: the check of shapes will tell.
                     (_, None) => value.clone(),
@@ -276,16 +289,16 @@ fn same_driver(base: &Node, over: &Node) -> bool {
     }
 }
 
-fn wrapped(mut node: Node, key: &str) -> Node {
+fn wrapped(mut node: Node, key: &'static str) -> Node {
     wrap(&mut node, key);
     node
 }
 
 /// `text` becomes `{key: text}`.
-pub(crate) fn wrap(node: &mut Node, key: &str) {
+pub(crate) fn wrap(node: &mut Node, key: &'static str) {
     if matches!(node.value, Value::String(_)) {
         let inner = Node::new(std::mem::replace(&mut node.value, Value::Null), node.span);
-        node.value = Value::Map(Box::new(Map::from_iter([(key.to_owned(), inner)])));
+        node.value = Value::Map(Box::new(Map::from_iter([(key, inner)])));
     }
 }
 
@@ -313,14 +326,8 @@ pub(crate) fn names_to_map(node: &mut Node, make: fn(&Node) -> Node) {
 /// A dependency written as a name only.
 pub(crate) fn started(item: &Node) -> Node {
     let entries = [
-        (
-            "condition".to_owned(),
-            Node::string("service_started", item.span),
-        ),
-        (
-            "required".to_owned(),
-            Node::new(Value::Bool(true), item.span),
-        ),
+        ("condition", Node::string("service_started", item.span)),
+        ("required", Node::new(Value::Bool(true), item.span)),
     ];
     Node::map(Map::from_iter(entries), item.span)
 }

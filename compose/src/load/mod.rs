@@ -16,6 +16,7 @@ mod include;
 mod interpolate;
 mod lint;
 mod loader;
+mod map;
 mod merge;
 mod name;
 mod node;
@@ -29,6 +30,7 @@ mod suggest;
 mod template;
 mod unify;
 mod validate;
+mod writer;
 mod yaml;
 mod yaml_scalar;
 

@@ -3,13 +3,13 @@
 //! A node that was found wrong becomes [`Value::Invalid`]: it is reported once and every later phase passes over it, so
 //! that one run can tell everything that is wrong.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 use super::diagnostic::{Location, SourceText};
+pub(crate) use super::map::{Key, Map};
 
 /// A stretch of one of the texts in a [`SourceMap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,9 +148,6 @@ pub(crate) enum Value {
     Invalid,
 }
 
-/// A mapping, in the order of the file.
-pub(crate) type Map = IndexMap<String, Node>;
-
 /// A value and where it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -245,6 +242,13 @@ impl Node {
         matches!(self.value, Value::Null)
     }
 
+    pub(crate) fn is_scalar(&self) -> bool {
+        !matches!(
+            self.value,
+            Value::Null | Value::List(_) | Value::Map(_) | Value::Invalid
+        )
+    }
+
     pub(crate) fn is_invalid(&self) -> bool {
         matches!(self.value, Value::Invalid)
     }
@@ -283,12 +287,17 @@ impl Node {
 
     /// Text of a scalar as Go prints it; none for null, lists and mappings.
     pub(crate) fn scalar_text(&self) -> Option<String> {
+        self.scalar().map(Cow::into_owned)
+    }
+
+    /// The same, without a copy of what is a text.
+    pub(crate) fn scalar(&self) -> Option<Cow<'_, str>> {
         match &self.value {
-            Value::Bool(value) => Some(value.to_string()),
-            Value::Int(value) => Some(value.to_string()),
-            Value::Unsigned(value) => Some(value.to_string()),
-            Value::Float(value) => Some(float_text(*value)),
-            Value::String(text) | Value::Timestamp(text) => Some(text.clone()),
+            Value::Bool(value) => Some(value.to_string().into()),
+            Value::Int(value) => Some(value.to_string().into()),
+            Value::Unsigned(value) => Some(value.to_string().into()),
+            Value::Float(value) => Some(float_text(*value).into()),
+            Value::String(text) | Value::Timestamp(text) => Some(text.into()),
             Value::Null | Value::List(_) | Value::Map(_) | Value::Invalid => None,
         }
     }

@@ -37,11 +37,8 @@ fn normalize_networks(root: &mut Node) {
             match declared.filter(|networks| !networks.is_empty()) {
                 Some(networks) => uses_default |= networks.contains_key("default"),
                 None => {
-                    let default = Map::from_iter([(
-                        "default".to_owned(),
-                        Node::new(Value::Null, Span::NONE),
-                    )]);
-                    map.insert("networks".to_owned(), Node::map(default, span));
+                    let default = Map::from_iter([("default", Node::new(Value::Null, Span::NONE))]);
+                    map.insert("networks", Node::map(default, span));
                     uses_default = true;
                 }
             }
@@ -51,13 +48,9 @@ fn normalize_networks(root: &mut Node) {
         return;
     }
     let Some(map) = root.as_map_mut() else { return };
-    let networks = map
-        .entry("networks".to_owned())
-        .or_insert_with(|| Node::empty_map(Span::NONE));
+    let networks = map.get_or_insert_with("networks", || Node::empty_map(Span::NONE));
     if let Some(networks) = networks.as_map_mut() {
-        networks
-            .entry("default".to_owned())
-            .or_insert_with(|| Node::new(Value::Null, Span::NONE));
+        networks.get_or_insert_with("default", || Node::new(Value::Null, Span::NONE));
     }
 }
 
@@ -75,14 +68,10 @@ fn normalize_service(service: &mut Node, environment: &Environment) {
     }
     let implied = implied_dependencies(map);
     if !implied.is_empty() {
-        let dependencies = map
-            .entry("depends_on".to_owned())
-            .or_insert_with(|| Node::empty_map(Span::NONE));
+        let dependencies = map.get_or_insert_with("depends_on", || Node::empty_map(Span::NONE));
         if let Some(dependencies) = dependencies.as_map_mut() {
             for (name, restart, span) in implied {
-                dependencies
-                    .entry(name)
-                    .or_insert_with(|| implied_dependency(restart, span));
+                dependencies.get_or_insert_with(name, || implied_dependency(restart, span));
             }
         }
     }
@@ -90,7 +79,7 @@ fn normalize_service(service: &mut Node, environment: &Environment) {
     let hooks = map.get_mut("pre_start").and_then(Node::as_list_mut);
     for hook in hooks.into_iter().flatten().filter_map(Node::as_map_mut) {
         if let (false, Some(image)) = (hook.contains_key("image"), &image) {
-            hook.insert("image".to_owned(), image.clone());
+            hook.insert("image", image.clone());
         }
     }
 }
@@ -100,10 +89,9 @@ fn normalize_build(build: &mut Node, environment: &Environment) {
     let Some(map) = build.as_map_mut() else {
         return;
     };
-    map.entry("context".to_owned())
-        .or_insert_with(|| Node::string(".", span));
+    map.get_or_insert_with("context", || Node::string(".", span));
     if !map.contains_key("dockerfile") && !map.contains_key("dockerfile_inline") {
-        map.insert("dockerfile".to_owned(), Node::string("Dockerfile", span));
+        map.insert("dockerfile", Node::string("Dockerfile", span));
     }
     if let Some(Value::List(items)) = map.get_mut("args").map(|args| &mut args.value) {
         items.retain_mut(|item| resolve_item(item, environment));
@@ -112,7 +100,7 @@ fn normalize_build(build: &mut Node, environment: &Environment) {
         return;
     };
     for (name, value) in args.iter_mut() {
-        if let (true, Some(found)) = (value.is_null(), environment.get(name)) {
+        if let (true, Some(found)) = (value.is_null(), environment.get(name.as_str())) {
             value.value = Value::String(found.clone());
         }
     }
@@ -163,12 +151,9 @@ fn implied_dependencies(service: &Map) -> Vec<(String, bool, Span)> {
 
 fn implied_dependency(restart: bool, span: Span) -> Node {
     let entries = [
-        (
-            "condition".to_owned(),
-            Node::string("service_started", span),
-        ),
-        ("restart".to_owned(), Node::new(Value::Bool(restart), span)),
-        ("required".to_owned(), Node::new(Value::Bool(true), span)),
+        ("condition", Node::string("service_started", span)),
+        ("restart", Node::new(Value::Bool(restart), span)),
+        ("required", Node::new(Value::Bool(true), span)),
     ];
     let mut node = Node::map(Map::from_iter(entries), span);
     node.key_span = span;
@@ -193,6 +178,6 @@ fn name_resource(key: &str, resource: &mut Node, project: &str) {
         format!("{project}_{key}")
     };
     if map.get("name").is_none_or(Node::is_null) {
-        map.insert("name".to_owned(), Node::string(default, span));
+        map.insert("name", Node::string(default, span));
     }
 }

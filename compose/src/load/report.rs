@@ -72,7 +72,8 @@ const MOST_FINDINGS: usize = 1_000;
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     sources: &'a SourceMap,
-    via: Vec<Label>,
+    /// Through which places the walk came, with what each did.
+    via: Vec<(Span, &'static str)>,
     findings: Vec<Diagnostic>,
     /// Bytes that variables may still become.
     text_left: usize,
@@ -131,10 +132,14 @@ impl<'a> Report<'a> {
     /// Adds a finding, with the places through which the walk came here.
     pub(crate) fn push(&mut self, mut finding: Diagnostic) {
         if self.findings.len() < MOST_FINDINGS {
-            for label in &self.via {
-                if !finding.related.contains(label) {
-                    finding.related.push(label.clone());
-                }
+            for (span, message) in &self.via {
+                let label = self.sources.locate(*span).map(|location| Label {
+                    location,
+                    message: (*message).to_owned(),
+                });
+                finding
+                    .related
+                    .extend(label.filter(|label| !finding.related.contains(label)));
             }
             self.findings.push(finding);
         }
@@ -164,31 +169,27 @@ impl<'a> Report<'a> {
 
     /// The walk enters a value that came from elsewhere; undone by [`Report::leave`] with the same origin.
     pub(crate) fn enter(&mut self, origin: Option<&Origin>) {
-        self.via
-            .extend(origin.and_then(|origin| self.via_label(origin)));
+        self.via.extend(origin.and_then(via));
     }
 
     pub(crate) fn leave(&mut self, origin: Option<&Origin>) {
-        if origin.and_then(|origin| self.via_label(origin)).is_some() {
+        if origin.and_then(via).is_some() {
             self.via.pop();
         }
     }
 
-    fn via_label(&self, origin: &Origin) -> Option<Label> {
-        let (span, message) = match origin {
-            Origin::Variables(_) => return None,
-            Origin::Alias(span) => (*span, "taken over by this alias"),
-            Origin::Extends(span) => (*span, "taken over by this `extends`"),
-            Origin::Include(span) => (*span, "taken over by this `include`"),
-        };
-        Some(Label {
-            location: self.sources.locate(span)?,
-            message: message.to_owned(),
-        })
-    }
-
     pub(crate) fn into_findings(self) -> Vec<Diagnostic> {
         self.findings
+    }
+}
+
+/// The place where a value was taken over, and by what.
+fn via(origin: &Origin) -> Option<(Span, &'static str)> {
+    match origin {
+        Origin::Variables(_) => None,
+        Origin::Alias(span) => Some((*span, "taken over by this alias")),
+        Origin::Extends(span) => Some((*span, "taken over by this `extends`")),
+        Origin::Include(span) => Some((*span, "taken over by this `include`")),
     }
 }
 

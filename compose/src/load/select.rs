@@ -19,6 +19,10 @@ pub(crate) fn apply_profiles(project: &mut Project, named: &[String]) -> HashSet
             project.profiles.extend(service.profiles.iter().cloned());
         }
     }
+    let all = project.services.values();
+    if all.clone().all(|service| service.profiles.is_empty()) {
+        return HashSet::new();
+    }
     let profiles = std::mem::take(&mut project.profiles);
     let (enabled, disabled) = std::mem::take(&mut project.services)
         .into_iter()

@@ -1,7 +1,7 @@
 //! Rules between attributes of one resource, and the grammars of durations and sizes.
 
 use super::diagnostic::Diagnostic;
-use super::node::{Node, Value};
+use super::node::{Key, Node, Value};
 use super::report::{Path, Report};
 use super::schema::{Format, ROOT, Type};
 use crate::model::{ByteSize, ComposeDuration};
@@ -32,7 +32,7 @@ pub(crate) fn validate(root: &mut Node, lenient: bool, report: &mut Report<'_>) 
     }
 }
 
-fn entries<'n>(root: &'n Node, section: &str) -> impl Iterator<Item = (&'n String, &'n Node)> {
+fn entries<'n>(root: &'n Node, section: &str) -> impl Iterator<Item = (&'n Key, &'n Node)> {
     root.get(section)
         .and_then(Node::as_map)
         .into_iter()
@@ -107,7 +107,7 @@ fn external_alone(volume: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     }
     let Some(map) = volume.as_map() else { return };
     for (key, node) in map {
-        if key == "external" || key == "name" || key.starts_with("x-") {
+        if matches!(key.as_str(), "external" | "name") || key.starts_with("x-") {
             continue;
         }
         let problem = Diagnostic::error(
@@ -127,10 +127,7 @@ fn external_alone(volume: &Node, path: &Path<'_>, report: &mut Report<'_>) {
 
 fn one_source(resource: &Node, attributes: &[&str], path: &Path<'_>, report: &mut Report<'_>) {
     let Some(map) = resource.as_map() else { return };
-    let given: Vec<&Node> = attributes
-        .iter()
-        .filter_map(|name| map.get(*name))
-        .collect();
+    let given: Vec<&Node> = attributes.iter().filter_map(|name| map.get(name)).collect();
     let names = attributes
         .iter()
         .map(|name| format!("`{name}`"))

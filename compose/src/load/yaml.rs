@@ -3,14 +3,14 @@
 //! Aliases are expanded and charged against a budget, merge keys (`<<`) are applied, duplicate and non-string keys are
 //! refused with both places. Knows nothing about Compose beyond its two merge tags.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use super::diagnostic::{Diagnostic, Fatal};
-use super::node::{Map, MergeTag, Node, Origin, SourceMap, Span, Value};
-use super::yaml_scalar::resolve_plain;
+use super::node::{Key, Map, MergeTag, Node, Origin, SourceMap, Span, Value};
+use super::yaml_scalar::typed_plain;
 
 /// How much one file may be.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,7 @@ pub(crate) fn parse(
         file,
         text,
         anchors: HashMap::new(),
+        keys: HashSet::new(),
         nodes_left: limits.nodes,
         limits,
         problems: Vec::new(),
@@ -78,12 +79,22 @@ struct Built {
     merge_key: bool,
 }
 
+/// The key of an entry.
+enum Name {
+    /// `<<`.
+    Merge,
+    Text(Key),
+    /// What no key can be.
+    Other(Node),
+}
+
 struct Composer<'a> {
     parser: Parser<'a, StrInput<'a>>,
     sources: &'a SourceMap,
     file: u32,
     text: &'a str,
     anchors: HashMap<usize, Anchored>,
+    keys: HashSet<Key>,
     nodes_left: usize,
     limits: Limits,
     problems: Vec<Diagnostic>,
@@ -159,11 +170,12 @@ impl<'a> Composer<'a> {
         let plain = style == ScalarStyle::Plain
             && matches!(core, None | Some("int" | "float" | "bool" | "null"));
         let custom = tag.is_some() && core.is_none() && merge_tag(tag).is_none();
-        let value = if plain && !custom {
-            resolve_plain(text)
+        let typed = if plain && !custom {
+            typed_plain(text)
         } else {
-            Value::String(text.to_owned())
+            None
         };
+        let value = typed.unwrap_or_else(|| Value::String(text.to_owned()));
         let merge_key = text == "<<" && plain && tag.is_none();
         let mut node = Node::new(value, span);
         node.tag = merge_tag(tag);
@@ -213,21 +225,23 @@ impl<'a> Composer<'a> {
                 end = span;
                 break;
             }
-            let key = self.node(event, span, depth + 1)?;
+            let (name, key_weight) = self.name(event, span, depth + 1)?;
             let Some((event, value_span)) = self.event()? else {
                 break;
             };
             let value = self.node(event, value_span, depth + 1)?;
-            weight += key.weight + value.weight;
+            weight += key_weight + value.weight;
             deepest = deepest.max(value.depth + 1);
-            if key.merge_key {
-                if let Some(first) = merge_at.replace(span) {
-                    self.duplicate("<<", first, span);
+            match name {
+                Name::Merge => {
+                    if let Some(first) = merge_at.replace(span) {
+                        self.duplicate("<<", first, span);
+                    }
+                    self.collect_merges(value.node, &mut merges);
                 }
-                self.collect_merges(value.node, &mut merges);
-                continue;
+                Name::Text(name) => self.insert(&mut map, (name, span), value.node),
+                Name::Other(key) => self.non_string_key(&key),
             }
-            self.insert(&mut map, key.node, value.node);
         }
         for source in merges {
             let Value::Map(entries) = source.value else {
@@ -235,7 +249,7 @@ impl<'a> Composer<'a> {
             };
             for (name, mut entry) in *entries {
                 entry.origin = entry.origin.or_else(|| source.origin.clone());
-                map.entry(name).or_insert(entry);
+                map.get_or_insert_with(name, || entry);
             }
         }
         let mut node = Node::map(map, self.whole(start, end));
@@ -262,14 +276,39 @@ impl<'a> Composer<'a> {
         }
     }
 
-    fn insert(&mut self, map: &mut Map, key: Node, mut value: Node) {
-        let Value::String(name) = key.value else {
-            self.non_string_key(&key);
-            return;
+    /// The key of an entry, and its weight.
+    fn name(&mut self, event: Event<'a>, span: Span, depth: usize) -> Fatal<(Name, usize)> {
+        if let Event::Scalar(text, style, 0, None) = &event {
+            let plain = *style == ScalarStyle::Plain;
+            let is_text = !plain || (text != "<<" && typed_plain(text).is_none());
+            if is_text && depth <= self.limits.depth {
+                self.charge(1, span)?;
+                return Ok((Name::Text(self.key(text)), 1));
+            }
+        }
+        let built = self.node(event, span, depth)?;
+        let name = match built.node.value {
+            _ if built.merge_key => Name::Merge,
+            Value::String(text) => Name::Text(self.key(&text)),
+            _ => Name::Other(built.node),
         };
-        value.key_span = key.span;
+        Ok((name, built.weight))
+    }
+
+    /// A key; the same text is kept once.
+    fn key(&mut self, text: &str) -> Key {
+        if let Some(known) = self.keys.get(text) {
+            return known.clone();
+        }
+        let key = Key::from(text.to_owned());
+        self.keys.insert(key.clone());
+        key
+    }
+
+    fn insert(&mut self, map: &mut Map, (name, span): (Key, Span), mut value: Node) {
+        value.key_span = span;
         if let Some(first) = map.get(&name) {
-            self.duplicate(&name, first.key_span, key.span);
+            self.duplicate(&name, first.key_span, span);
             return;
         }
         map.insert(name, value);

@@ -3,29 +3,27 @@
 
 use super::node::Value;
 
-/// The value of an unquoted scalar.
-pub(crate) fn resolve_plain(text: &str) -> Value {
+/// The value of an unquoted scalar that is more than its text.
+pub(crate) fn typed_plain(text: &str) -> Option<Value> {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
+        "true" | "True" | "TRUE" => return Some(Value::Bool(true)),
+        "false" | "False" | "FALSE" => return Some(Value::Bool(false)),
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
-            return Value::Float(f64::INFINITY);
+            return Some(Value::Float(f64::INFINITY));
         }
-        "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
-        ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
+        "-.inf" | "-.Inf" | "-.INF" => return Some(Value::Float(f64::NEG_INFINITY)),
+        ".nan" | ".NaN" | ".NAN" => return Some(Value::Float(f64::NAN)),
         _ => {}
     }
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
-        return Value::String(text.to_owned());
+        return None;
     }
     if is_timestamp(text) {
-        return Value::Timestamp(text.to_owned());
+        return Some(Value::Timestamp(text.to_owned()));
     }
     let digits = text.replace('_', "");
-    integer(&digits)
-        .or_else(|| float(&digits))
-        .unwrap_or_else(|| Value::String(text.to_owned()))
+    integer(&digits).or_else(|| float(&digits))
 }
 
 /// An integer with Go's prefixes: `0x`, `0o`, `0b`, and a leading `0` for octal.
@@ -105,8 +103,10 @@ mod tests {
 
     #[test]
     fn plain_scalars_are_read_as_the_reference_does() {
-        let check =
-            |text: &str, expected: Value| assert_eq!(resolve_plain(text), expected, "{text}");
+        let check = |text: &str, expected: Value| {
+            let value = typed_plain(text).unwrap_or_else(|| Value::String(text.to_owned()));
+            assert_eq!(value, expected, "{text}");
+        };
         check("014", Value::Int(12));
         check("08", Value::Float(8.0));
         check("0x10", Value::Int(16));

@@ -62,7 +62,7 @@ fn key_values(node: &mut Node) {
             node.value = Value::Map(Box::new(map));
         }
         Value::Map(map) => {
-            for value in map.values_mut() {
+            for value in map.values_mut().filter(|value| value.as_str().is_none()) {
                 if let Some(text) = value.scalar_text() {
                     value.value = Value::String(text);
                 }
@@ -106,7 +106,7 @@ pub(super) fn file_references(node: &mut Node, path: &Path<'_>, expansion: &mut 
     for (index, item) in items.iter_mut().enumerate() {
         if let Some(name) = item.as_str() {
             let source = Node::string(name, item.span);
-            item.value = Value::Map(Box::new(Map::from_iter([("source".to_owned(), source)])));
+            item.value = Value::Map(Box::new(Map::from_iter([("source", source)])));
         }
         let item_path = path.item(index);
         if let Some(mode) = item.get_mut("mode") {
@@ -161,7 +161,7 @@ pub(super) fn device_requests(node: &mut Node, path: &Path<'_>, expansion: &mut 
             .map(|count| (count.as_str().map(str::to_owned), count.span))
         {
             Some((Some(text), span)) if text == "all" => {
-                map.insert("count".to_owned(), Node::new(Value::Int(-1), span));
+                map.insert("count", Node::new(Value::Int(-1), span));
             }
             Some((Some(text), _)) if text.parse::<i64>().is_err() => {
                 if let Some(count) = map.get_mut("count") {
@@ -181,7 +181,7 @@ pub(super) fn device_requests(node: &mut Node, path: &Path<'_>, expansion: &mut 
 pub(super) fn gpus(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
     if node.as_str() == Some("all") {
         let count = Node::string("all", node.span);
-        let request = Node::map(Map::from_iter([("count".to_owned(), count)]), node.span);
+        let request = Node::map(Map::from_iter([("count", count)]), node.span);
         node.value = Value::List(vec![request]);
     }
     device_requests(node, path, expansion);
@@ -275,9 +275,7 @@ pub(super) fn dependencies(node: &mut Node, _: &Path<'_>, _: &mut Expansion<'_, 
     for dependency in map.values_mut() {
         let span = dependency.span;
         if let Some(options) = dependency.as_map_mut() {
-            options
-                .entry("required".to_owned())
-                .or_insert_with(|| Node::new(Value::Bool(true), span));
+            options.get_or_insert_with("required", || Node::new(Value::Bool(true), span));
         }
     }
 }
@@ -294,8 +292,7 @@ pub(super) fn env_files(node: &mut Node, path: &Path<'_>, expansion: &mut Expans
         }
         let span = item.span;
         if let Some(map) = item.as_map_mut() {
-            map.entry("required".to_owned())
-                .or_insert_with(|| Node::new(Value::Bool(true), span));
+            map.get_or_insert_with("required", || Node::new(Value::Bool(true), span));
         }
     }
 }
@@ -347,9 +344,9 @@ pub(super) fn external(node: &mut Node, path: &Path<'_>, expansion: &mut Expansi
             .help("only write `name`");
             expansion.report.push(problem);
         }
-        map.insert("name".to_owned(), name.clone());
+        map.insert("name", name.clone());
     }
-    map.insert("external".to_owned(), external.with(Value::Bool(true)));
+    map.insert("external", external.with(Value::Bool(true)));
 }
 
 pub(super) fn build(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
@@ -372,7 +369,7 @@ pub(super) fn build(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
         ("ssh", ssh),
     ];
     for (name, step) in STEPS {
-        if let Some(inner) = map.get_mut(*name).filter(|inner| !inner.is_invalid()) {
+        if let Some(inner) = map.get_mut(name).filter(|inner| !inner.is_invalid()) {
             step(inner, &path.key(name), expansion);
         }
     }

@@ -175,10 +175,10 @@ fn apply(
 }
 
 /// A mapping of text entries; empty ones are left out.
-pub(super) fn text_map(entries: &[(&str, &str)], node: &Node) -> Map {
+pub(super) fn text_map(entries: &[(&'static str, &str)], node: &Node) -> Map {
     entries
         .iter()
         .filter(|(_, text)| !text.is_empty())
-        .map(|(key, text)| ((*key).to_owned(), Node::string(*text, node.span)))
+        .map(|(key, text)| (*key, Node::string(*text, node.span)))
         .collect()
 }

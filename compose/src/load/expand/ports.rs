@@ -104,7 +104,7 @@ impl ShortPort {
             item,
         );
         map.insert(
-            "target".to_owned(),
+            "target",
             Node::new(Value::Int(i64::from(self.target)), item.span),
         );
         let mut node = Node::map(map, item.span);

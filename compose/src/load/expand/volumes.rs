@@ -93,7 +93,7 @@ impl ShortVolume {
         );
         let flag = || Node::new(Value::Bool(true), span);
         if self.read_only {
-            map.insert("read_only".to_owned(), flag());
+            map.insert("read_only", flag());
         }
         let mut bind_options = text_map(
             &[
@@ -103,17 +103,14 @@ impl ShortVolume {
             item,
         );
         if bind {
-            bind_options.insert("create_host_path".to_owned(), flag());
+            bind_options.insert("create_host_path", flag());
         }
         if !bind_options.is_empty() {
-            map.insert("bind".to_owned(), Node::map(bind_options, span));
+            map.insert("bind", Node::map(bind_options, span));
         }
         if self.nocopy || (!bind && !self.tiny) {
             let options = self.nocopy.then(|| ("nocopy".to_owned(), flag()));
-            map.insert(
-                "volume".to_owned(),
-                Node::map(Map::from_iter(options), span),
-            );
+            map.insert("volume", Node::map(Map::from_iter(options), span));
         }
         map
     }

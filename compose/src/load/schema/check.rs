@@ -51,22 +51,30 @@ fn check_list(items: &mut [Node], ty: &'static Type, path: &Path<'_>, report: &m
     if !ty.unique_items {
         return;
     }
-    let mut seen: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-    for index in 0..items.len() {
-        let Some(text) = items[index].scalar_text() else {
-            continue;
-        };
-        let kind = items[index].kind();
-        if let Some(first) = seen.insert(format!("{kind}{text}"), index) {
-            let problem =
-                Diagnostic::error("repeated-item", format!("`{path}` holds `{text}` twice"))
-                    .at(report.locate(items[index].span), "written again here")
-                    .and(report.locate(items[first].span), "first written here")
-                    .help("remove one of them");
-            report.push(problem);
-            items[index].value = Value::Invalid;
-        }
+    for (first, index) in repeated(items) {
+        let text = items[index].scalar().unwrap_or_default();
+        let problem = Diagnostic::error("repeated-item", format!("`{path}` holds `{text}` twice"))
+            .at(report.locate(items[index].span), "written again here")
+            .and(report.locate(items[first].span), "first written here")
+            .help("remove one of them");
+        report.push(problem);
+        items[index].value = Value::Invalid;
     }
+}
+
+/// Pairs of places that hold the same scalar.
+fn repeated(items: &[Node]) -> Vec<(usize, usize)> {
+    if items.len() < 2 {
+        return Vec::new();
+    }
+    let mut seen = std::collections::HashMap::with_capacity(items.len());
+    let scalars = items.iter().enumerate();
+    scalars
+        .filter_map(|(index, item)| {
+            let first = seen.insert((item.kind(), item.scalar()?), index)?;
+            Some((first, index))
+        })
+        .collect()
 }
 
 fn check_map(
@@ -95,7 +103,7 @@ fn check_map(
         report.push_about(&node, problem);
     }
     for required in fields.required {
-        if !map.contains_key(*required) {
+        if !map.contains_key(required) {
             let problem =
                 Diagnostic::error("missing-attribute", format!("`{path}` needs `{required}`"))
                     .at(report.locate(span), "")
@@ -157,7 +165,7 @@ fn looks_like_a_service(node: &Node) -> bool {
     node.as_map().is_some_and(|map| {
         ["image", "build", "command", "ports"]
             .iter()
-            .any(|key| map.contains_key(*key))
+            .any(|key| map.contains_key(key))
     })
 }
 

@@ -149,13 +149,11 @@ static DEVELOP_FIELDS: Fields = Fields::closed(&[("watch", Type::list(&WATCH))])
 pub(super) const DEVELOP: Type = Type::map(&DEVELOP_FIELDS).or_null();
 
 /// Sections that other tables share.
-pub(super) static FLAG_OR_NAME_FIELDS: Fields = Fields {
-    named: &[("name", TEXT)],
-    ..Fields::open(Open {
-        name: is_any_name,
-        noun: "key",
-        value: &ANY,
-    })
-};
+pub(super) static FLAG_OR_NAME_FIELDS: Fields = Fields::open(Open {
+    name: is_any_name,
+    noun: "key",
+    value: &ANY,
+})
+.named(&[("name", TEXT)]);
 pub(super) const EXTERNAL: Type = CAST_FLAG.or_map(&FLAG_OR_NAME_FIELDS);
 pub(super) const DRIVER_OPTIONS: Type = Type::map(&DRIVER_OPTION_FIELDS);

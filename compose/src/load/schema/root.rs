@@ -115,19 +115,17 @@ static MODELS: Fields = Fields::open(Open {
     value: &MODEL,
 });
 
-static INCLUDE_FIELDS: Fields = Fields {
-    named: &[
-        ("path", TEXT_OR_TEXTS),
-        ("env_file", TEXT_OR_TEXTS),
-        ("project_directory", TEXT),
-    ],
-    // As the reference: what it does not know, it passes over.
-    ..Fields::open(Open {
-        name: is_any_name,
-        noun: "attribute",
-        value: &ANY,
-    })
-};
+// As the reference: what it does not know, it passes over.
+static INCLUDE_FIELDS: Fields = Fields::open(Open {
+    name: is_any_name,
+    noun: "attribute",
+    value: &ANY,
+})
+.named(&[
+    ("path", TEXT_OR_TEXTS),
+    ("env_file", TEXT_OR_TEXTS),
+    ("project_directory", TEXT),
+]);
 static INCLUDE: Type = TEXT.or_map(&INCLUDE_FIELDS);
 
 static ROOT_FIELDS: Fields = Fields::closed(&[

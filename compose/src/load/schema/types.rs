@@ -119,6 +119,8 @@ pub(crate) struct Type {
 pub(crate) struct Fields {
     /// Attributes by name.
     pub(crate) named: &'static [(&'static str, Type)],
+    /// Where each name is in `named`.
+    slots: Slots,
     /// Attributes that must be there.
     pub(crate) required: &'static [&'static str],
     /// Further entries, named by the user.
@@ -233,12 +235,7 @@ impl Type {
     /// The type of an entry of this mapping; none when there is no such entry.
     pub(crate) fn entry(&self, name: &str) -> Option<&'static Type> {
         let fields = self.fields?;
-        // The first byte tells most of a hundred names apart, without a call to compare them.
-        let first = name.as_bytes().first();
-        let is_named = |(known, _): &&(&'static str, Type)| {
-            known.len() == name.len() && known.as_bytes().first() == first && *known == name
-        };
-        if let Some((_, found)) = fields.named.iter().find(is_named) {
+        if let Some(found) = fields.find(name) {
             return Some(found);
         }
         if fields.extensions && name.starts_with("x-") {
@@ -262,6 +259,7 @@ impl Fields {
     pub(crate) const fn closed(named: &'static [(&'static str, Type)]) -> Self {
         Self {
             named,
+            slots: Slots::of(named),
             required: &[],
             open: None,
             extensions: true,
@@ -271,9 +269,19 @@ impl Fields {
     pub(crate) const fn open(open: Open) -> Self {
         Self {
             named: &[],
+            slots: Slots::of(&[]),
             required: &[],
             open: Some(open),
             extensions: false,
+        }
+    }
+
+    /// Also attributes that are known by name.
+    pub(crate) const fn named(self, named: &'static [(&'static str, Type)]) -> Self {
+        Self {
+            named,
+            slots: Slots::of(named),
+            ..self
         }
     }
 
@@ -286,6 +294,64 @@ impl Fields {
             extensions: false,
             ..self
         }
+    }
+
+    /// The attribute of a name.
+    fn find(&self, name: &str) -> Option<&'static Type> {
+        let mut slot = Slots::first(name.as_bytes());
+        loop {
+            let place = self.slots.places[slot].checked_sub(1)?;
+            let (known, found) = &self.named[usize::from(place)];
+            if *known == name {
+                return Some(found);
+            }
+            slot = (slot + 1) % Slots::COUNT;
+        }
+    }
+}
+
+/// A hash table of attribute names, made by the compiler: every phase looks up every key of every service.
+#[derive(Debug, Clone, Copy)]
+struct Slots {
+    /// One more than the place in the list of attributes; 0 is empty.
+    places: [u8; Slots::COUNT],
+}
+
+impl Slots {
+    const COUNT: usize = 256;
+
+    const fn of(named: &'static [(&'static str, Type)]) -> Self {
+        assert!(
+            named.len() < Self::COUNT,
+            "an empty slot ends every search, and a place is one byte"
+        );
+        let mut places = [0; Self::COUNT];
+        let mut index = 0;
+        while index < named.len() {
+            let mut slot = Self::first(named[index].0.as_bytes());
+            while places[slot] != 0 {
+                slot = (slot + 1) % Self::COUNT;
+            }
+            index += 1;
+            places[slot] = index as u8;
+        }
+        Self { places }
+    }
+
+    /// Where the search for a name starts.
+    const fn first(name: &[u8]) -> usize {
+        let length = name.len();
+        if length == 0 {
+            return 0;
+        }
+        let letters = [name[0], name[length / 2], name[length - 1]];
+        let mut hash = length;
+        let mut index = 0;
+        while index < letters.len() {
+            hash = hash.wrapping_mul(37).wrapping_add(letters[index] as usize);
+            index += 1;
+        }
+        (hash ^ (hash >> 8)) % Self::COUNT
     }
 }
 
