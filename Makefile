@@ -90,7 +90,9 @@ test: tools lint images
 .PHONY: bench
 bench: tools images
 	$(SUDO) benches/reference.sh
+	@SUDO="$(SUDO)" tests/tools/apt-install.sh isal curl
 	$(CARGO) bench --locked --bench compare
+	$(CARGO) bench --locked --bench images
 	$(CARGO) bench --locked --bench config
 
 # ---- the demo ----

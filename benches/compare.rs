@@ -12,14 +12,16 @@
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "support/mod.rs"]
+mod support;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
 
-use common::{LONG, TestHost, host, images, run, wait_until};
+use common::{LONG, TestHost, run};
+use support::{Docker, publish};
 
 /// Services, and how many rounds are measured.
 const SIZES: &[(usize, usize)] = &[(1, 9), (10, 7), (50, 5)];
@@ -64,33 +66,13 @@ fn main() {
     hoist.finish();
     docker.finish();
     println!("{table}");
-    publish(&table);
+    publish("compare", "bench", &table);
 }
 
 fn median(times: &[Times], of: fn(&Times) -> f64) -> f64 {
     let mut values: Vec<f64> = times.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-fn publish(table: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::fs::create_dir_all(root.join("target/bench")).unwrap();
-    std::fs::write(root.join("target/bench/compare.md"), table).unwrap();
-    if std::env::var_os("HOIST_BENCH_WRITE").is_some() {
-        let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-        let (before, rest) = readme
-            .split_once("<!-- bench:begin -->\n")
-            .expect("README.md has the mark");
-        let (_, after) = rest
-            .split_once("<!-- bench:end -->")
-            .expect("README.md has the mark");
-        std::fs::write(
-            root.join("README.md"),
-            format!("{before}<!-- bench:begin -->\n{table}<!-- bench:end -->{after}"),
-        )
-        .unwrap();
-    }
 }
 
 /// One of the two, on a thread that is inside its namespaces.
@@ -167,7 +149,8 @@ fn hoist_side(sizes: mpsc::Receiver<usize>, times: mpsc::Sender<Times>) {
 }
 
 fn docker_side(sizes: mpsc::Receiver<usize>, times: mpsc::Sender<Times>) {
-    let docker = Docker::start();
+    let docker = Docker::start("size=4g,mode=755");
+    docker.import("busybox");
     let project = docker.dir.join("bench");
     std::fs::create_dir_all(&project).unwrap();
     for services in sizes {
@@ -178,102 +161,5 @@ fn docker_side(sizes: mpsc::Receiver<usize>, times: mpsc::Sender<Times>) {
             command
         };
         times.send(measure(&project, &command)).unwrap();
-    }
-}
-
-/// A Docker engine in the calling thread's own namespaces, with all of its places on a tmpfs.
-#[derive(Debug)]
-struct Docker {
-    dir: PathBuf,
-    bin: PathBuf,
-    engine: Option<Child>,
-}
-
-impl Docker {
-    fn start() -> Docker {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/reference.sh");
-        let found = Command::new(script)
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(found.status.success(), "{script}");
-        let bin = Path::new(String::from_utf8(found.stdout).unwrap().trim()).join("bin");
-        let mut docker = Docker {
-            dir: host::enter("size=4g,mode=755"),
-            bin,
-            engine: None,
-        };
-        let log = std::fs::File::create(docker.dir.join("log")).unwrap();
-        let engine = docker
-            .command("dockerd")
-            .arg("--data-root")
-            .arg(docker.dir.join("data"))
-            .arg("--exec-root")
-            .arg(docker.dir.join("exec"))
-            .arg("--pidfile")
-            .arg(docker.dir.join("pid"))
-            .arg("--host")
-            .arg(format!("unix://{}/sock", docker.dir.display()))
-            .arg("--init-path")
-            .arg(docker.bin.join("docker-init"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        docker.engine = Some(engine);
-        wait_until(Duration::from_secs(30), "dockerd answers", || {
-            let mut version = docker.command("docker");
-            version
-                .arg("version")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            version.status().is_ok_and(|status| status.success())
-        });
-        docker.import("busybox");
-        docker
-    }
-
-    fn import(&self, name: &str) {
-        // This Docker does not read zstd.
-        let mut shell = self.command("sh");
-        shell
-            .args(["-c", "zstd -dc \"$0\" | docker import - \"$1\" >/dev/null"])
-            .arg(images::archive(name))
-            .arg(name);
-        assert!(shell.status().unwrap().success(), "docker import {name}");
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let own = self.bin.join(program);
-        let mut command = Command::new(if own.exists() {
-            own
-        } else {
-            PathBuf::from(program)
-        });
-        let path = std::env::var("PATH").unwrap_or_default();
-        command
-            .env("PATH", format!("{}:{path}", self.bin.display()))
-            .env("DOCKER_HOST", format!("unix://{}/sock", self.dir.display()));
-        command
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        if let Some(mut engine) = self.engine.take() {
-            let pid = rustix::process::Pid::from_child(&engine);
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            let _ = engine.wait();
-        }
-        // The engine's cgroup, which it leaves: empty, or it cannot be removed.
-        for entry in std::fs::read_dir("/sys/fs/cgroup")
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let _ = std::fs::remove_dir(entry.path().join("docker"));
-        }
-        host::leave(&self.dir);
     }
 }
