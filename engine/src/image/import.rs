@@ -10,6 +10,7 @@ use super::id::ImageId;
 use super::layers::Pin;
 use super::manifest::{CONFIG_TYPE, Descriptor, LAYER_TYPE, MANIFEST_TYPE, Manifest};
 use super::store::{ImageStore, ImportOptions, NewImage, now};
+use super::stream::Hashing;
 use hoist_api::Digest;
 use hoist_api::ImageRef;
 
@@ -25,7 +26,7 @@ pub(super) fn import(
     let mut defaults = ContainerDefaults::default();
     change::apply_all(&mut defaults, &options.changes)
         .map_err(|error| ImageError::InvalidOption(error.to_string()))?;
-    let (pin, digests) = store.layers().add(archive)?;
+    let (pin, digests) = store.layers().add(archive, Hashing::Both)?;
     if digests.plain_size == 0 {
         return Err(ImageError::InvalidArchive("it is empty".to_owned()));
     }

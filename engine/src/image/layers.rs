@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{ImageError, is_full};
 use super::split::SplitWriter;
 use super::staging::{StagedDirectory, Staging};
-use super::stream::{ChunkReader, Digests, StreamLimits, decompressed};
+use super::stream::{ChunkReader, Digests, Hashing, StreamLimits, decompressed};
 use super::unpack::{Keep, UnpackError, UnpackLimits, Unpacked, unpack};
 use super::upper::{PackOptions, pack};
 use super::weave::{ASIDE, RECORD as SPLIT, TREE as CONTENT};
@@ -170,6 +170,7 @@ impl Layers {
     pub(crate) fn add(
         &self,
         archive: &mut (dyn Read + Send),
+        hashing: Hashing,
     ) -> Result<(Pin, Digests), ImageError> {
         let staged = self.stage()?;
         let content = staged.path().join(CONTENT);
@@ -184,8 +185,8 @@ impl Layers {
         let use_it = |chunks: &mut ChunkReader| {
             unpack(chunks, root.as_fd(), budget, Some(keep)).map_err(LayerError::Unpack)
         };
-        let (unpacked, digests) =
-            decompressed(archive, limits, use_it).map_err(|error| self.explain(error))?;
+        let (unpacked, digests) = decompressed(archive, (limits, hashing), use_it)
+            .map_err(|error| self.explain(error))?;
         // It is there for archives that name something twice.
         let _ = fs::remove_dir(staged.path().join(ASIDE));
         let pin = self.finish(&staged, &unpacked, (&digests.plain, digests.plain_size))?;

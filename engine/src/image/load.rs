@@ -12,7 +12,7 @@ use super::error::ImageError;
 use super::layers::{Layers, Pin, from_tar};
 use super::load_plan::{self, Members};
 use super::store::{ImageStore, LoadedImage};
-use super::stream::{ChunkReader, StreamLimits, decompressed};
+use super::stream::{ChunkReader, Hashing, StreamLimits, decompressed};
 use super::tarball::{Entry, EntryKind, TarReader};
 use hoist_api::ImageRef;
 use hoist_api::digest::{Digest, is_full_hex};
@@ -56,10 +56,12 @@ pub(super) fn load(
         collector.collect(chunks).map_err(Failure::Image)?;
         Ok(collector.members)
     };
-    let (members, _) = decompressed(archive, limits, collect).map_err(|failure| match failure {
-        Failure::Stream(error) => ImageError::InvalidArchive(error.to_string()),
-        Failure::Image(error) => error,
-    })?;
+    let (members, _) = decompressed(archive, (limits, Hashing::None), collect).map_err(
+        |failure| match failure {
+            Failure::Stream(error) => ImageError::InvalidArchive(error.to_string()),
+            Failure::Image(error) => error,
+        },
+    )?;
     let images = load_plan::images(store, &members)?;
     let loaded = images
         .iter()
@@ -140,7 +142,7 @@ impl Collector<'_> {
             let archive = digest.unwrap_or_else(|| pin.diff_id.clone());
             return Ok(Member::Layer(Arc::new(pin), archive, entry.size));
         }
-        match self.layers.add(reader) {
+        match self.layers.add(reader, Hashing::Both) {
             Ok((_, digests))
                 if digest
                     .as_ref()

@@ -13,6 +13,7 @@ use super::layers::Pin;
 use super::manifest::{Descriptor, LAYER_TYPE};
 use super::staging::StagedDirectory;
 use super::store::{Image, ImageStore};
+use super::stream::Hashing;
 use super::upper::{PackOptions, pack};
 use super::weave::{LayerArchive, TREE};
 use hoist_api::{Digest, ImageRef};
@@ -170,7 +171,7 @@ impl ImageStore {
     /// # Errors
     /// As [`ImageStore::import`].
     pub fn add_layer(&self, archive: &mut (dyn Read + Send)) -> Result<HeldLayer, ImageError> {
-        let (pin, _) = self.layers().add(archive)?;
+        let (pin, _) = self.layers().add(archive, Hashing::Plain)?;
         Ok(self.held(pin))
     }
 

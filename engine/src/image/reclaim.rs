@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek as _};
 
 use super::store::ImageStore;
-use super::stream::{ChunkReader, StreamLimits, decompressed};
+use super::stream::{ChunkReader, Hashing, StreamLimits, decompressed};
 use super::tarball::TarReader;
 
 /// Enough to see an archive's first entry, with the longest records before it.
@@ -32,7 +32,7 @@ pub(crate) fn is_archive(file: &mut File) -> io::Result<bool> {
         Ok::<(), io::Error>(())
     };
     // That it was not read to its end, or is no stream of any kind, is the answer and no error.
-    let _ = decompressed(file, limits, look);
+    let _ = decompressed(file, (limits, Hashing::None), look);
     file.rewind()?;
     Ok(found)
 }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::error::ImageError;
 use super::layers::from_tar;
-use super::stream::{ChunkReader, StreamLimits, decompressed};
+use super::stream::{ChunkReader, Hashing, StreamLimits, decompressed};
 use super::unpack::{UnpackError, UnpackLimits, UnpackOptions, unpack_at};
 
 /// A container's root, open.
@@ -143,7 +143,7 @@ impl RootFilesystem {
         let use_it = |chunks: &mut ChunkReader| {
             unpack_at(chunks, self.root.as_directory_fd(), &options).map_err(PutError::Unpack)
         };
-        decompressed(archive, stream, use_it)
+        decompressed(archive, (stream, Hashing::None), use_it)
             .map(|_| ())
             .map_err(|error| self.explain(error))
     }

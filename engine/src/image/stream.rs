@@ -1,7 +1,8 @@
 //! An archive on its way in: found out how it is compressed, decompressed, hashed on both sides, bounded, all while it is read.
 //!
 //! Decompression runs on a thread of its own, because it is the slowest part; what it makes is handed over in chunks, and hashed and used by
-//! the caller. Nothing is buffered beyond a few chunks, whatever the size.
+//! the caller. Where there is nothing to decompress, that thread hashes, so that both have work. Nothing is buffered beyond a few chunks,
+//! whatever the size, and chunks that were used go back to be filled again.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -37,6 +38,17 @@ pub(crate) struct StreamLimits {
     pub(crate) ratio: u64,
 }
 
+/// What has to be hashed of an archive; each costs as much as half of its unpacking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hashing {
+    /// The archive as it came and what it holds.
+    Both,
+    /// Only what it holds: whoever gives the archive checks it.
+    Plain,
+    /// Neither: an archive of archives that have their own digests. The digests that come out mean nothing.
+    None,
+}
+
 /// Digests and sizes of an archive, as it came and uncompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Digests {
@@ -61,11 +73,11 @@ impl Compression {
     }
 }
 
-/// Runs `use_it` on the uncompressed bytes of `source`, and returns what it gave together with the digests.
+/// Runs `use_it` on the uncompressed bytes of `source`, and returns what it gave together with the digests that were asked for.
 /// `use_it` must read to the end for the digests to be whole.
 pub(crate) fn decompressed<T, E>(
     source: &mut (dyn Read + Send),
-    limits: StreamLimits,
+    (limits, hashing): (StreamLimits, Hashing),
     use_it: impl FnOnce(&mut ChunkReader) -> Result<T, E>,
 ) -> Result<(T, Digests), E>
 where
@@ -73,33 +85,35 @@ where
 {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(CHUNKS_AHEAD);
-        let producer = scope.spawn(move || produce(source, limits, &sender));
+        let (give_back, used_up) = sync_channel(CHUNKS_AHEAD);
+        let handover = Handover { sender, used_up };
+        let producer = scope.spawn(move || produce(source, (limits, hashing), &handover));
         let mut chunks = ChunkReader {
             receiver,
-            chunk: Cursor::new(Vec::new()),
-            hasher: Sha256::new(),
+            give_back,
+            chunk: Vec::new(),
+            position: 0,
+            hasher: None,
             size: 0,
             failed: false,
         };
         let used = use_it(&mut chunks);
-        let (plain, plain_size) = (
-            Digest::from_hash(&chunks.hasher.finalize_reset()),
-            chunks.size,
-        );
+        let (hasher, plain_size) = (chunks.hasher.take(), chunks.size);
         // A producer that waits for room learns that nobody reads.
         drop(chunks);
         let produced = producer
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the decompressor failed")));
         let used = used?;
-        let (compression, compressed, compressed_size) = produced?;
-        let compressed = compressed.unwrap_or_else(|| plain.clone());
+        let produced = produced?;
+        let plain = hasher.or(produced.plain).unwrap_or_default();
+        let plain = Digest::from_hash(&plain.finalize());
         Ok((
             used,
             Digests {
-                compression,
-                compressed,
-                compressed_size,
+                compression: produced.compression,
+                compressed: produced.compressed.unwrap_or_else(|| plain.clone()),
+                compressed_size: produced.size,
                 plain,
                 plain_size,
             },
@@ -107,50 +121,89 @@ where
     })
 }
 
-type Produced = (Compression, Option<Digest>, u64);
+/// What the decompressing thread knows at the end.
+struct Produced {
+    compression: Compression,
+    compressed: Option<Digest>,
+    /// Of the uncompressed bytes, when they were hashed there.
+    plain: Option<Sha256>,
+    size: u64,
+}
+
+/// Chunks on their way to the reader, and back.
+struct Handover {
+    sender: SyncSender<io::Result<Chunk>>,
+    used_up: Receiver<Vec<u8>>,
+}
+
+/// A piece of what was decompressed.
+#[derive(Debug)]
+struct Chunk {
+    bytes: Vec<u8>,
+    /// Whether the reader has to hash it.
+    is_to_hash: bool,
+}
 
 fn produce(
     source: &mut (dyn Read + Send),
-    limits: StreamLimits,
-    sender: &SyncSender<io::Result<Vec<u8>>>,
+    (limits, hashing): (StreamLimits, Hashing),
+    handover: &Handover,
 ) -> io::Result<Produced> {
     let mut magic = Vec::with_capacity(6);
     let compression = match (&mut *source).take(6).read_to_end(&mut magic) {
         Ok(_) => Compression::of(&magic),
-        Err(error) => return tell(sender, error),
+        Err(error) => return tell(handover, error),
     };
+    let is_compressed = compression != Compression::None;
     let mut counted = Counted {
         source: Cursor::new(magic).chain(source),
-        hasher: (compression != Compression::None).then(Sha256::new),
+        hasher: (is_compressed && hashing == Hashing::Both).then(Sha256::new),
         size: 0,
     };
-    if let Err(error) = pump(&mut counted, compression, limits, sender) {
-        return tell(sender, error);
+    let mut plain = (!is_compressed && hashing != Hashing::None).then(Sha256::new);
+    let is_to_hash = is_compressed && hashing != Hashing::None;
+    let pumped = pump(&mut counted, (compression, limits), |chunk| {
+        if let Some(hasher) = &mut plain {
+            hasher.update(&chunk);
+        }
+        let chunk = Chunk {
+            bytes: chunk,
+            is_to_hash,
+        };
+        let sent = handover.sender.send(Ok(chunk));
+        sent.map_err(|_| io::Error::other("the archive is not read any more"))?;
+        Ok(handover.used_up.try_recv().unwrap_or_default())
+    });
+    if let Err(error) = pumped {
+        return tell(handover, error);
     }
-    // What a decompressor leaves unread is part of the digest, too.
-    if compression != Compression::None
-        && let Err(error) = io::copy(&mut counted, &mut io::sink())
-    {
-        return tell(sender, error);
+    // What a decompressor leaves unread is part of the digest, too, and whoever gives the archive checks it to its end.
+    if is_compressed && let Err(error) = io::copy(&mut counted, &mut io::sink()) {
+        return tell(handover, error);
     }
     let digest = counted
         .hasher
         .map(|hasher| Digest::from_hash(&hasher.finalize()));
-    Ok((compression, digest, counted.size))
+    Ok(Produced {
+        compression,
+        compressed: digest,
+        plain,
+        size: counted.size,
+    })
 }
 
 /// Hands an error to the reader; if nobody reads any more, the reader has its own.
-fn tell(sender: &SyncSender<io::Result<Vec<u8>>>, error: io::Error) -> io::Result<Produced> {
+fn tell(handover: &Handover, error: io::Error) -> io::Result<Produced> {
     let copy = io::Error::new(error.kind(), error.to_string());
-    drop(sender.send(Err(error)));
+    drop(handover.sender.send(Err(error)));
     Err(copy)
 }
 
+/// Gives chunk after chunk to `send`, which gives one back that can be filled.
 fn pump(
     counted: &mut Counted<impl Read + Send>,
-    compression: Compression,
-    limits: StreamLimits,
-    sender: &SyncSender<io::Result<Vec<u8>>>,
+    (compression, limits): (Compression, StreamLimits),
+    mut send: impl FnMut(Vec<u8>) -> io::Result<Vec<u8>>,
 ) -> io::Result<()> {
     let consumed = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let tracked = Tracked {
@@ -159,26 +212,37 @@ fn pump(
     };
     let mut plain = decoder(compression, tracked)?;
     let mut size = 0;
+    let mut chunk = vec![0; CHUNK];
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        plain
-            .by_ref()
-            .take(CHUNK as u64)
-            .read_to_end(&mut chunk)
-            .map_err(|error| damaged(compression, &error))?;
-        if chunk.is_empty() {
+        let length = fill(&mut plain, &mut chunk).map_err(|error| damaged(compression, &error))?;
+        if length == 0 {
             return Ok(());
         }
-        size += chunk.len() as u64;
+        chunk.truncate(length);
+        size += length as u64;
         check_limits(
             size,
             consumed.load(std::sync::atomic::Ordering::Relaxed),
             limits,
         )?;
-        if sender.send(Ok(chunk)).is_err() {
-            return Err(io::Error::other("the archive is not read any more"));
+        chunk = send(chunk)?;
+        // Cleared only when it is new: decoders want initialised memory.
+        chunk.resize(CHUNK, 0);
+    }
+}
+
+/// Reads until the buffer is full or the source ends.
+fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(filled)
 }
 
 fn check_limits(plain: u64, compressed: u64, limits: StreamLimits) -> io::Result<()> {
@@ -220,6 +284,9 @@ fn decoder<'a>(
     compression: Compression,
     source: impl Read + Send + 'a,
 ) -> io::Result<Box<dyn Read + Send + 'a>> {
+    if compression == Compression::None {
+        return Ok(Box::new(source));
+    }
     let source = BufReader::with_capacity(CHUNK, source);
     Ok(match compression {
         Compression::None => Box::new(source),
@@ -302,36 +369,47 @@ impl io::Write for HashWriter {
 /// The uncompressed bytes, hashed as they come.
 #[derive(Debug)]
 pub(crate) struct ChunkReader {
-    receiver: Receiver<io::Result<Vec<u8>>>,
-    chunk: Cursor<Vec<u8>>,
-    hasher: Sha256,
+    receiver: Receiver<io::Result<Chunk>>,
+    give_back: SyncSender<Vec<u8>>,
+    chunk: Vec<u8>,
+    /// Bytes of the chunk that were read.
+    position: usize,
+    /// Where the decompressing thread does not hash.
+    hasher: Option<Sha256>,
     size: u64,
     failed: bool,
 }
 
 impl BufRead for ChunkReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let is_used = self.chunk.position() >= self.chunk.get_ref().len() as u64;
-        if is_used && !self.failed {
+        if self.position >= self.chunk.len() && !self.failed {
+            let used = std::mem::take(&mut self.chunk);
+            self.position = 0;
+            if used.capacity() > 0 {
+                // When there are enough it goes.
+                let _ = self.give_back.try_send(used);
+            }
             match self.receiver.recv() {
-                Ok(Ok(chunk)) => {
-                    self.hasher.update(&chunk);
-                    self.size += chunk.len() as u64;
-                    self.chunk = Cursor::new(chunk);
+                Ok(Ok(Chunk { bytes, is_to_hash })) => {
+                    if is_to_hash {
+                        self.hasher.get_or_insert_default().update(&bytes);
+                    }
+                    self.size += bytes.len() as u64;
+                    self.chunk = bytes;
                 }
                 Ok(Err(error)) => {
                     self.failed = true;
                     return Err(error);
                 }
                 // The producer is through.
-                Err(_) => self.chunk = Cursor::new(Vec::new()),
+                Err(_) => {}
             }
         }
-        self.chunk.fill_buf()
+        Ok(&self.chunk[self.position..])
     }
 
     fn consume(&mut self, length: usize) {
-        self.chunk.consume(length);
+        self.position += length;
     }
 }
 
@@ -354,7 +432,7 @@ mod tests {
     };
 
     fn read_all(archive: &[u8], limits: StreamLimits) -> io::Result<(Vec<u8>, Digests)> {
-        decompressed(&mut &archive[..], limits, |chunks| {
+        decompressed(&mut &archive[..], (limits, Hashing::Both), |chunks| {
             let mut plain = Vec::new();
             chunks.read_to_end(&mut plain)?;
             Ok(plain)
@@ -467,7 +545,9 @@ mod tests {
             ratio: 100,
         };
         let result: io::Result<((), Digests)> =
-            decompressed(&mut &plain[..], limits, |_| Err(io::Error::other("enough")));
+            decompressed(&mut &plain[..], (limits, Hashing::Both), |_| {
+                Err(io::Error::other("enough"))
+            });
         assert_eq!(result.expect_err("gave up").to_string(), "enough");
     }
 }
