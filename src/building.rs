@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, SelectAll};
 use futures_util::{StreamExt, TryStreamExt};
-use hoist_api::build::{BuildEvent, BuildFailure, BuildRequest, BuildResult};
+use hoist_api::build::{BuildEvent, BuildFailure, BuildRequest, BuildResult, RegistryLogin};
 use hoist_api::engine::body_of;
 use hoist_api::{ApiError, Engine, ErrorKind};
 use hoist_compose::plan::{Action, Plan};
 
+use crate::commands::object::transfer::stored_logins;
 use crate::context::Context;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::globals::ProgressMode;
@@ -83,6 +84,7 @@ pub(crate) async fn run<E: Engine>(
     jobs: &[Job],
     mode: ProgressMode,
 ) -> Result<Built, Failure> {
+    let logins = stored_logins();
     let mut view = BuildView::new(&context.ui, mode);
     let mut built = Built::default();
     let mut begun: BTreeSet<usize> = BTreeSet::new();
@@ -97,7 +99,7 @@ pub(crate) async fn run<E: Engine>(
                 .iter()
                 .all(|other| built.results.contains_key(other));
             if ready && begun.insert(index) {
-                streams.push(events(engine, index, job));
+                streams.push(events(engine, (index, job), &logins));
             }
         }
         if ended.len() == begun.len() {
@@ -148,10 +150,18 @@ pub(crate) async fn run<E: Engine>(
 }
 
 /// The events of one build, begun when they are asked for; a stream that ends early is a failure.
-fn events<'a, E: Engine>(engine: &'a E, index: usize, job: &'a Job) -> Events<'a> {
+fn events<'a, E: Engine>(
+    engine: &'a E,
+    (index, job): (usize, &'a Job),
+    logins: &BTreeMap<String, RegistryLogin>,
+) -> Events<'a> {
+    let request = BuildRequest {
+        registries: logins.clone(),
+        ..job.request.clone()
+    };
     let begun = stream::once(async move {
         let body = (!job.body.is_empty()).then(|| body_of(job.body.clone()));
-        engine.image_build(&job.request, body).await
+        engine.image_build(&request, body).await
     });
     begun.try_flatten().map(move |event| (index, event)).boxed()
 }

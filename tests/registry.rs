@@ -5,6 +5,8 @@ mod common;
 
 #[path = "registry/archives.rs"]
 mod archives;
+#[path = "registry/builds.rs"]
+mod builds;
 #[path = "registry/interrupted.rs"]
 mod interrupted;
 #[path = "registry/round_trip.rs"]

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
+#[path = "../engine/registry/tests/support/mod.rs"]
+mod support;
 
 #[path = "security/archives.rs"]
 mod archives;

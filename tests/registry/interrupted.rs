@@ -212,6 +212,52 @@ fn two_pulls_of_one_image_share_one_download() {
     }
 }
 
+/// A push that dies with its engine leaves nothing in the store but the image; the next one ends.
+#[test]
+fn a_killed_push_leaves_a_store_that_works() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let may_end = Arc::new(AtomicBool::new(false));
+    let sending = Arc::new(AtomicBool::new(false));
+    let (gate, began) = (Arc::clone(&may_end), Arc::clone(&sending));
+    let registry = FakeRegistry::start(move |asked, stream| {
+        let size: usize = asked
+            .header("content-range")
+            .rsplit('-')
+            .next()
+            .map_or(0, |end| end.parse().unwrap_or(0));
+        let state = format!("Location: /v2/web/blobs/uploads/1\r\nRange: 0-{size}\r\n");
+        match asked.method.as_str() {
+            "PATCH" if !gate.load(Ordering::SeqCst) => {
+                began.store(true, Ordering::SeqCst);
+                // Until the engine is dead.
+                let _ = std::io::Read::read(stream, &mut [0]);
+            }
+            "POST" | "PATCH" => say(stream, "202 Accepted", &state, b""),
+            "PUT" => say(stream, "201 Created", "", b""),
+            "GET" if asked.path == "/v2/" => say(stream, "200 OK", "", b""),
+            _ => say(stream, "404 Not Found", "", b""),
+        }
+    });
+    let name = format!("{}/web:1", registry.host);
+    host.hoist(&["image", "tag", "busybox", &name]).ok();
+    let mut command = host.hoist_command();
+    command.args(["image", "push", &name]);
+    let mut push = command.spawn().unwrap();
+    wait_until(Duration::from_secs(20), "a layer is on its way", || {
+        sending.load(Ordering::SeqCst)
+    });
+    host.kill_engine();
+    push.wait().unwrap();
+    host.hoist(&["image", "ls"]).ok().says(&["busybox"]);
+    assert_eq!((layers(&host), staged(&host)), (1, 0));
+    may_end.store(true, Ordering::SeqCst);
+    host.hoist(&["image", "push", &name]).ok().says(&["Pushed"]);
+    assert_eq!(staged(&host), 0);
+}
+
 #[test]
 fn a_lie_leaves_nothing_behind() {
     if !can_run() {

@@ -1,7 +1,10 @@
 //! Pull, push, login: against a real registry.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use crate::common::run::{self, Run};
 use crate::common::{LONG, TestHost, can_run};
@@ -160,6 +163,7 @@ fn a_registry_with_tls_and_a_password_wants_a_login() {
     let settings = Settings {
         user: Some("ann:s3cret"),
         tls: true,
+        ..Settings::default()
     };
     let Some(registry) = RealRegistry::start(&settings) else {
         return;
@@ -271,6 +275,114 @@ fn a_certificate_is_verified_by_the_configured_authority() {
     host.hoist(&["image", "push", &name])
         .fails()
         .says(&["registries.json"]);
+}
+
+/// Gives this host a `registries.json` of its own.
+fn configure(host: &TestHost, text: &str) {
+    own_etc(host);
+    fs::create_dir_all(host.path("etc")).unwrap();
+    fs::write(host.path("etc/registries.json"), text).unwrap();
+    fs::create_dir_all("/etc/hoist").unwrap();
+    bind(&host.path("etc"), "/etc/hoist");
+    host.hoist(&["engine", "stop"]).ok();
+}
+
+#[test]
+fn a_registry_that_wants_a_certificate_is_shown_one() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let settings = Settings {
+        tls: true,
+        clients: true,
+        ..Settings::default()
+    };
+    let Some(registry) = RealRegistry::start(&settings) else {
+        return;
+    };
+    let name = format!("{}/web:1", registry.host);
+    host.hoist(&["image", "tag", "busybox", &name]).ok();
+    host.hoist(&["image", "push", &name]).fails();
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|file| registry.place.path().join(file));
+    let text = format!(
+        r#"{{"registries":{{"{}":{{"ca":[{certificate:?}],"certificate":{certificate:?},"key":{key:?}}}}}}}"#,
+        registry.host
+    );
+    configure(&host, &text);
+    host.hoist(&["image", "push", &name]).ok();
+    host.hoist(&["image", "rm", &name]).ok();
+    host.hoist(&["image", "pull", &name]).ok();
+}
+
+#[test]
+fn a_registry_behind_a_proxy_is_reached_through_it() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let settings = Settings {
+        tls: true,
+        ..Settings::default()
+    };
+    let Some(registry) = RealRegistry::start(&settings) else {
+        return;
+    };
+    let port = registry.host.rsplit_once(':').unwrap().1.to_owned();
+    // Nobody else knows this name.
+    let server = format!("registry.test:{port}");
+    let (proxy, asked) = tunnels(registry.host.clone());
+    let authority = registry.place.path().join("cert.pem");
+    configure(
+        &host,
+        &format!(r#"{{"registries":{{"{server}":{{"ca":[{authority:?}]}}}}}}"#),
+    );
+    let name = format!("{server}/web:1");
+    let through = |arguments: &[&str]| {
+        let mut command = host.hoist_command();
+        command
+            .args(arguments)
+            .env("HTTPS_PROXY", format!("http://{proxy}"));
+        run::to_end(command, LONG)
+    };
+    // The engine is started by the first of these and has its environment.
+    through(&["image", "tag", "busybox", &name]).ok();
+    through(&["image", "push", &name]).ok();
+    through(&["image", "rm", &name]).ok();
+    through(&["image", "pull", &name]).ok();
+    let asked = asked.lock().unwrap();
+    assert!(!asked.is_empty());
+    let expected = format!("CONNECT {server} HTTP/1.1");
+    assert!(asked.iter().all(|line| *line == expected), "{asked:?}");
+}
+
+/// A proxy that joins every `CONNECT` to one place, and what it was asked.
+fn tunnels(to: String) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|read| read == 1)
+            {
+                head.push(byte[0]);
+            }
+            let line = String::from_utf8_lossy(&head);
+            log.lock()
+                .unwrap()
+                .push(line.lines().next().unwrap_or_default().to_owned());
+            let mut server = TcpStream::connect(&to).unwrap();
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let (mut client_too, mut server_too) =
+                (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut client_too, &mut server_too));
+            std::thread::spawn(move || std::io::copy(&mut server, &mut client));
+        }
+    });
+    (address, asked)
 }
 
 /// Lets this host write to its `/etc` without the machine's being touched.

@@ -37,6 +37,12 @@ pub fn build_request(
         entitlements.push("security.insecure".to_owned());
     }
     let args = build.args.iter();
+    let cached = |places: &[String]| {
+        let places = places.iter();
+        places
+            .map(|text| cache(text, &project.working_dir))
+            .collect()
+    };
     Ok(Some(BuildRequest {
         dockerfile: dockerfile(build, &context),
         context,
@@ -61,8 +67,8 @@ pub fn build_request(
         secrets: secrets(project, name, build)?,
         ssh: ssh(project, name, build)?,
         entitlements,
-        cache_from: build.cache_from.iter().map(|text| cache(text)).collect(),
-        cache_to: build.cache_to.iter().map(|text| cache(text)).collect(),
+        cache_from: cached(&build.cache_from),
+        cache_to: cached(&build.cache_to),
         ..BuildRequest::default()
     }))
 }
@@ -222,8 +228,8 @@ fn ssh(
     Ok(agents)
 }
 
-/// `type=registry,ref=a/b`, or only the reference.
-pub fn cache(text: &str) -> CacheLocation {
+/// `type=registry,ref=a/b`, or only the reference. Directories are relative to `base`: the engine works elsewhere.
+pub fn cache(text: &str, base: &Path) -> CacheLocation {
     if !text.contains('=') {
         return CacheLocation {
             kind: "registry".to_owned(),
@@ -235,6 +241,11 @@ pub fn cache(text: &str) -> CacheLocation {
         .map(|field| field.split_once('=').unwrap_or((field, "")))
         .map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
         .collect();
+    for key in ["src", "dest"] {
+        if let Some(place) = attributes.get_mut(key) {
+            *place = base.join(&*place).to_string_lossy().into_owned();
+        }
+    }
     CacheLocation {
         kind: attributes
             .remove("type")

@@ -69,6 +69,18 @@ impl std::fmt::Debug for SecretSource {
     }
 }
 
+/// Credentials for a registry, as the header `X-Registry-Auth` has them. They are kept in memory, never on disk, and never printed.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RegistryLogin(pub String);
+
+/// Without the value, so that no log and no message can hold it.
+impl std::fmt::Debug for RegistryLogin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RegistryLogin(withheld)")
+    }
+}
+
 /// What becomes of the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -162,6 +174,8 @@ wire! {
         pub secrets: BTreeMap<String, SecretSource>,
         /// Sockets of SSH agents of this machine by id.
         pub ssh: BTreeMap<String, String>,
+        /// Credentials of registries that images and caches may come from, by the domain of their names.
+        pub registries: BTreeMap<String, RegistryLogin>,
         /// What steps may do beyond the usual: `network.host`, `security.insecure`.
         pub entitlements: Vec<String>,
         /// Where finished steps may be taken from.

@@ -1,9 +1,13 @@
 //! What is needed of whoever builds.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use hoist_api::build::{BuildEvent, BuildPrune, BuildPruned, BuildRequest};
 use hoist_api::error::Result;
+
+use crate::session::Session;
 
 /// What a build tells, in order; dropping it ends the build.
 pub type Events = BoxStream<'static, BuildEvent>;
@@ -21,8 +25,8 @@ pub struct ImageConfig {
 
 /// Builds images.
 pub trait Builder: Send + Sync + std::fmt::Debug + 'static {
-    /// Starts a build.
-    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<Events>>;
+    /// Starts a build. Credentials that the request does not have are asked of the session.
+    fn build(&self, request: BuildRequest, session: Arc<Session>) -> BoxFuture<'_, Result<Events>>;
 
     /// An image of the store, or of its registry.
     fn image_config(&self, reference: String) -> BoxFuture<'_, Result<ImageConfig>>;

@@ -128,9 +128,10 @@ impl Solver {
         if let Some((name, text)) = &files.dockerfile {
             translator = translator.with_dockerfile(name.clone(), text.clone());
         }
+        let session = self.sessions.get(&job.request.session).await?;
         let mut events = self
             .builder
-            .build(asked.request)
+            .build(asked.request, session)
             .await
             .map_err(|error| status(&error))?;
         while let Some(event) = events.next().await {

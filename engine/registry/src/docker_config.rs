@@ -3,6 +3,7 @@
 //!
 //! Other tools write the file, too, so what is not known here is kept.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::auth::{AuthConfig, split_auth};
+use crate::auth::{AuthConfig, Credentials, split_auth};
 use crate::error::RegistryError;
 
 /// The name under which credentials of the default registry are kept, for historical reasons.
@@ -141,13 +142,34 @@ impl DockerConfig {
         Ok(erased)
     }
 
-    /// The registries that the file knows, for builds: they may need any of them.
+    /// The registries that the file and the general helper know.
     #[must_use]
     pub fn known(&self) -> Vec<String> {
-        let auths = self.content.get("auths").and_then(Value::as_object);
-        auths
-            .map(|auths| auths.keys().cloned().collect())
-            .unwrap_or_default()
+        let keys = |name: &str| {
+            let object = self.content.get(name).and_then(Value::as_object);
+            object.into_iter().flat_map(Map::keys).cloned()
+        };
+        let mut known: Vec<String> = keys("auths").chain(keys("credHelpers")).collect();
+        let general = self.content.get("credsStore").and_then(Value::as_str);
+        if let Some(helper) = general.filter(|name| !name.is_empty()) {
+            // One that cannot list can still give what is asked for by name.
+            let listed = run_helper(helper, "list", "").unwrap_or_default();
+            let listed: Map<String, Value> = serde_json::from_str(&listed).unwrap_or_default();
+            known.extend(listed.into_iter().map(|(key, _)| key));
+        }
+        known
+    }
+
+    /// All credentials, by the domain of images' names, for builds: they may need any of them. Those that cannot be had are left out; a
+    /// build that needs them is refused by the registry.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, AuthConfig> {
+        let domains: BTreeSet<String> = self.known().iter().map(|key| domain_of(key)).collect();
+        let found = domains.into_iter().filter_map(|domain| {
+            let auth = self.auth(&domain).ok()?;
+            (auth.credentials().ok()? != Credentials::Anonymous).then_some((domain, auth))
+        });
+        found.collect()
     }
 
     fn auths(&mut self) -> &mut Map<String, Value> {
@@ -220,6 +242,17 @@ impl DockerConfig {
             drop(fs::remove_file(&staged));
         }
         written.map_err(failed)
+    }
+}
+
+/// The domain of images' names that a key of the file is about: `https://index.docker.io/v1/` is `docker.io`.
+#[must_use]
+pub fn domain_of(key: &str) -> String {
+    let host = bare(key);
+    if HUB.contains(&host.as_str()) {
+        "docker.io".to_owned()
+    } else {
+        host
     }
 }
 
@@ -333,6 +366,10 @@ mod tests {
         let auth = config.auth("r.test:5000").expect("auth");
         assert_eq!(auth.identitytoken, "t");
         assert_eq!(config.auth("r.test").expect("auth").username, "");
+        let all = config.all();
+        let domains: Vec<&str> = all.keys().map(String::as_str).collect();
+        assert_eq!(domains, ["docker.io", "r.test:5000"]);
+        assert_eq!(all["docker.io"].password, "p");
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl RegistryError {
     }
 
     /// Whether another source of the same content may do better.
-    pub(crate) fn is_worth_a_mirror(&self) -> bool {
+    pub fn is_worth_a_mirror(&self) -> bool {
         !matches!(self, Self::Platform { .. } | Self::Local { .. })
     }
 

@@ -70,8 +70,33 @@ pub struct Chosen {
     pub text: Vec<u8>,
     /// The manifest.
     pub manifest: Manifest,
-    /// Where it was found: blobs are fetched from there.
+    /// Where it was found: blobs are fetched from there first.
     pub source: Source,
+    /// The places that would have been asked next, the registry itself last: for blobs that the first does not give.
+    pub others: Vec<Source>,
+}
+
+impl Chosen {
+    /// A small blob as a whole, from the first place that gives it.
+    ///
+    /// # Errors
+    /// The last place's: it is not there, too large, or what came is not true.
+    pub async fn small_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RegistryError> {
+        let mut place = &self.source;
+        for next in &self.others {
+            match place.small_blob(descriptor).await {
+                Err(error) if error.is_worth_a_mirror() => place.is_given_up(&error),
+                result => return result,
+            }
+            place = next;
+        }
+        place.small_blob(descriptor).await
+    }
+
+    /// All places that blobs may be had from, best first.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        std::iter::once(&self.source).chain(&self.others)
+    }
 }
 
 /// One of a repository's places.
@@ -94,15 +119,19 @@ impl Repository {
     /// The last place's: it is not there, not for this platform, or what came is not true.
     pub async fn find(&self, platform: &Platform) -> Result<Chosen, RegistryError> {
         let mut last = None;
-        for source in self.sources() {
+        let mut sources = self.sources();
+        while let Some(source) = sources.next() {
             match source.find(platform).await {
                 Err(error) if error.is_worth_a_mirror() => {
-                    if source.session.endpoint.is_mirror {
-                        tracing::info!(mirror = source.session.host(), %error, "a mirror does not serve an image; trying the next");
-                    }
+                    source.is_given_up(&error);
                     last = Some(error);
                 }
-                result => return result,
+                result => {
+                    return result.map(|chosen| Chosen {
+                        others: sources.collect(),
+                        ..chosen
+                    });
+                }
             }
         }
         Err(last.unwrap_or_else(|| RegistryError::wrong(self.image.domain(), "no host is known")))
@@ -131,6 +160,13 @@ impl Repository {
 }
 
 impl Source {
+    /// Notes that another place is asked.
+    pub fn is_given_up(&self, error: &RegistryError) {
+        if self.session.endpoint.is_mirror {
+            tracing::info!(mirror = self.session.host(), %error, "a mirror does not serve an image; trying the next");
+        }
+    }
+
     async fn find(&self, platform: &Platform) -> Result<Chosen, RegistryError> {
         let mut fetched = self.manifest(&Wanted::of(&self.image)).await?;
         let digest = fetched.digest.clone();
@@ -142,6 +178,7 @@ impl Source {
                         text: fetched.text,
                         manifest,
                         source: self.clone(),
+                        others: Vec::new(),
                     });
                 }
                 Document::Index(index) => index,

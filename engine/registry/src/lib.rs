@@ -33,7 +33,7 @@ pub use blob::BlobReader;
 pub use client::{Client, Login, Repository};
 pub use config::RegistryConfig;
 pub use error::RegistryError;
-pub use fetch::{Chosen, FetchedManifest, Wanted};
+pub use fetch::{Chosen, FetchedManifest, Source, Wanted};
 pub use platform::Platform;
 pub use tls::client_config;
 pub use upload::{BlobFile, Uploaded};

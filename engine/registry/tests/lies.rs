@@ -383,3 +383,80 @@ async fn a_mirror_is_asked_first_and_without_the_password() {
         CONTENT
     );
 }
+
+#[tokio::test]
+async fn what_a_mirror_does_not_have_comes_from_the_next_place() {
+    let with_blob = |answer: fn(&mut TcpStream)| {
+        FakeRegistry::start(move |asked, stream| {
+            if asked.path.contains("/blobs/") {
+                return answer(stream);
+            }
+            say(stream, "200 OK", "", &manifest(b"x"));
+        })
+    };
+    let without = with_blob(|stream| say(stream, "404 Not Found", "", b""));
+    let lying = with_blob(|stream| say(stream, "200 OK", "", b"01234567890123456789"));
+    let good = with_blob(|stream| say(stream, "200 OK", "", CONTENT));
+    let host = hoist_registry::config::HostConfig {
+        mirrors: [&without, &lying, &good]
+            .map(|mirror| format!("http://{}", mirror.host))
+            .to_vec(),
+        ..Default::default()
+    };
+    let client = Client::new(RegistryConfig::of([("origin.invalid".to_owned(), host)]));
+    let image = "origin.invalid/a/b:1".parse().unwrap();
+    let repository = client.repository(&image, Credentials::Anonymous);
+    let chosen = repository.find(&platform()).await.unwrap();
+    let descriptor = Descriptor::new("", Digest::of(CONTENT), CONTENT.len() as u64);
+    assert_eq!(chosen.small_blob(&descriptor).await.unwrap(), CONTENT);
+    assert_eq!(
+        chosen.sources().count(),
+        4,
+        "three mirrors and the registry"
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_goes_on_where_it_was() {
+    let patches = AtomicUsize::new(0);
+    let registry = FakeRegistry::start(move |asked, stream| match asked.method.as_str() {
+        "POST" => say(
+            stream,
+            "202 Accepted",
+            "Location: /v2/a/b/blobs/uploads/1\r\n",
+            b"",
+        ),
+        // The first piece arrives by half, and the connection ends without an answer.
+        "PATCH" if patches.fetch_add(1, Ordering::SeqCst) == 0 => {}
+        "PATCH" => say(
+            stream,
+            "202 Accepted",
+            "Location: /v2/a/b/blobs/uploads/1\r\nRange: 0-19\r\n",
+            b"",
+        ),
+        "GET" => say(
+            stream,
+            "204 No Content",
+            "Location: /v2/a/b/blobs/uploads/1\r\nRange: 0-9\r\n",
+            b"",
+        ),
+        "PUT" => say(stream, "201 Created", "", b""),
+        _ => say(stream, "404 Not Found", "", b""),
+    });
+    let file = tempfile::tempfile().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, CONTENT, 0).unwrap();
+    let blob = hoist_registry::BlobFile {
+        file: std::sync::Arc::new(file),
+        digest: Digest::of(CONTENT),
+        size: CONTENT.len() as u64,
+    };
+    let repository = repository(&registry.host, Credentials::Anonymous);
+    repository.upload(&blob, &|_| {}).await.unwrap();
+    let asked = registry.asked.lock().unwrap();
+    let sent: Vec<(&str, &[u8])> = asked
+        .iter()
+        .filter(|asked| asked.method == "PATCH")
+        .map(|asked| (asked.header("content-range"), asked.body.as_slice()))
+        .collect();
+    assert_eq!(sent, [("0-19", CONTENT), ("10-19", &CONTENT[10..])]);
+}

@@ -134,6 +134,7 @@ async fn a_registry_with_a_password_and_tls() {
     let settings = Settings {
         user: Some("ann:s3cret"),
         tls: true,
+        ..Settings::default()
     };
     let Some(registry) = RealRegistry::start(&settings) else {
         return;

@@ -1,17 +1,21 @@
-//! `cache_to` and `cache_from` with `type=local`: steps' records and their layers in a directory that another engine can read.
+//! `cache_to` and `cache_from`: steps' records and their layers where another engine can read them. Here is `type=local`, a directory; for
+//! registries see `service::build::cache_image`.
 //!
 //! ```text
 //! steps.json              the records, by key
 //! layers/<digest>.tar.zst their layers
 //! ```
 //!
-//! A layer is only taken when it has the digest that the record says. The keys themselves are believed: who gives a cache directory gives
-//! what steps have made.
+//! A layer is only taken when it has the digest that the record says. The keys themselves are believed: who gives a cache gives what steps
+//! have made.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::{BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hoist_api::Digest;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,17 +28,50 @@ const LAYERS: &str = "layers";
 /// Of zstd: fast, since most of the time the directory is on the same machine.
 const LEVEL: i32 = 1;
 
-/// What is in the directory's one document.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Document {
+/// The version of [`Document`].
+const VERSION: u32 = 1;
+
+/// What is in a cache's one document.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Document {
     version: u32,
-    steps: BTreeMap<String, Record>,
+    pub(crate) steps: BTreeMap<String, Record>,
+    /// In a registry: what the layers of the manifest are, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layers: Vec<Digest>,
 }
 
-/// Steps that another build left in a directory.
+impl Default for Document {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            steps: BTreeMap::new(),
+            layers: Vec::new(),
+        }
+    }
+}
+
+/// Where the layers of a cache are.
+pub(crate) trait LayerSource: std::fmt::Debug + Send + Sync {
+    /// A layer's archive, compressed or not; read on a blocking thread.
+    fn archive(&self, diff_id: &Digest) -> Option<Box<dyn Read + Send>>;
+}
+
+/// A cache's directory of layers.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl LayerSource for Directory {
+    fn archive(&self, diff_id: &Digest) -> Option<Box<dyn Read + Send>> {
+        let file = File::open(place(&self.0, diff_id.hex())).ok()?;
+        Some(Box::new(file))
+    }
+}
+
+/// Steps that other builds left.
 #[derive(Debug, Default)]
 pub(crate) struct Imported {
-    steps: BTreeMap<String, (Record, PathBuf)>,
+    steps: BTreeMap<String, (Record, Arc<dyn LayerSource>)>,
 }
 
 /// Leaves steps in a directory, beside what is there.
@@ -46,7 +83,6 @@ pub(crate) fn export(
     let layers = directory.join(LAYERS);
     std::fs::create_dir_all(&layers).map_err(|error| BuildError::io("create", &layers, error))?;
     let mut document = read(directory)?;
-    document.version = 1;
     for (key, record) in steps {
         if let Some(layer) = &record.layer {
             let Some(held) = images.hold_layer(layer) else {
@@ -101,11 +137,20 @@ fn read(directory: &Path) -> Result<Document, BuildError> {
 
 impl Imported {
     /// Adds what is in a directory; one that is not there has nothing.
-    pub(crate) fn add(&mut self, directory: &Path) -> Result<(), BuildError> {
-        for (key, record) in read(directory)?.steps {
-            self.steps.insert(key, (record, directory.join(LAYERS)));
-        }
+    pub(crate) fn add_directory(&mut self, directory: &Path) -> Result<(), BuildError> {
+        let layers = Directory(directory.join(LAYERS));
+        self.add(
+            read(directory)?.steps,
+            &(Arc::new(layers) as Arc<dyn LayerSource>),
+        );
         Ok(())
+    }
+
+    /// Adds steps whose layers are in one place.
+    pub(crate) fn add(&mut self, steps: BTreeMap<String, Record>, layers: &Arc<dyn LayerSource>) {
+        for (key, record) in steps {
+            self.steps.insert(key, (record, Arc::clone(layers)));
+        }
     }
 
     /// Takes a step's layer into the store; `None` when the step is not there, or its layer is not what the record says.
@@ -121,12 +166,12 @@ impl Imported {
         if let Some(held) = images.hold_layer(digest) {
             return Some((record.clone(), Some(held)));
         }
-        let mut archive = File::open(place(layers, digest.hex())).ok()?;
+        let mut archive = layers.archive(digest)?;
         match images.add_layer(&mut archive) {
             Ok(held) if held.diff_id() == digest => Some((record.clone(), Some(held))),
             Ok(_) => None,
             Err(error) => {
-                tracing::warn!(%digest, %error, "a layer of a cache directory cannot be used");
+                tracing::warn!(%digest, %error, "a layer of a cache cannot be used");
                 None
             }
         }

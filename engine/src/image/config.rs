@@ -64,6 +64,12 @@ pub struct ImageConfig {
         deserialize_with = "null_as_default"
     )]
     pub docker_version: String,
+    /// Notes of the steps that made the layers, for builds elsewhere (`cache_to: type=inline`; ours only).
+    #[serde(
+        rename = "hoist.buildcache.v1",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub build_cache: Option<Value>,
 }
 
 /// The layers of an image.

@@ -4,17 +4,19 @@ mod classic;
 mod query;
 mod traced;
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use hoist_api::build::{BuildEvent, BuildPrune, BuildRequest};
+use hoist_api::build::{BuildEvent, BuildPrune, BuildRequest, RegistryLogin};
 use hoist_api::error::{ApiError, Result};
+use hoist_registry::docker_config::domain_of;
 use tokio::sync::mpsc;
 
 use super::Server;
@@ -24,6 +26,7 @@ use super::images::archive;
 use super::query::Query;
 use crate::service::build::Plan;
 use crate::service::images::PieceReader;
+use crate::service::registry::registry_error;
 
 /// Lines that wait for a slow client.
 const QUEUE: usize = 64;
@@ -40,7 +43,8 @@ pub(super) fn routes() -> Router<Server> {
 /// `POST /build`
 async fn classic(State(server): State<Server>, request: Request) -> Answer {
     let query = Query::of(request.uri());
-    let build = query::build_request(&query)?;
+    let mut build = query::build_request(&query)?;
+    build.registries = logins_of(request.headers())?;
     if traced::is_wanted(&query) {
         return traced::build(&server, &query, (build, request)).await;
     }
@@ -48,7 +52,7 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
     let mut writer = classic::Writer::new(&query, plan.clone());
     let mut events = server
         .service
-        .image_build(build, archive(request.into_body()), plan)
+        .image_build(build, archive(request.into_body()), (plan, None))
         .await?;
     // What is wrong before anything was done has a status of its own.
     let first = events.recv().await;
@@ -56,6 +60,19 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
         return Err(ApiError::bad_request(failure.message).into());
     }
     Ok(lines((first, events), move |event| writer.lines(event)))
+}
+
+/// `X-Registry-Config`: credentials by registry, in base64 of JSON.
+fn logins_of(headers: &HeaderMap) -> Result<BTreeMap<String, RegistryLogin>> {
+    let value = headers.get("x-registry-config");
+    let value = value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let all = hoist_registry::auth::all_from_header(value).map_err(registry_error)?;
+    let logins = all.into_iter();
+    Ok(logins
+        .map(|(key, auth)| (domain_of(&key), RegistryLogin(auth.to_header())))
+        .collect())
 }
 
 /// `POST /hoist/build`: the request in JSON on the first line of the body, then the archive.
@@ -66,7 +83,7 @@ async fn own(State(server): State<Server>, request: Request) -> Answer {
         .map_err(|error| ApiError::internal(&error))??;
     let events = server
         .service
-        .image_build(build, body, Plan::default())
+        .image_build(build, body, (Plan::default(), None))
         .await?;
     Ok(lines((None, events), |event| {
         let mut line = serde_json::to_vec(&event).unwrap_or_default();

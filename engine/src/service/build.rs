@@ -1,10 +1,12 @@
 //! Building images: a request becomes a graph ([`prepare`]), the graph's steps are done ([`steps`]), their result becomes an image
 //! ([`result`]). What steps are made of is in [`crate::build`].
 
+mod cache_image;
 mod copy;
 mod download;
 mod fetch;
 mod keys;
+mod logins;
 mod network;
 mod place;
 mod plan;
@@ -21,7 +23,7 @@ use hoist_api::build::{
     BuildCall, BuildEvent, BuildFailure, BuildPrune, BuildPruned, BuildRequest, BuildResult,
 };
 use hoist_api::error::{ApiError, Result};
-use hoist_registry::auth::AuthConfig;
+use hoist_buildkit::Session;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
@@ -30,6 +32,7 @@ use super::pull::PullRequest;
 use super::{Service, image_error, internal};
 use crate::build::error::BuildError;
 use crate::build::report::Reporter;
+use logins::Logins;
 use network::Sandboxes;
 pub(crate) use plan::{Plan, PlanLine};
 use prepare::{Prepared, prepare, refusal};
@@ -47,16 +50,17 @@ impl Service {
         self: &Arc<Self>,
         request: BuildRequest,
         body: PieceReader,
-        plan: Plan,
+        (plan, session): (Plan, Option<Arc<Session>>),
     ) -> Result<BuildEvents> {
         result::names(&request.tags).map_err(|error| ApiError::bad_request(error.to_string()))?;
         let (sender, events) = mpsc::channel(QUEUE);
         let (running, leaving) = self.builder.begin().await;
         let (reporter, cancel) = Reporter::new(sender, leaving);
         let service = self.clone();
+        let logins = Logins::new(request.registries.clone(), session);
         tokio::spawn(async move {
             let ended = service
-                .build(request, (body, plan), (reporter.clone(), cancel))
+                .build(request, (body, plan, logins), (reporter.clone(), cancel))
                 .await;
             let last = match ended {
                 Ok(result) => BuildEvent::Finished(result),
@@ -71,10 +75,10 @@ impl Service {
     async fn build(
         self: &Arc<Self>,
         request: BuildRequest,
-        (body, plan): (PieceReader, Plan),
+        (body, plan, logins): (PieceReader, Plan, Logins),
         (reporter, cancel): (Reporter, watch::Sender<bool>),
     ) -> Result<BuildResult, Box<BuildFailure>> {
-        let prepared = prepare(self, &request, (body, &reporter)).await?;
+        let prepared = prepare(self, &request, (body, &reporter, &logins)).await?;
         let Prepared {
             graph,
             dockerfile,
@@ -106,6 +110,7 @@ impl Service {
             scratch,
             done: Mutex::default(),
             imported,
+            logins,
             touched: Mutex::default(),
         });
         let executed = build.execute().await;
@@ -155,16 +160,20 @@ impl Service {
     }
 
     /// Pulls an image that a build begins with.
-    async fn pull_for_build(self: &Arc<Self>, reference: &str, build: &Reporter) -> Result<()> {
+    async fn pull_for_build(
+        self: &Arc<Self>,
+        reference: &str,
+        (build, logins): (&Reporter, &Logins),
+    ) -> Result<()> {
         let image: ImageRef = reference
             .parse()
             .map_err(|_| ApiError::not_found(format!("No such image: {reference}")))?;
         let (lines, mut told) = mpsc::channel(QUEUE);
         let pulling = super::report::Reporter::new(lines);
         let request = PullRequest {
+            auth: logins.of(image.domain()).await?,
             image,
             platform: None,
-            auth: AuthConfig::default(),
         };
         tokio::spawn(async move { while told.recv().await.is_some() {} });
         tokio::select! {

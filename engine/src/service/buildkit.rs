@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 use hoist_api::build::{BuildPrune, BuildPruned, BuildRequest};
 use hoist_api::error::{ApiError, Result};
-use hoist_buildkit::{Builder, Events, ImageConfig};
+use hoist_buildkit::{Builder, Events, ImageConfig, Session};
 use tokio::sync::mpsc;
 
 use super::build::Plan;
@@ -18,13 +18,14 @@ use super::{Service, image_error};
 pub(crate) struct EngineBuilder(pub(crate) Arc<Service>);
 
 impl Builder for EngineBuilder {
-    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<Events>> {
+    fn build(&self, request: BuildRequest, session: Arc<Session>) -> BoxFuture<'_, Result<Events>> {
         Box::pin(async move {
             // The context is a directory: there is no archive.
             let (_, nothing) = mpsc::channel(1);
+            let asking = (Plan::default(), Some(session));
             let events = self
                 .0
-                .image_build(request, PieceReader::new(nothing), Plan::default())
+                .image_build(request, PieceReader::new(nothing), asking)
                 .await?;
             let events = stream::unfold(events, |mut events| async move {
                 events.recv().await.map(|event| (event, events))

@@ -13,7 +13,7 @@ use hoist_api::error::{ApiError, Result, chain};
 use hoist_api::{Digest, ImageRef};
 use hoist_registry::auth::AuthConfig;
 use hoist_registry::manifest::Descriptor;
-use hoist_registry::{BlobReader, Chosen, Platform};
+use hoist_registry::{BlobReader, Chosen, Platform, RegistryError, Source};
 use tokio::sync::mpsc;
 
 use super::registry::registry_error;
@@ -24,7 +24,7 @@ use crate::image::{HeldLayer, ImageId, PulledImage};
 /// Layers that one pull works on at a time.
 const AT_A_TIME: usize = 4;
 /// Pieces of a layer that wait for the decompressor. A piece has at most some hundred kB.
-const QUEUE: usize = 8;
+pub(super) const QUEUE: usize = 8;
 
 /// Which layers are being fetched just now.
 #[derive(Debug, Default)]
@@ -118,7 +118,6 @@ impl Service {
         let config = match known {
             Some(known) => known,
             None => chosen
-                .source
                 .small_blob(&chosen.manifest.config)
                 .await
                 .map_err(registry_error)?,
@@ -170,8 +169,35 @@ impl Service {
             reporter.say(short, "Already exists").await;
             return Ok(layer);
         }
+        let mut places = chosen.sources().peekable();
+        let layer = loop {
+            let Some(place) = places.next() else {
+                return Err(ApiError::internal(&io::Error::other("no host is known")));
+            };
+            match self.fetched(place, (blob, diff_id), reporter).await {
+                Err(FetchError::Registry(error))
+                    if places.peek().is_some() && error.is_worth_a_mirror() =>
+                {
+                    place.is_given_up(&error);
+                    reporter.say(short, "Retrying from the next mirror").await;
+                }
+                fetched => break fetched?,
+            }
+        };
+        reporter.say(short, "Pull complete").await;
+        Ok(layer)
+    }
+
+    /// Fetches a layer from one place and unpacks it.
+    async fn fetched(
+        self: &Arc<Self>,
+        place: &Source,
+        (blob, diff_id): (&Descriptor, &Digest),
+        reporter: &Reporter,
+    ) -> std::result::Result<HeldLayer, FetchError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let reader = chosen.source.blob(blob);
+        let reader = place.blob(blob);
+        let short = blob.digest.short();
         // A task of its own, so that layers are hashed on several cores; it ends with the set when the pull is given up.
         let mut fetch = tokio::task::JoinSet::new();
         fetch.spawn(feed(reader, sender, short.to_owned(), reporter.clone()));
@@ -183,13 +209,31 @@ impl Service {
                     .images
                     .add_pulled_layer(&mut archive, (&blob, &diff_id));
                 // What the registry did wrong says more than what it did to the archive.
-                unpacked.map_err(|error| archive.failure.unwrap_or_else(|| image_error(error)))
+                Ok(unpacked.map_err(|error| match archive.failure {
+                    Some(failure) => FetchError::Registry(failure),
+                    None => FetchError::Other(image_error(error)),
+                }))
             })
         };
         let (_, layer) = tokio::join!(fetch.join_next(), unpack);
-        let layer = layer?;
-        reporter.say(short, "Pull complete").await;
-        Ok(layer)
+        layer.map_err(FetchError::Other)?
+    }
+}
+
+/// Why a layer did not come.
+#[derive(Debug)]
+enum FetchError {
+    /// Another place may give it.
+    Registry(RegistryError),
+    Other(ApiError),
+}
+
+impl From<FetchError> for ApiError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Registry(error) => registry_error(error),
+            FetchError::Other(error) => error,
+        }
     }
 }
 
@@ -203,7 +247,7 @@ fn repository_words(image: &ImageRef) -> String {
 }
 
 /// A piece of a layer, its end, or why there is no more.
-type Fed = Result<Option<Bytes>>;
+pub(super) type Fed = std::result::Result<Option<Bytes>, RegistryError>;
 
 /// Moves a blob from the registry to the unpacker.
 async fn feed(
@@ -214,7 +258,7 @@ async fn feed(
 ) {
     let counter = reporter.count(&short, "Downloading", reader.size());
     loop {
-        let fed = reader.next().await.map_err(registry_error);
+        let fed = reader.next().await;
         match &fed {
             Ok(Some(piece)) => counter.add(piece.len() as u64),
             Ok(None) => {
@@ -231,15 +275,15 @@ async fn feed(
 }
 
 /// Reads what is fed. An end that was not told is an error: a layer must never look whole because its pull was given up.
-struct PulledReader {
+pub(super) struct PulledReader {
     pieces: mpsc::Receiver<Fed>,
     current: Bytes,
     is_ended: bool,
-    failure: Option<ApiError>,
+    failure: Option<RegistryError>,
 }
 
 impl PulledReader {
-    fn new(pieces: mpsc::Receiver<Fed>) -> Self {
+    pub(super) fn new(pieces: mpsc::Receiver<Fed>) -> Self {
         Self {
             pieces,
             current: Bytes::new(),

@@ -132,7 +132,7 @@ impl Service {
     }
 
     /// Sees to it that the repository has the layer's archive; how it is described.
-    async fn push_layer(
+    pub(super) async fn push_layer(
         self: &Arc<Self>,
         repository: &Repository,
         (layer, known): (&HeldLayer, Option<&Descriptor>),
@@ -214,7 +214,8 @@ impl Service {
         Ok(Some(known.clone()))
     }
 
-    async fn push_small(&self, repository: &Repository, content: &[u8]) -> Result<()> {
+    /// Sees to it that the repository has a small blob.
+    pub(super) async fn push_small(&self, repository: &Repository, content: &[u8]) -> Result<()> {
         let digest = hoist_api::Digest::of(content);
         let found = repository.blob_size(&digest).await;
         if found.map_err(registry_error)?.is_some() {

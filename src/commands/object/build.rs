@@ -204,6 +204,7 @@ fn request(
 ) -> Result<(BuildRequest, Vec<u8>), Failure> {
     let (files, dockerfile, body) = files(args, stdin)?;
     let size = |text: &Option<String>| text.as_deref().map(bytes).transpose();
+    let here = absolute(".").map_err(|error| Failure::from(error).context("."))?;
     let request = BuildRequest {
         context: files,
         dockerfile,
@@ -238,12 +239,12 @@ fn request(
         cache_from: args
             .cache_from
             .iter()
-            .map(|text| cache_location(text))
+            .map(|text| cache_location(text, &here))
             .collect(),
         cache_to: args
             .cache_to
             .iter()
-            .map(|text| cache_location(text))
+            .map(|text| cache_location(text, &here))
             .collect(),
         outputs: args
             .output

@@ -1,9 +1,11 @@
 //! `hoist image pull|push|save|history|prune`, `hoist login`, `hoist logout`: images on their way, and the passwords for that.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use clap::Args;
 use futures_util::StreamExt;
+use hoist_api::build::RegistryLogin;
 use hoist_api::client::Client;
 use hoist_api::engine::ProgressStream;
 use hoist_api::image::{PullImage, PushImage};
@@ -156,6 +158,16 @@ pub(crate) fn stored_auth(reference: &str) -> Result<String, Failure> {
     } else {
         auth.to_header()
     })
+}
+
+/// All stored credentials, for builds: only the engine learns which of them it needs.
+pub(crate) fn stored_logins() -> BTreeMap<String, RegistryLogin> {
+    let config = DockerConfig::default_path().and_then(|path| DockerConfig::read(&path).ok());
+    let all = config.map(|config| config.all()).unwrap_or_default();
+    let logins = all.into_iter();
+    logins
+        .map(|(domain, auth)| (domain, RegistryLogin(auth.to_header())))
+        .collect()
 }
 
 /// Pulls an image.

@@ -14,6 +14,7 @@ use hoist_api::build::{BuildContext, BuildEvent, BuildPrune, BuildPruned, BuildR
 use hoist_api::error::Result;
 
 use crate::builder::{Builder, Events, ImageConfig};
+use crate::session::Session;
 
 /// Notes what it was asked for and the files it found, and plays given events.
 #[derive(Debug, Default)]
@@ -56,7 +57,7 @@ fn files(request: &BuildRequest) -> BTreeMap<String, String> {
 }
 
 impl Builder for FakeBuilder {
-    fn build(&self, request: BuildRequest) -> BoxFuture<'_, Result<Events>> {
+    fn build(&self, request: BuildRequest, _: Arc<Session>) -> BoxFuture<'_, Result<Events>> {
         let found = files(&request);
         self.asked.lock().unwrap().push((request, found));
         let events = self.events.lock().unwrap().clone();

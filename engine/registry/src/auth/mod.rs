@@ -3,8 +3,10 @@
 pub(crate) mod challenge;
 pub(crate) mod token;
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RegistryError;
@@ -77,22 +79,13 @@ impl AuthConfig {
     /// # Errors
     /// It is something else.
     pub fn from_header(value: &str) -> Result<Self, RegistryError> {
-        let unusable = || {
-            RegistryError::Credentials(
-                "invalid X-Registry-Auth header: not base64 of JSON".to_owned(),
-            )
-        };
-        let bare = value.trim().trim_end_matches('=');
-        let text = URL_SAFE_NO_PAD
-            .decode(bare)
-            .or_else(|_| base64::engine::general_purpose::STANDARD_NO_PAD.decode(bare))
-            .map_err(|_| unusable())?;
+        let text = header_text(value, "X-Registry-Auth")?;
         if text.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
         serde_json::from_slice::<Option<Self>>(&text)
             .map(Option::unwrap_or_default)
-            .map_err(|_| unusable())
+            .map_err(|_| not_base64("X-Registry-Auth"))
     }
 
     /// The header's value.
@@ -126,6 +119,32 @@ impl AuthConfig {
         })?;
         Ok(Credentials::Basic { username, password })
     }
+}
+
+/// Reads the header `X-Registry-Config`: the credentials of several registries, by the keys of `~/.docker/config.json`.
+///
+/// # Errors
+/// It is something else than base64 of JSON.
+pub fn all_from_header(value: &str) -> Result<BTreeMap<String, AuthConfig>, RegistryError> {
+    let text = header_text(value, "X-Registry-Config")?;
+    if text.trim_ascii().is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    serde_json::from_slice::<Option<BTreeMap<String, AuthConfig>>>(&text)
+        .map(Option::unwrap_or_default)
+        .map_err(|_| not_base64("X-Registry-Config"))
+}
+
+fn header_text(value: &str, name: &str) -> Result<Vec<u8>, RegistryError> {
+    let bare = value.trim().trim_end_matches('=');
+    URL_SAFE_NO_PAD
+        .decode(bare)
+        .or_else(|_| STANDARD_NO_PAD.decode(bare))
+        .map_err(|_| not_base64(name))
+}
+
+fn not_base64(name: &str) -> RegistryError {
+    RegistryError::Credentials(format!("invalid {name} header: not base64 of JSON"))
 }
 
 /// `name:password` from base64.

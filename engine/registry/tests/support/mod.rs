@@ -30,6 +30,8 @@ pub struct Settings {
     /// `name:password`.
     pub user: Option<&'static str>,
     pub tls: bool,
+    /// Whether clients have to show the registry's own certificate.
+    pub clients: bool,
 }
 
 impl RealRegistry {
@@ -48,7 +50,14 @@ impl RealRegistry {
         config += "http:\n  addr: 127.0.0.1:0\n";
         if settings.tls {
             make_certificate(place.path());
-            config += &format!("  tls: {{certificate: {shown}/cert.pem, key: {shown}/key.pem}}\n");
+            let clients = if settings.clients {
+                format!(", clientcas: [{shown}/cert.pem]")
+            } else {
+                String::new()
+            };
+            config += &format!(
+                "  tls: {{certificate: {shown}/cert.pem, key: {shown}/key.pem{clients}}}\n"
+            );
         }
         if let Some(user) = settings.user {
             let (name, password) = user.split_once(':').unwrap();

@@ -78,7 +78,10 @@ pub(super) fn build_request(query: &Query) -> Result<BuildRequest> {
         cpuset_cpus: query.text("cpusetcpus").to_owned(),
         cpuset_mems: query.text("cpusetmems").to_owned(),
         cgroup_parent: query.text("cgroupparent").to_owned(),
-        cache_from: cache_from.into_iter().map(registry_cache).collect(),
+        cache_from: cache_from
+            .into_iter()
+            .map(|image| cache_image(image, query))
+            .collect(),
         outputs: outputs(query)?,
         squash: query.flag("squash"),
         ..BuildRequest::default()
@@ -118,9 +121,15 @@ pub(super) fn seconds(text: &str) -> Result<i64> {
     Ok(total)
 }
 
-fn registry_cache(reference: String) -> CacheLocation {
+/// The classic builder only looks into images that are here; BuildKit asks registries.
+fn cache_image(reference: String, query: &Query) -> CacheLocation {
+    let kind = if query.text("version") == "2" {
+        "registry"
+    } else {
+        "image"
+    };
     CacheLocation {
-        kind: "registry".to_owned(),
+        kind: kind.to_owned(),
         attributes: BTreeMap::from([("ref".to_owned(), reference)]),
     }
 }

@@ -43,7 +43,15 @@ pub(super) async fn build(
     let plan = Plan::default();
     let mut writer = Writer::new(query, plan.clone());
     let body = archive(request.into_body());
-    let events = server.service.image_build(build, body, plan).await?;
+    // Clients that have one answer for their registries there, too.
+    let asked = match session {
+        "" => None,
+        id => server.buildkit.session(id).await.ok(),
+    };
+    let events = server
+        .service
+        .image_build(build, body, (plan, asked))
+        .await?;
     let write = move |event: BuildEvent| {
         // The files stay as long as there are events.
         let _ = &files;

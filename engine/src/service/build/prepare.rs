@@ -14,9 +14,10 @@ use rustix::fs::{Mode, OFlags};
 use super::super::Service;
 use super::super::images::PieceReader;
 use super::copy::is_archive;
+use super::logins::Logins;
 use super::place::DockerfileText;
 use super::plan::PlanLine;
-use super::{download, fetch, plan};
+use super::{cache_image, download, fetch, plan};
 use crate::build::Scratch;
 use crate::build::error::BuildError;
 use crate::build::exchange::Imported;
@@ -58,11 +59,14 @@ struct Found {
 pub(super) async fn prepare(
     service: &Arc<Service>,
     request: &BuildRequest,
-    (body, reporter): (PieceReader, &Reporter),
+    (body, reporter, logins): (PieceReader, &Reporter, &Logins),
 ) -> Result<Prepared, Refusal> {
     let found = {
         let (service, request, reporter) = (service.clone(), request.clone(), reporter.clone());
-        let work = tokio::task::spawn_blocking(move || find(&service, &request, (body, &reporter)));
+        let logins = logins.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            find(&service, &request, (body, &reporter, &logins))
+        });
         work.await
             .map_err(|error| {
                 refusal(&BuildError::io(
@@ -81,7 +85,7 @@ pub(super) async fn prepare(
     let mut images = BTreeMap::new();
     look_at_bases(
         service,
-        (request, reporter),
+        (request, reporter, logins),
         (&parsed, &options),
         (&mut bases, &mut images),
         text,
@@ -104,7 +108,7 @@ pub(super) async fn prepare(
 /// Learns the configurations of all images that the build begins with; their triggers may name more.
 async fn look_at_bases(
     service: &Arc<Service>,
-    (request, reporter): (&BuildRequest, &Reporter),
+    (request, reporter, logins): (&BuildRequest, &Reporter, &Logins),
     (parsed, options): (&Dockerfile, &Options),
     (bases, images): (&mut Bases, &mut BTreeMap<String, String>),
     text: &DockerfileText,
@@ -120,7 +124,7 @@ async fn look_at_bases(
             return Ok(());
         }
         for image in wanted {
-            let found = look_at(service, (request, reporter), &image).await;
+            let found = look_at(service, (request, reporter, logins), &image).await;
             let (id, base) = found.map_err(|error| BuildFailure {
                 place: Some(text.place(image.span)),
                 ..*refusal(&error)
@@ -136,16 +140,17 @@ async fn look_at_bases(
 
 async fn look_at(
     service: &Arc<Service>,
-    (request, reporter): (&BuildRequest, &Reporter),
+    (request, reporter, logins): (&BuildRequest, &Reporter, &Logins),
     image: &BaseImage,
 ) -> Result<(String, Base), BuildError> {
+    let asking = (reporter, logins);
     let resolved = if request.pull {
-        service.pull_for_build(&image.reference, reporter).await?;
+        service.pull_for_build(&image.reference, asking).await?;
         service.images.resolve(&image.reference)
     } else {
         match service.images.resolve(&image.reference) {
             Err(crate::image::ImageError::NotFound(_)) => {
-                service.pull_for_build(&image.reference, reporter).await?;
+                service.pull_for_build(&image.reference, asking).await?;
                 service.images.resolve(&image.reference)
             }
             found => found,
@@ -235,7 +240,7 @@ fn runs_here(platform: &Platform) -> bool {
 fn find(
     service: &Service,
     request: &BuildRequest,
-    (mut body, reporter): (PieceReader, &Reporter),
+    (mut body, reporter, logins): (PieceReader, &Reporter, &Logins),
 ) -> Result<Found, BuildError> {
     let scratch = service.builder.scratch()?;
     let mut remote_text = None;
@@ -290,23 +295,45 @@ fn find(
         contexts,
         named,
         scratch,
-        imported: imported(request, reporter)?,
+        imported: imported(service, request, (reporter, logins)),
     })
 }
 
 /// What earlier builds left for this one. A place that cannot be used only costs time.
-fn imported(request: &BuildRequest, reporter: &Reporter) -> Result<Imported, BuildError> {
+fn imported(
+    service: &Service,
+    request: &BuildRequest,
+    (reporter, logins): (&Reporter, &Logins),
+) -> Imported {
     let mut imported = Imported::default();
+    if request.no_cache {
+        return imported;
+    }
     for place in &request.cache_from {
-        let source = place.attributes.get("src");
-        match (place.kind.as_str(), source) {
-            ("local", Some(source)) => imported.add(Path::new(source))?,
-            (kind, _) => reporter.warn(format!(
-                "cache_from of type {kind} is not used: this engine reads type=local,src=DIRECTORY"
+        let attribute = |name: &str| place.attributes.get(name);
+        let added = match (place.kind.as_str(), attribute("src"), attribute("ref")) {
+            ("local", Some(source), _) => imported
+                .add_directory(Path::new(source))
+                .map_err(|error| hoist_api::error::chain(&error)),
+            ("registry", _, Some(name)) => tokio::runtime::Handle::current()
+                .block_on(cache_image::read(service, name, logins))
+                .map(|(steps, layers)| imported.add(steps, &layers))
+                .map_err(|error| error.message),
+            ("image", _, Some(name)) => {
+                if let Some((steps, layers)) = cache_image::of_image(service, name) {
+                    imported.add(steps, &layers);
+                }
+                Ok(())
+            }
+            (kind, ..) => Err(format!(
+                "type {kind} is not known to this engine: it reads type=local,src=DIRECTORY and type=registry,ref=IMAGE"
             )),
+        };
+        if let Err(why) = added {
+            reporter.warn(format!("cache_from is not used: {why}"));
         }
     }
-    Ok(imported)
+    imported
 }
 
 /// A named context that is an image.

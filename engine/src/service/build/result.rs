@@ -5,13 +5,14 @@ use std::sync::{Arc, PoisonError};
 
 use hoist_api::ImageRef;
 use hoist_api::build::{BuildFailure, BuildOutput, BuildResult};
+use hoist_api::error::ApiError;
 use hoist_dockerfile::{Ignore, RunOp};
 use jiff::Timestamp;
 
 use super::super::Service;
-use super::copy;
-use super::keys;
 use super::steps::{Build, Output, StepFailure};
+use super::{cache_image, copy, keys};
+use crate::build::cache::Record;
 use crate::build::copy::{Copier, Target};
 use crate::build::error::BuildError;
 use crate::build::select::select;
@@ -50,26 +51,64 @@ impl Build {
     /// Leaves the steps where others find them.
     fn leave_cache(&self) -> Result<(), BuildError> {
         for place in &self.request.cache_to {
-            let dest = place.attributes.get("dest");
-            match (place.kind.as_str(), dest) {
-                ("local", Some(dest)) => {
-                    let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
-                    let steps = self.service.builder.cache.records(&touched);
-                    exchange::export(Path::new(dest), &self.service.images, steps)?;
+            let attribute = |name: &str| place.attributes.get(name);
+            match (place.kind.as_str(), attribute("dest"), attribute("ref")) {
+                ("local", Some(dest), _) => {
+                    exchange::export(Path::new(dest), &self.service.images, self.steps())?;
                 }
-                (kind, _) => self.reporter.warn(format!(
-                    "cache_to of type {kind} is not written: this engine writes type=local,dest=DIRECTORY"
+                ("registry", _, Some(name)) => {
+                    let written =
+                        cache_image::write(&self.service, name, (&self.logins, self.steps()));
+                    let written = tokio::runtime::Handle::current().block_on(written);
+                    written.map_err(|error| ApiError {
+                        message: format!("cannot leave the cache at {name}: {}", error.message),
+                        ..error
+                    })?;
+                }
+                // Written with the image.
+                ("inline", ..) => {}
+                (kind, ..) => self.reporter.warn(format!(
+                    "cache_to of type {kind} is not written: this engine writes type=local,dest=DIRECTORY, type=registry,ref=IMAGE and type=inline"
                 )),
             }
         }
         Ok(())
     }
 
+    /// What the steps of this build have made, or were found to have made.
+    fn steps(&self) -> Vec<(String, Record)> {
+        let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        self.service.builder.cache.records(&touched)
+    }
+
+    /// Notes for builds elsewhere, when the image is to carry them.
+    fn notes(&self, output: &Output) -> Result<Option<serde_json::Value>, BuildError> {
+        if !self
+            .request
+            .cache_to
+            .iter()
+            .any(|place| place.kind == "inline")
+        {
+            return Ok(None);
+        }
+        let notes = cache_image::inline(self.steps(), &output.layers);
+        notes.map(Some).map_err(|error| {
+            BuildError::io(
+                "write",
+                "the notes of the cache",
+                std::io::Error::from(error),
+            )
+        })
+    }
+
     fn image_of(&self, output: &Output) -> Result<BuildResult, BuildError> {
         let names = names(&self.request.tags)?;
         let tags = names.iter().map(ImageRef::familiar).collect();
         let content = NewContent {
-            config: self.config()?,
+            config: ImageConfig {
+                build_cache: self.notes(output)?,
+                ..self.config()?
+            },
             layers: output.layers.clone(),
             names,
         };

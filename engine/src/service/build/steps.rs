@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::super::Service;
+use super::logins::Logins;
 use super::network::Sandboxes;
 use super::place::DockerfileText;
 use super::run::{Run, stubs};
@@ -45,6 +46,7 @@ pub(super) struct Build {
     pub(super) done: Mutex<BTreeMap<usize, Arc<Output>>>,
     /// What `cache_from` brought.
     pub(super) imported: Imported,
+    pub(super) logins: Logins,
     /// Keys of the steps that were done or found.
     pub(super) touched: Mutex<BTreeSet<String>>,
 }
