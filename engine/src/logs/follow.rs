@@ -1,9 +1,10 @@
 //! Following a log: what is there, then what comes, through rotations, until the container's end.
 //!
 //! One inotify instance serves all followers of an engine (an instance each would run into
-//! `fs.inotify.max_user_instances`, 128 by default). Reading happens on blocking threads, waiting does not.
+//! `fs.inotify.max_user_instances`, 128 by default). Reading happens on blocking threads, a batch at a time; waiting for the file and
+//! for the client does not, so that neither idle nor stuck clients hold a thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::{Selection, files, read_lines};
+use super::{Selection, Stop, files, read_lines};
 
 /// Batches that may wait for a slow reader.
 const QUEUE: usize = 4;
@@ -145,11 +146,17 @@ async fn run(
     loop {
         // Asked before reading: what was written before the end is read after it was seen.
         let last = ended.as_ref().is_none_or(|ended| *ended.borrow());
-        let (next, go_on) = position
-            .advance(path.to_owned(), selection.clone(), sender.clone())
-            .await?;
-        position = next;
-        if last || !go_on {
+        let left = loop {
+            let (next, bytes, left) = position.advance(path.to_owned(), selection.clone()).await?;
+            position = next;
+            if !bytes.is_empty() && sender.send(bytes).await.is_err() {
+                return Ok(());
+            }
+            if left != Left::More {
+                break left;
+            }
+        };
+        if last || left == Left::Nothing {
             return Ok(());
         }
         let (Some(registration), Some(ended)) = (&registration, &mut ended) else {
@@ -163,12 +170,26 @@ async fn run(
     }
 }
 
+/// What is to be had after a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Perhaps more, at once.
+    More,
+    /// What will be written.
+    Later,
+    /// Nothing that is wanted.
+    Nothing,
+}
+
 /// How far a log has been read.
 struct Position {
-    /// Rotated files still to be read, oldest first.
-    before: Vec<(PathBuf, u64)>,
+    /// Files still to be read, oldest first, with their first bytes to read.
+    ahead: VecDeque<(PathBuf, u64)>,
     current: Option<File>,
     offset: u64,
+    /// The file after a rotation, while the current one is read once more: it may have got lines between its last reading and
+    /// the rotation.
+    newer: Option<File>,
 }
 
 impl Position {
@@ -178,74 +199,57 @@ impl Position {
             .await
             .map_err(io::Error::other)??;
         Ok(Self {
-            before: found,
+            ahead: found.into(),
             current: None,
             offset: 0,
+            newer: None,
         })
     }
 
-    /// Reads all there is now.
+    /// Reads a batch.
     async fn advance(
         mut self,
         path: PathBuf,
         selection: Arc<Selection>,
-        sender: mpsc::Sender<Bytes>,
-    ) -> io::Result<(Self, bool)> {
+    ) -> io::Result<(Self, Bytes, Left)> {
         let work = move || {
-            let mut give = |bytes: Bytes| sender.blocking_send(bytes).is_ok();
-            let go_on = self.read(&path, &selection, &mut give)?;
-            Ok((self, go_on))
+            let (bytes, left) = self.read(&path, &selection)?;
+            Ok((self, bytes, left))
         };
         tokio::task::spawn_blocking(work)
             .await
             .map_err(io::Error::other)?
     }
 
-    fn read(
-        &mut self,
-        path: &Path,
-        selection: &Selection,
-        give: &mut dyn FnMut(Bytes) -> bool,
-    ) -> io::Result<bool> {
-        for (file, offset) in std::mem::take(&mut self.before) {
-            let opened = match File::open(&file) {
-                Ok(opened) => opened,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            self.current = Some(opened);
-            self.offset = offset;
-            if !self.read_current(selection, give)? {
-                return Ok(false);
-            }
-        }
+    fn read(&mut self, path: &Path, selection: &Selection) -> io::Result<(Bytes, Left)> {
         loop {
-            if !self.read_current(selection, give)? {
-                return Ok(false);
+            if let Some(file) = &mut self.current {
+                let (bytes, stop) = read_lines(file, &mut self.offset, selection)?;
+                if stop == Stop::Past {
+                    return Ok((bytes, Left::Nothing));
+                }
+                if !bytes.is_empty() {
+                    return Ok((bytes, Left::More));
+                }
             }
-            let Some(newer) = self.rotated(path)? else {
-                return Ok(true);
+            let next = match self.ahead.pop_front() {
+                Some((file, offset)) => match File::open(&file) {
+                    Ok(opened) => Some((opened, offset)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                },
+                None => self.newer.take().map(|newer| (newer, 0)),
             };
-            // What was written between the last read and the rotation.
-            if !self.read_current(selection, give)? {
-                return Ok(false);
+            if let Some((file, offset)) = next {
+                self.current = Some(file);
+                self.offset = offset;
+                continue;
             }
-            self.current = Some(newer);
-            self.offset = 0;
+            self.newer = self.rotated(path)?;
+            if self.newer.is_none() {
+                return Ok((Bytes::new(), Left::Later));
+            }
         }
-    }
-
-    fn read_current(
-        &mut self,
-        selection: &Selection,
-        give: &mut dyn FnMut(Bytes) -> bool,
-    ) -> io::Result<bool> {
-        let Some(file) = &mut self.current else {
-            return Ok(true);
-        };
-        let (offset, go_on) = read_lines(file, self.offset, selection, give)?;
-        self.offset = offset;
-        Ok(go_on)
     }
 
     /// The file that now has the log's name, when it is another one.

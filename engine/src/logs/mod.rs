@@ -134,42 +134,42 @@ pub(crate) fn files(path: &Path, tail: Option<u64>) -> io::Result<Vec<(PathBuf, 
 /// Bytes of encoded lines handed on at once.
 const BATCH: usize = 64 << 10;
 
-/// Reads a file's whole lines from an offset on, gives them encoded in batches, and tells where it stopped.
-/// `give` says whether to go on.
+/// Why reading stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The batch is full.
+    Full,
+    /// Every whole line is read.
+    End,
+    /// All that follows is past `until`.
+    Past,
+}
+
+/// Encodes a file's next whole lines, one batch of them, and moves the offset behind them.
 pub(crate) fn read_lines(
     file: &mut File,
-    offset: u64,
+    offset: &mut u64,
     selection: &Selection,
-    give: &mut dyn FnMut(Bytes) -> bool,
-) -> io::Result<(u64, bool)> {
-    file.seek(SeekFrom::Start(offset))?;
+) -> io::Result<(Bytes, Stop)> {
+    file.seek(SeekFrom::Start(*offset))?;
     let mut reader = BufReader::with_capacity(BATCH, file);
-    let mut position = offset;
     let mut out = BytesMut::new();
     let mut line = Vec::new();
     loop {
         line.clear();
         let length = reader.read_until(b'\n', &mut line)?;
         // The shim may be in the middle of writing the last line.
-        let whole = line.last() == Some(&b'\n');
-        if whole {
-            position += length as u64;
-            if selection.encode(&line, &mut out) == Encoded::Past {
-                give_rest(out, give);
-                return Ok((position, false));
-            }
+        if line.last() != Some(&b'\n') {
+            return Ok((out.freeze(), Stop::End));
         }
-        if out.len() >= BATCH && !give(out.split().freeze()) {
-            return Ok((position, false));
+        *offset += length as u64;
+        if selection.encode(&line, &mut out) == Encoded::Past {
+            return Ok((out.freeze(), Stop::Past));
         }
-        if !whole {
-            return Ok((position, give_rest(out, give)));
+        if out.len() >= BATCH {
+            return Ok((out.freeze(), Stop::Full));
         }
     }
-}
-
-fn give_rest(out: BytesMut, give: &mut dyn FnMut(Bytes) -> bool) -> bool {
-    out.is_empty() || give(out.freeze())
 }
 
 #[cfg(test)]
@@ -191,12 +191,11 @@ mod tests {
             .write_all(LINES.as_bytes())
             .unwrap();
         let mut text = String::new();
-        for (path, offset) in files(&path, selection.tail).unwrap() {
-            let mut give = |bytes: Bytes| {
-                text.push_str(std::str::from_utf8(&bytes).unwrap());
-                true
-            };
-            read_lines(&mut File::open(path).unwrap(), offset, selection, &mut give).unwrap();
+        for (path, mut offset) in files(&path, selection.tail).unwrap() {
+            let mut file = File::open(path).unwrap();
+            let (bytes, stop) = read_lines(&mut file, &mut offset, selection).unwrap();
+            assert_ne!(stop, Stop::Full);
+            text.push_str(std::str::from_utf8(&bytes).unwrap());
         }
         assert_eq!(text, expected, "{selection:?}");
     }
@@ -279,12 +278,10 @@ mod tests {
             (Some(9), "a\nb\nc\nd\ne\n"),
         ] {
             let mut text = String::new();
-            for (path, offset) in files(&path, tail).unwrap() {
-                let mut give = |bytes: Bytes| {
-                    text.push_str(std::str::from_utf8(&bytes).unwrap());
-                    true
-                };
-                read_lines(&mut File::open(path).unwrap(), offset, &all(), &mut give).unwrap();
+            for (path, mut offset) in files(&path, tail).unwrap() {
+                let mut file = File::open(path).unwrap();
+                let (bytes, _) = read_lines(&mut file, &mut offset, &all()).unwrap();
+                text.push_str(std::str::from_utf8(&bytes).unwrap());
             }
             assert_eq!(text, expected, "tail {tail:?}");
         }
