@@ -109,15 +109,28 @@ impl EventBus {
 
 /// Whether an event passes the filters.
 pub(crate) fn wanted(filters: &Filters, event: &Event) -> bool {
+    let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
     let about = |kind: &'static str| {
         filters.accepts(kind, |wanted| {
             let itself = event.kind == kind
                 && (event.actor.id.starts_with(wanted.as_str())
-                    || event.actor.attributes.get("name") == Some(wanted));
-            let owner = event.actor.attributes.get(kind);
+                    || attribute("name").is_some_and(|name| name.starts_with(wanted.as_str())));
+            let owner = attribute(kind);
             itself || owner.is_some_and(|owner| owner.starts_with(wanted.as_str()))
         })
     };
+    // An image by its id or name, the latter with or without its tag; a container's event by its image.
+    let of_image = filters.accepts("image", |wanted| {
+        let name = attribute(if event.kind == "image" {
+            "name"
+        } else {
+            "image"
+        });
+        [Some(event.actor.id.as_str()), name]
+            .into_iter()
+            .flatten()
+            .any(|text| text == wanted || without_tag(text) == wanted)
+    });
     filters.accepts("type", |kind| *kind == event.kind)
         && filters.accepts("event", |action| {
             event.action == *action
@@ -127,9 +140,17 @@ pub(crate) fn wanted(filters: &Filters, event: &Event) -> bool {
                     .is_some_and(|(head, _)| head == action)
         })
         && filters.accepts_labels(&event.actor.attributes)
-        && ["container", "image", "network", "volume"]
-            .into_iter()
-            .all(about)
+        && filters.accepts("scope", |scope| *scope == event.scope)
+        && of_image
+        && ["container", "network", "volume"].into_iter().all(about)
+}
+
+/// A reference without its tag; a digest stays.
+fn without_tag(reference: &str) -> &str {
+    match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') && !name.is_empty() => name,
+        _ => reference,
+    }
 }
 
 /// An actor with attributes.

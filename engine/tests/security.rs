@@ -17,6 +17,7 @@ fn bind(path: &Path, target: &str) -> Mount {
         path: path.to_owned(),
         subpath: None,
         recursive: true,
+        writable_below: false,
         propagation: Propagation::Private,
         ids: Default::default(),
     };

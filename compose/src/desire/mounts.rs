@@ -246,6 +246,7 @@ fn tmpfs_mount(mount: &model::Mount) -> Mount {
     let options = mount.tmpfs.as_ref().map(|tmpfs| TmpfsOptions {
         size_bytes: tmpfs.size.map_or(0, model::ByteSize::bytes),
         mode: tmpfs.mode.unwrap_or(0),
+        ..TmpfsOptions::default()
     });
     Mount {
         kind: "tmpfs".to_owned(),

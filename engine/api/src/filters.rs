@@ -73,6 +73,28 @@ impl Filters {
         }
     }
 
+    /// Refuses values of a key that it cannot have.
+    ///
+    /// # Errors
+    /// 400 with the first such value.
+    pub fn check_values(&self, key: &str, valid: impl Fn(&str) -> bool) -> Result<()> {
+        match self.get(key).iter().find(|value| !valid(value)) {
+            Some(value) => Err(ApiError::bad_request(format!(
+                "invalid filter '{key}=[{value}]'"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// [`Filters::check_values`] for yes or no.
+    ///
+    /// # Errors
+    /// 400 with the first value that is neither.
+    pub fn check_flag(&self, key: &str) -> Result<()> {
+        let words = ["1", "0", "true", "false", "True", "False"];
+        self.check_values(key, |value| words.contains(&value))
+    }
+
     /// Reads the query parameter; an empty text filters nothing.
     ///
     /// # Errors

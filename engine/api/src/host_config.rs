@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::wire::wire;
+use crate::wire::{Empty, wire};
 
 /// Ports by `port/protocol`; `null` means exposed but not published.
 pub type PortMap = BTreeMap<String, Option<Vec<PortBinding>>>;
@@ -132,6 +132,15 @@ wire! {
         pub size_bytes: i64,
         /// Permission bits, 0 for 1777.
         pub mode: u32,
+        /// Further options of the mount: a word, or a name and a value.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub options: Vec<Vec<String>>,
+    }
+
+    /// Options of a mount of an image.
+    pub struct ImageOptions {
+        /// Mount only this directory of the image.
+        pub subpath: String,
     }
 
     /// A mount in the long form.
@@ -159,6 +168,12 @@ wire! {
         /// For memory file systems.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub tmpfs_options: Option<TmpfsOptions>,
+        /// For images.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub image_options: Option<ImageOptions>,
+        /// For volumes of a swarm.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub cluster_options: Option<Empty>,
     }
 
     /// What ties a container to the host.
@@ -267,6 +282,12 @@ wire! {
         pub cpu_period: i64,
         /// Microseconds of processor time in a period, 0 or less for no limit.
         pub cpu_quota: i64,
+        /// Kernel memory; without meaning since 1.42.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub kernel_memory: i64,
+        /// Kernel memory of TCP's buffers; without meaning since 1.42.
+        #[serde(rename = "KernelMemoryTCP", skip_serializing_if = "is_zero")]
+        pub kernel_memory_tcp: i64,
         /// Real-time period.
         pub cpu_realtime_period: i64,
         /// Real-time runtime.
@@ -314,4 +335,12 @@ wire! {
         #[serde(skip_serializing_if = "Option::is_none")]
         pub init: Option<bool>,
     }
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes references"
+)]
+fn is_zero(value: &i64) -> bool {
+    *value == 0
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::container::ContainerConfig;
 use crate::host_config::{HostConfig, PortMap};
 use crate::network::EndpointSettings;
-use crate::wire::wire;
+use crate::wire::{Empty, wire};
 
 wire! {
     /// One health check that ran.
@@ -101,6 +101,20 @@ wire! {
         pub sandbox_id: String,
         /// Path of the network namespace.
         pub sandbox_key: String,
+        /// Legacy.
+        pub hairpin_mode: bool,
+        /// Legacy.
+        #[serde(rename = "LinkLocalIPv6Address")]
+        pub link_local_ipv6_address: String,
+        /// Legacy.
+        #[serde(rename = "LinkLocalIPv6PrefixLen")]
+        pub link_local_ipv6_prefix_len: i64,
+        /// Legacy.
+        #[serde(rename = "SecondaryIPAddresses")]
+        pub secondary_ip_addresses: Option<Vec<Empty>>,
+        /// Legacy.
+        #[serde(rename = "SecondaryIPv6Addresses")]
+        pub secondary_ipv6_addresses: Option<Vec<Empty>>,
         /// Ports by `port/protocol`.
         pub ports: PortMap,
         /// Legacy.

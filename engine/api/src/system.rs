@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::wire::wire;
+use crate::wire::{Empty, wire};
 
 wire! {
     /// A part of the engine with its version.
@@ -76,6 +76,12 @@ wire! {
         pub local_node_state: String,
         /// No.
         pub control_available: bool,
+        /// Empty.
+        pub node_addr: String,
+        /// Empty.
+        pub error: String,
+        /// None.
+        pub remote_managers: Option<Vec<Empty>>,
     }
 
     /// A program by its version.

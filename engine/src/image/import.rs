@@ -105,6 +105,7 @@ fn configuration(
         architecture: platform.architecture.clone(),
         variant: platform.variant.clone(),
         os: platform.os.clone(),
+        comment: message.to_owned(),
         config: defaults,
         rootfs: RootFs {
             diff_ids: vec![layer.diff_id.clone()],

@@ -98,7 +98,9 @@ impl Networks {
                 .filter(|text| !text.is_empty())
             {
                 wanted.push(text.parse().map_err(|_| {
-                    ApiError::bad_request(format!("invalid address \"{text}\" for network {name}"))
+                    ApiError::bad_request(format!(
+                        "invalid config for network {name}: invalid endpoint settings:\ninvalid IP address: {text}"
+                    ))
                 })?);
             }
         }

@@ -285,19 +285,10 @@ impl Networks {
         let network = networks
             .get_mut(name)
             .ok_or_else(|| ApiError::not_found(format!("network {name} not found")))?;
+        check_addresses(&network.record, asked)?;
         let Network {
             subnets, leases, ..
         } = network;
-        for address in asked {
-            if !subnets
-                .iter()
-                .any(|subnet| subnet.network.contains(*address))
-            {
-                return Err(ApiError::bad_request(format!(
-                    "invalid config for network {name}: address {address} is in none of its subnets"
-                )));
-            }
-        }
         let mut given = Vec::new();
         for subnet in subnets.iter() {
             let wanted = asked
@@ -420,5 +411,36 @@ fn keep_forwarding(record: &NetworkRecord) {
                 tracing::warn!(family, %error, "forwarding of packets between links is off");
             }
         }
+    }
+}
+
+/// Static addresses are for networks whose subnets the user gave, and lie in them (as Docker has it, and its words).
+fn check_addresses(network: &NetworkRecord, asked: &[IpAddr]) -> Result<()> {
+    let refuse = |why: &str| {
+        let name = &network.name;
+        let message =
+            format!("invalid config for network {name}: invalid endpoint settings:\n{why}");
+        Err(ApiError::bad_request(message))
+    };
+    if asked.is_empty() {
+        return Ok(());
+    }
+    if network.name == "bridge" {
+        return refuse("user specified IP address is supported on user defined networks only");
+    }
+    if network.chosen {
+        return refuse(
+            "user specified IP address is supported only when connecting to networks with user configured subnets",
+        );
+    }
+    let inside = |address: &&IpAddr| {
+        let mut subnets = network.subnets.iter();
+        subnets.any(|subnet| subnet.subnet.contains(**address))
+    };
+    match asked.iter().find(|address| !inside(address)) {
+        Some(address) => refuse(&format!(
+            "no configured subnet or ip-range contain the IP address {address}"
+        )),
+        None => Ok(()),
     }
 }

@@ -99,6 +99,11 @@ pub(super) fn select(
     set & available
 }
 
+/// Whether there is such a capability, or it is `ALL`.
+pub(crate) fn is_known(name: &str) -> bool {
+    plain(name) == "ALL" || bit(name).is_some()
+}
+
 /// The bit of a capability by its name, with or without `CAP_`, in any case.
 pub(super) fn bit(name: &str) -> Option<u64> {
     let name = plain(name);

@@ -9,10 +9,10 @@ pub mod seccomp;
 pub mod spec;
 mod userns;
 
-mod capabilities;
+pub(crate) mod capabilities;
 mod cgroup;
 mod lower;
-mod mounts;
+pub(crate) mod mounts;
 mod process;
 
 pub(crate) use cgroup::updates;

@@ -4,7 +4,7 @@
 //! process's own mount namespace, so that its mounts die with it.
 
 mod devices;
-mod restrict;
+pub(crate) mod restrict;
 mod user;
 
 use std::ffi::CString;

@@ -100,6 +100,8 @@ pub enum MountSource {
         subpath: Option<PathBuf>,
         /// With the mounts below it.
         recursive: bool,
+        /// When it is read-only, the mounts below it are not.
+        writable_below: bool,
         /// How mounts made later propagate.
         propagation: Propagation,
         /// Whose ids its files have.

@@ -41,9 +41,15 @@ pub(super) fn routes() -> Router<Server> {
     router
 }
 
-async fn no_manager() -> Failure {
+/// What every call says that only managers of swarms can carry out.
+pub(crate) fn no_swarm() -> ApiError {
     let message = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
-    Failure(ApiError::new(ErrorKind::Unavailable, message))
+    ApiError::new(ErrorKind::Unavailable, message)
+}
+
+/// Only volumes of a swarm can be changed, too.
+pub(super) async fn no_manager() -> Failure {
+    Failure(no_swarm())
 }
 
 async fn in_no_swarm() -> Failure {

@@ -45,10 +45,12 @@ pub(super) async fn create(
     body: Bytes,
 ) -> Answer {
     let body: ContainerCreate = json(&headers, &body)?;
-    let created = server
+    let query = Query::of(&uri);
+    let platform = query.text("platform");
+    server
         .service
-        .create(Query::of(&uri).text("name"), body)
-        .await?;
+        .check_platform(&body.config.image, platform)?;
+    let created = server.service.create(query.text("name"), body).await?;
     Ok((StatusCode::CREATED, Json(created)).into_response())
 }
 

@@ -45,6 +45,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::service::Service;
+pub(crate) use absent::no_swarm;
 use errors::Failure;
 
 /// Bytes of a refusal of the framework's own.
@@ -251,7 +252,9 @@ fn object_routes() -> Router<Server> {
         .route("/volumes/prune", post(volumes::prune))
         .route(
             "/volumes/{name}",
-            get(volumes::inspect).delete(volumes::remove),
+            get(volumes::inspect)
+                .delete(volumes::remove)
+                .put(absent::no_manager),
         )
 }
 

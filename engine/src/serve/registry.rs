@@ -116,12 +116,20 @@ pub(super) async fn distribution(
 }
 
 /// `GET /images/search`
-pub(super) async fn search() -> Failure {
+pub(super) async fn search(uri: Uri) -> Answer {
+    let query = Query::of(&uri);
+    if query.text("term").is_empty() {
+        return Err(ApiError::bad_request("term is required").into());
+    }
+    let limit = query.number::<i64>("limit")?.unwrap_or(25);
+    if !(1..=100).contains(&limit) {
+        let message = format!("limit {limit} is outside the range of [1, 100]");
+        return Err(ApiError::bad_request(message).into());
+    }
     let message = "registries cannot be searched by this engine: the search of the default registry is not part of the registry API";
-    Failure(
-        ApiError::new(ErrorKind::NotImplemented, message)
-            .with_hint("look at https://hub.docker.com/search"),
-    )
+    Err(ApiError::new(ErrorKind::NotImplemented, message)
+        .with_hint("look at https://hub.docker.com/search")
+        .into())
 }
 
 /// `GET /images/get` and `GET /images/{name}/get`: an archive. What is missing is told before it begins; what fails later cuts it short.

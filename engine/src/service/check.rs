@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use hoist_api::error::{ApiError, ErrorKind, Result};
 use hoist_api::host_config::{HostConfig, ThrottleDevice};
 
+use crate::runtime::capabilities;
 use crate::runtime::machine::CgroupLayout;
 
 /// Least memory limit: below it no process starts (as Docker has it).
@@ -16,6 +17,16 @@ const RUNTIMES: &[&str] = &["", "hoist", "runc", "io.containerd.runc.v2"];
 pub(super) fn host_config(host: &HostConfig, layout: &CgroupLayout) -> Result<Vec<String>> {
     let warnings = limits(host, layout)?;
     modes(host)?;
+    for (option, names) in [("CapAdd", &host.cap_add), ("CapDrop", &host.cap_drop)] {
+        if let Some(name) = names.iter().find(|name| !capabilities::is_known(name)) {
+            let name = name.trim().to_ascii_uppercase();
+            let name = name.strip_prefix("CAP_").unwrap_or(&name);
+            return Err(ApiError::bad_request(format!(
+                "invalid {option}: unknown capability: \"CAP_{name}\""
+            )));
+        }
+    }
+    super::spec::check_security(host)?;
     log_driver(&host.log_config.driver)?;
     if host.shm_size < 0 {
         return Err(ApiError::bad_request("SHM size can not be less than 0"));
@@ -112,6 +123,13 @@ fn unsupported(host: &HostConfig) -> Result<()> {
             "BlkioWeightDevice",
             "weights are of all devices: use BlkioWeight",
         );
+    }
+    let kernel = [
+        ("KernelMemory", host.kernel_memory),
+        ("KernelMemoryTCP", host.kernel_memory_tcp),
+    ];
+    if let Some((option, _)) = kernel.iter().find(|(_, value)| *value > 0) {
+        return refuse(option, "kernels no longer limit it apart: use Memory");
     }
     let windows = [
         ("CpuCount", host.cpu_count),

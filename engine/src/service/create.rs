@@ -7,6 +7,9 @@ use hoist_api::ContainerId;
 use hoist_api::container::{ContainerConfig, ContainerCreate, ContainerCreated, HealthConfig};
 use hoist_api::error::{ApiError, Result};
 use hoist_api::host_config::HostConfig;
+use hoist_registry::Platform;
+use hoist_registry::manifest::DescribedPlatform;
+use hoist_registry::platform::InvalidPlatform;
 use jiff::Timestamp;
 
 use super::{Service, check, image_error, internal, mounts};
@@ -69,6 +72,28 @@ impl Service {
             id: id.to_string(),
             warnings,
         })
+    }
+
+    /// Refuses an image that is there, but for another platform than the one that is asked for: clients pull the right one then.
+    pub(crate) fn check_platform(&self, image: &str, platform: &str) -> Result<()> {
+        if platform.is_empty() {
+            return Ok(());
+        }
+        let wanted: Platform = platform
+            .parse()
+            .map_err(|error: InvalidPlatform| ApiError::bad_request(error.to_string()))?;
+        let found = self.images.resolve(image).map_err(image_error)?;
+        let found = DescribedPlatform {
+            architecture: found.config.architecture.clone(),
+            os: found.config.os.clone(),
+            variant: found.config.variant.clone(),
+        };
+        match wanted.fitness(&found) {
+            Some(_) => Ok(()),
+            None => Err(ApiError::not_found(format!(
+                "image with reference {image} was found but does not match the specified platform: wanted {wanted}, actual: {found}"
+            ))),
+        }
     }
 
     fn reserve_name(&self, name: &str, id: &ContainerId) -> Result<String> {
@@ -191,7 +216,7 @@ impl Service {
             &mut host.ipc_mode,
         ] {
             if let Some(name) = mode.strip_prefix("container:") {
-                *mode = format!("container:{}", self.containers.find(name)?.id());
+                *mode = format!("container:{}", self.referred(name)?.id());
             }
         }
         let shares = host.network_mode.starts_with("container:");
@@ -211,11 +236,18 @@ impl Service {
         Ok(())
     }
 
+    /// A container that a new one refers to. That it is missing is no 404: clients would take it for the image, and pull.
+    fn referred(&self, name: &str) -> Result<Arc<Container>> {
+        self.containers
+            .find(name)
+            .map_err(|error| ApiError::bad_request(error.message))
+    }
+
     fn mounts_from(&self, names: &[String]) -> Result<Vec<crate::store::container::MountRecord>> {
         let mut found = Vec::new();
         for entry in names {
             let (name, mode) = entry.split_once(':').unwrap_or((entry, "rw"));
-            for mut mount in self.containers.find(name)?.snapshot().mounts {
+            for mut mount in self.referred(name)?.snapshot().mounts {
                 if let MountSource::Volume { no_copy, .. } = &mut mount.source {
                     *no_copy = true;
                 }
@@ -301,9 +333,13 @@ fn merge(mut asked: ContainerConfig, image: &ContainerDefaults) -> Result<Contai
 
 /// As [`merge_env`], with the names that take something away: they are the configuration's, and take effect at each start.
 fn keep_env(image: &[String], asked: &[String]) -> Vec<String> {
-    let mut merged = merge_env(image, asked);
-    merged.extend(asked.iter().filter(|entry| !entry.contains('=')).cloned());
-    merged
+    let (given, bare): (Vec<&String>, Vec<&String>) =
+        asked.iter().partition(|entry| entry.contains('='));
+    // In Docker's order: first what was asked for.
+    let kept = merge_env(image, asked);
+    let kept = kept.iter().filter(|entry| !given.contains(entry));
+    let all = given.iter().copied().chain(kept).chain(bare);
+    all.cloned().collect()
 }
 
 /// The image's variables, then those asked for; a name without `=` takes the image's away.
@@ -393,5 +429,10 @@ mod tests {
             &strings(&["A=3", "B", "C=4"]),
         );
         assert_eq!(merged, strings(&["PATH=/bin", "A=3", "C=4"]));
+        let kept = keep_env(
+            &strings(&["PATH=/bin", "A=1", "B=2"]),
+            &strings(&["A=3", "B"]),
+        );
+        assert_eq!(kept, strings(&["A=3", "PATH=/bin", "B"]));
     }
 }

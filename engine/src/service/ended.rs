@@ -110,6 +110,7 @@ impl Service {
                 ("execDuration", duration(exit).as_secs().to_string()),
             ],
         );
+        self.emit_volume_use("unmount", container);
         container.announce(|phase| {
             phase.running = false;
             phase.restarting = delay.is_some();

@@ -181,7 +181,11 @@ impl Service {
                 Ok(streams)
             }
             Err(failure) => {
-                exec.end(failure.exit_code);
+                exec.end(match failure.exit_code {
+                    // What cannot even be tried, as Docker has it.
+                    128 => 126,
+                    code => code,
+                });
                 Err(failure.error)
             }
         }
@@ -328,7 +332,11 @@ impl Service {
                 entrypoint: create.cmd.first().cloned().unwrap_or_default(),
                 arguments: create.cmd.iter().skip(1).cloned().collect(),
                 privileged: create.privileged,
-                user: create.user.clone(),
+                user: if create.user.is_empty() {
+                    exec.container.record().config.user.clone()
+                } else {
+                    create.user.clone()
+                },
             },
             open_stdin: create.attach_stdin,
             open_stderr: create.attach_stderr,
@@ -355,6 +363,12 @@ impl Service {
             .container
             .shim()
             .ok_or_else(|| exec.container.not_running())?;
+        if !exec.create.tty {
+            return Ok(());
+        }
+        if !exec.state().started || exec.ended.borrow().is_some() {
+            return Err(ApiError::conflict(format!("exec {id} is not running")));
+        }
         let size = hoist_kernel::pty::Size {
             rows: size.height,
             columns: size.width,

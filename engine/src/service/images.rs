@@ -80,6 +80,7 @@ impl Service {
     /// Lists images.
     pub(crate) fn images(&self, filters: &Filters) -> Result<Vec<ImageSummary>> {
         filters.allow_only(FILTERS)?;
+        filters.check_flag("dangling")?;
         let users = self.image_users();
         let images = self.images.list();
         let listed = images

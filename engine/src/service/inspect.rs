@@ -10,6 +10,7 @@ use hoist_api::network::EndpointSettings;
 
 use super::Service;
 use crate::containers::Container;
+use crate::runtime::mounts::restrict;
 use crate::store::container::{ContainerRecord, EndpointRecord, Run, Status};
 use crate::times::wire_time;
 
@@ -59,7 +60,7 @@ impl Service {
             exec_ids: self.exec_ids(id),
             host_config: HostConfig {
                 links: self.wire_links(&record),
-                ..record.host_config.clone()
+                ..wire_host_config(&record)
             },
             graph_driver: self.graph_driver(&record),
             mounts: self.mount_points(&record),
@@ -237,4 +238,21 @@ pub(super) fn with_protocol(port: &str) -> String {
     } else {
         format!("{port}/tcp")
     }
+}
+
+/// As it was given, with the paths filled in that are masked and read-only without a word.
+fn wire_host_config(record: &ContainerRecord) -> HostConfig {
+    let mut host = record.host_config.clone();
+    let unconfined = host
+        .security_opt
+        .iter()
+        .any(|option| option == "systempaths=unconfined");
+    let (masked, read_only) = if host.privileged || unconfined {
+        Default::default()
+    } else {
+        restrict::default_paths()
+    };
+    host.masked_paths.get_or_insert(masked);
+    host.readonly_paths.get_or_insert(read_only);
+    host
 }

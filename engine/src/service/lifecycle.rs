@@ -378,6 +378,10 @@ impl Service {
     pub(crate) async fn resize(self: &Arc<Self>, key: &str, size: TerminalSize) -> Result<()> {
         let container = self.containers.find(key)?;
         let shim = container.shim().ok_or_else(|| container.not_running())?;
+        if !container.record().config.tty {
+            // Docker's engine takes it, too, and does nothing.
+            return Ok(());
+        }
         let size = hoist_kernel::pty::Size {
             rows: size.height,
             columns: size.width,

@@ -33,6 +33,7 @@ const FILTERS: &[&str] = &[
     "is-task",
     "isolation",
 ];
+const HEALTHS: &[&str] = &["starting", "healthy", "unhealthy", "none"];
 const STATUSES: &[&str] = &[
     "created",
     "running",
@@ -64,6 +65,9 @@ impl Service {
     fn matching(&self, options: &ListContainers) -> Result<Vec<ContainerSummary>> {
         let filters = &options.filters;
         filters.allow_only(FILTERS)?;
+        filters.check_values("exited", |code| code.parse::<i64>().is_ok())?;
+        filters.check_values("health", |health| HEALTHS.contains(&health))?;
+        filters.check_flag("is-task")?;
         for status in filters.get("status") {
             if !STATUSES.contains(&status.as_str()) {
                 return Err(ApiError::bad_request(format!(
@@ -207,10 +211,10 @@ fn accepts(filters: &Filters, record: &ContainerRecord) -> bool {
         .as_ref()
         .map_or("none", |health| health.status.as_str());
     filters.accepts_labels(&record.config.labels)
-        && filters.accepts("name", |wanted| name_matches(wanted, &record.name))
-        && filters.accepts("id", |wanted| {
-            record.id.as_str().starts_with(wanted.as_str())
+        && filters.accepts("name", |wanted| {
+            container_name_matches(wanted, &record.name)
         })
+        && filters.accepts("id", |wanted| pattern_matches(wanted, record.id.as_str()))
         && filters.accepts("status", |wanted| wanted == record.run.status.as_str())
         && filters.accepts("health", |wanted| wanted == health)
         && filters.accepts("exited", |wanted| {
@@ -238,22 +242,28 @@ fn accepts(filters: &Filters, record: &ContainerRecord) -> bool {
         })
 }
 
-/// Docker takes a regular expression; anchors and plain text are what is used.
-pub(super) fn name_matches(pattern: &str, name: &str) -> bool {
-    let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
-    let (start, pattern) = pattern
-        .strip_prefix('^')
-        .map_or((false, pattern), |rest| (true, rest));
-    let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
-    let (end, pattern) = pattern
-        .strip_suffix('$')
-        .map_or((false, pattern), |rest| (true, rest));
-    match (start, end) {
-        (true, true) => name == pattern,
-        (true, false) => name.starts_with(pattern),
-        (false, true) => name.ends_with(pattern),
-        (false, false) => name.contains(pattern),
+/// Whether a name or an id is the one that is wanted, or matches it as a regular expression, anywhere in it.
+pub(super) fn pattern_matches(pattern: &str, text: &str) -> bool {
+    // Most are words, which need no machinery.
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-/".contains(&byte))
+    };
+    if plain(pattern) {
+        return text.contains(pattern);
     }
+    let exactly = pattern
+        .strip_prefix('^')
+        .and_then(|rest| rest.strip_suffix('$'));
+    if let Some(name) = exactly.filter(|name| plain(name)) {
+        return name == text;
+    }
+    pattern == text || regex_lite::Regex::new(pattern).is_ok_and(|regex| regex.is_match(text))
+}
+
+/// Containers' names begin with a slash or not.
+fn container_name_matches(pattern: &str, name: &str) -> bool {
+    pattern_matches(pattern, name) || pattern_matches(pattern, &format!("/{name}"))
 }
 
 /// As Docker lists a command: arguments with blanks in single quotes, all others as they are.
@@ -325,6 +335,10 @@ mod tests {
         check(Filters::new().with("name", "web"), true);
         check(Filters::new().with("name", "^/shop-web-1$"), true);
         check(Filters::new().with("name", "^web"), false);
+        check(Filters::new().with("name", "^/?shop-(web|db)-\\d+$"), true);
+        check(Filters::new().with("name", "shop.web"), true);
+        check(Filters::new().with("name", "shop-web-[2-9]"), false);
+        check(Filters::new().with("name", "(["), false);
         check(Filters::new().with("name", "db").with("name", "web"), true);
         check(Filters::new().with("id", "abab"), true);
         check(Filters::new().with("id", "cd"), false);

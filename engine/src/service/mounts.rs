@@ -68,6 +68,7 @@ fn volume(target: String, name: String) -> MountRecord {
         mode: String::new(),
         propagation: String::new(),
         non_recursive: false,
+        read_only_top: false,
     }
 }
 
@@ -152,6 +153,11 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
     let target = clean_target(&mount.target)?;
     let mut record = volume(target, String::new());
     record.read_only = mount.read_only;
+    if mount.image_options.is_some() || mount.cluster_options.is_some() {
+        return Err(invalid(
+            "ImageOptions and ClusterOptions are for mounts of other types, which this engine does not have",
+        ));
+    }
     record.source = match mount.kind.as_str() {
         "bind" => {
             if mount.source.is_empty() {
@@ -160,6 +166,12 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
             let options = mount.bind_options.clone().unwrap_or_default();
             record.propagation = options.propagation;
             record.non_recursive = options.non_recursive;
+            if options.read_only_non_recursive && options.read_only_force_recursive {
+                return Err(invalid(
+                    "ReadOnlyNonRecursive and ReadOnlyForceRecursive contradict each other",
+                ));
+            }
+            record.read_only_top = options.read_only_non_recursive;
             MountSource::Bind {
                 path: mount.source.clone(),
                 create: options.create_mountpoint,
@@ -187,7 +199,7 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
             MountSource::Tmpfs {
                 size,
                 mode: options.mode,
-                options: Vec::new(),
+                options: options.options.iter().map(|pair| pair.join("=")).collect(),
             }
         }
         other => {
@@ -239,7 +251,19 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 impl Service {
     /// Makes the volumes that do not exist and fills new ones from the image.
     pub(super) fn create_volumes(&self, record: &mut ContainerRecord, image: &Image) -> Result<()> {
-        for mount in &mut record.mounts {
+        let asked = std::mem::take(&mut record.host_config.mounts);
+        let made = self.create_volumes_as(&asked, &mut record.mounts, image);
+        record.host_config.mounts = asked;
+        made
+    }
+
+    fn create_volumes_as(
+        &self,
+        asked: &[Mount],
+        mounts: &mut [MountRecord],
+        image: &Image,
+    ) -> Result<()> {
+        for mount in mounts {
             let MountSource::Volume {
                 name,
                 no_copy,
@@ -257,9 +281,15 @@ impl Service {
             let existed = wanted
                 .as_ref()
                 .is_some_and(|name: &VolumeName| self.volumes.inspect(name.as_str()).is_ok());
+            let asked = asked.iter().find(|asked| asked.target == mount.target);
+            let options = asked.and_then(|asked| asked.volume_options.clone());
+            let options = options.unwrap_or_default();
+            let driver = options.driver_config.unwrap_or_default();
             let request = CreateVolume {
                 name: wanted,
-                ..CreateVolume::default()
+                driver: driver.name,
+                driver_opts: driver.options,
+                labels: options.labels,
             };
             let volume = if existed {
                 self.volumes.inspect(name)

@@ -53,6 +53,7 @@ impl Service {
         check_kind(&body)?;
         match body.driver.as_str() {
             "" | "default" | "bridge" => {}
+            "overlay" => return Err(crate::serve::no_swarm()),
             "host" | "null" => {
                 return Err(ApiError::forbidden(format!(
                     "only one instance of \"{}\" network is allowed",
@@ -165,6 +166,7 @@ impl Service {
         let bridge_name = body.options.get("com.docker.network.bridge.name").cloned();
         Ok(NetworkRecord {
             version: VERSION,
+            chosen: pools.iter().all(|pool| pool.subnet.is_empty()),
             bridge: bridge_name.unwrap_or_else(|| format!("br-{}", id.short())),
             id,
             name: body.name.clone(),
@@ -305,6 +307,8 @@ impl Service {
         filters: &Filters,
     ) -> Result<Vec<NetworkInspect>> {
         filters.allow_only(FILTERS)?;
+        filters.check_flag("dangling")?;
+        filters.check_values("type", |kind| matches!(kind, "builtin" | "custom"))?;
         self.ensure_default_network().await?;
         let mut found: Vec<NetworkInspect> = self
             .networks
@@ -392,11 +396,31 @@ impl Service {
             },
             internal: record.internal,
             attachable: record.attachable,
-            options: record.options.clone(),
+            options: default_options(record),
             labels: record.labels.clone(),
             ..NetworkInspect::default()
         }
     }
+}
+
+/// The options of a network; of the default one also what it is without a word, which clients look for.
+fn default_options(record: &NetworkRecord) -> BTreeMap<String, String> {
+    let mut options = record.options.clone();
+    if record.name == "bridge" {
+        for (name, value) in [
+            ("bridge.default_bridge", "true"),
+            ("bridge.enable_icc", "true"),
+            ("bridge.enable_ip_masquerade", "true"),
+            ("bridge.host_binding_ipv4", "0.0.0.0"),
+            ("bridge.name", record.bridge.as_str()),
+            ("driver.mtu", "1500"),
+        ] {
+            options
+                .entry(format!("com.docker.network.{name}"))
+                .or_insert_with(|| value.to_owned());
+        }
+    }
+    options
 }
 
 /// What only swarms have is refused by name.
@@ -499,9 +523,11 @@ fn accepts(filters: &Filters, network: &NetworkInspect) -> bool {
     let builtin = is_builtin(&network.name);
     filters.accepts_labels(&network.labels)
         && filters.accepts("name", |wanted| {
-            super::list::name_matches(wanted, &network.name)
+            super::list::pattern_matches(wanted, &network.name)
         })
-        && filters.accepts("id", |wanted| network.id.starts_with(wanted.as_str()))
+        && filters.accepts("id", |wanted| {
+            super::list::pattern_matches(wanted, &network.id)
+        })
         && filters.accepts("driver", |wanted| *wanted == network.driver)
         && filters.accepts("scope", |wanted| *wanted == network.scope)
         && filters.accepts("type", |wanted| {

@@ -154,6 +154,11 @@ fn limit(ulimit: &hoist_api::host_config::Ulimit) -> ResourceLimit {
     }
 }
 
+/// Whether its security options are known.
+pub(super) fn check_security(host: &HostConfig) -> Result<()> {
+    security(host, None).map(drop)
+}
+
 fn security(host: &HostConfig, profile: Option<String>) -> Result<Security> {
     let mut security = Security {
         privileged: host.privileged,

@@ -130,6 +130,7 @@ impl Service {
         }
         self.supervise(container, shim, events);
         self.save_now(container);
+        self.emit_volume_use("mount", container);
         self.emit(container, "start", []);
         self.tell_linking(container).await;
         Ok(())
@@ -324,6 +325,7 @@ impl Service {
                     path: path.clone(),
                     subpath: None,
                     recursive: false,
+                    writable_below: false,
                     propagation: spec::propagation(""),
                     ids: FileIds::Container,
                 },
@@ -339,6 +341,7 @@ impl Service {
             path,
             subpath: None,
             recursive: !mount.non_recursive,
+            writable_below: mount.read_only_top,
             propagation: spec::propagation(&mount.propagation),
             ids,
         };

@@ -16,12 +16,13 @@ impl Service {
     /// Lists volumes.
     pub(crate) fn volumes(&self, filters: &Filters) -> Result<VolumeList> {
         filters.allow_only(FILTERS)?;
+        filters.check_flag("dangling")?;
         let users = self.volume_users(None);
         let volumes = self.volumes.list().into_iter().filter(|volume| {
             let dangling = !users.contains_key(&volume.name);
             filters.accepts_labels(&volume.labels)
                 && filters.accepts("name", |wanted| {
-                    super::list::name_matches(wanted, volume.name.as_str())
+                    super::list::pattern_matches(wanted, volume.name.as_str())
                 })
                 && filters.accepts("driver", |wanted| *wanted == volume.driver)
                 && filters.accepts("dangling", |wanted| {
@@ -107,6 +108,32 @@ impl Service {
             self.emit_volume("destroy", name);
         }
         Ok(())
+    }
+
+    /// Tells that a container's volumes are in use now, or no longer.
+    pub(super) fn emit_volume_use(&self, action: &str, container: &crate::containers::Container) {
+        let record = container.snapshot();
+        for mount in &record.mounts {
+            let crate::store::container::MountSource::Volume { name, .. } = &mount.source else {
+                continue;
+            };
+            let attributes = [
+                ("driver", "local".to_owned()),
+                ("container", record.id.to_string()),
+                ("destination", mount.target.clone()),
+                ("propagation", mount.propagation.clone()),
+                ("read/write", (!mount.read_only).to_string()),
+            ];
+            // Docker says of the end only whose it was.
+            let attributes = attributes
+                .into_iter()
+                .take(if action == "mount" { 5 } else { 2 });
+            let mut actor = events::actor(name, &std::collections::BTreeMap::new(), []);
+            actor
+                .attributes
+                .extend(attributes.map(|(key, value)| (key.to_owned(), value)));
+            self.events.publish("volume", action, actor);
+        }
     }
 
     fn emit_volume(&self, action: &str, name: &str) {

@@ -87,6 +87,9 @@ pub(crate) struct MountRecord {
     /// Without the mounts below the source.
     #[serde(default)]
     pub(crate) non_recursive: bool,
+    /// Read-only, but not the mounts below it.
+    #[serde(default)]
+    pub(crate) read_only_top: bool,
 }
 
 /// What a mount shows.

@@ -36,6 +36,9 @@ pub(crate) struct NetworkRecord {
     pub(crate) attachable: bool,
     pub(crate) ipv6: bool,
     pub(crate) subnets: Vec<SubnetRecord>,
+    /// The engine chose the subnets, not the user.
+    #[serde(default)]
+    pub(crate) chosen: bool,
     pub(crate) ipam_options: BTreeMap<String, String>,
     pub(crate) options: BTreeMap<String, String>,
     pub(crate) labels: BTreeMap<String, String>,

@@ -28,6 +28,12 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
+/// What is masked and what is read-only unless something else is asked for, as inspect tells it.
+pub(crate) fn default_paths() -> (Vec<String>, Vec<String>) {
+    let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+    (owned(&MASKED), owned(&READ_ONLY))
+}
+
 /// Kernel parameters, through our own procfs. Only those of namespaces that the container does not share.
 pub(super) fn add_sysctls(builder: &mut Builder<'_>, proc: Slot) -> Result<(), LowerError> {
     for (name, value) in &builder.spec.sysctls {

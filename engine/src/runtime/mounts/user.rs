@@ -15,15 +15,32 @@ pub(super) fn add_user_mount(
     source: Option<Slot>,
 ) -> Result<(), LowerError> {
     let slot = match (&mount.source, source) {
-        (MountSource::Bind { propagation, .. }, Some(slot)) => {
-            // Recursive, as Docker does since it can: a read-only bind has no writable corner.
+        (
+            MountSource::Bind {
+                propagation,
+                writable_below,
+                ..
+            },
+            Some(slot),
+        ) => {
+            let flags = if mount.read_only { RDONLY } else { 0 };
+            // Recursive, as Docker does since it can: a read-only bind has no writable corner, unless it is asked for.
             let attributes = MountAttributes {
-                set: if mount.read_only { RDONLY } else { 0 },
+                set: if *writable_below { 0 } else { flags },
                 clear: 0,
                 propagation: Some(*propagation),
                 recursive: true,
             };
             builder.privileged(Op::SetAttributes { slot, attributes });
+            if *writable_below {
+                let attributes = MountAttributes {
+                    set: flags,
+                    clear: 0,
+                    propagation: None,
+                    recursive: false,
+                };
+                builder.privileged(Op::SetAttributes { slot, attributes });
+            }
             slot
         }
         (MountSource::Passed { .. }, Some(slot)) => {

@@ -216,6 +216,7 @@ impl Run<'_> {
                 path: path.clone(),
                 subpath: None,
                 recursive: false,
+                writable_below: false,
                 propagation: spec::propagation(""),
                 ids: FileIds::default(),
             },

@@ -415,6 +415,7 @@ fn bind(path: PathBuf) -> MountSource {
         path,
         subpath: None,
         recursive: false,
+        writable_below: false,
         propagation: spec::propagation(""),
         ids: FileIds::default(),
     }
