@@ -2,6 +2,7 @@
 #
 #   make demo      build hoist, make the demo's base image, build and start examples/shop, and say how to use it
 #   make test      every check there is, as CI runs it
+#   make load      200 clients for two minutes, and thousands of made-up requests
 #   make bench     measure against Docker Compose in the same run
 #   make install   put hoist into $(PREFIX)/bin
 #   make lint      formatting, clippy, documentation
@@ -37,6 +38,8 @@ TEST_PACKAGES := iproute2 nftables iptables bind9-dnsutils busybox-static qemu-s
 tools: tools-nextest
 	@SUDO="$(SUDO)" tests/tools/apt-install.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	@tests/tools/python-clients.sh >/dev/null
+	@tests/tools/fuzzer.sh >/dev/null
+	@tests/tools/rust-clients.sh >/dev/null
 	@tests/tools/compose-cli.sh >/dev/null
 
 .PHONY: tools-build
@@ -86,6 +89,11 @@ test: tools lint images
 	$(CARGO) nextest run --locked --workspace 2>&1 | tee $(TARGET)/nextest.log
 	tests/tools/leftovers.sh compare
 	@grep -E '^ *Summary' $(TARGET)/nextest.log
+
+# Two minutes of 200 clients, and a long time of made-up requests.
+.PHONY: load
+load: tools images
+	HOIST_LOAD_SECONDS=120 HOIST_FUZZ_PHASES=coverage,fuzzing HOIST_FUZZ_EXAMPLES=50 $(CARGO) nextest run --locked --test clients --no-capture load:: fuzz::
 
 .PHONY: bench
 bench: tools images

@@ -142,7 +142,7 @@ fn networks_and_volumes_live_and_die() {
         docker network inspect bridge -f '{{(index .IPAM.Config 0).Gateway}}' => 172.
         docker network create --subnet 10.77.0.0/24 --gateway 10.77.0.9 --ip-range 10.77.0.128/25 --label k=v -o x=y front
         docker network create front =! network with name front already exists
-        docker network create -d overlay far =! overlay
+        docker network create -d overlay far =! not a swarm manager
         docker network create host =! operation is not permitted on predefined host network
         docker network inspect front -f '{{(index .IPAM.Config 0).Subnet}} {{.Labels.k}} {{.Options.x}}' => 10.77.0.0/24 v y
         docker network ls -q --filter label=k=v --filter driver=bridge --no-trunc | wc -c => 65

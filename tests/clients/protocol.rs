@@ -10,7 +10,7 @@ use crate::common::{TestHost, can_run, wait_until};
 
 /// Sends bytes and returns the connection with what came up to the end of the headers.
 #[track_caller]
-fn open(host: &TestHost, request: &str) -> (UnixStream, String) {
+pub(crate) fn open(host: &TestHost, request: &str) -> (UnixStream, String) {
     let mut stream = UnixStream::connect(host.socket()).expect("an engine listens");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
@@ -27,7 +27,7 @@ fn open(host: &TestHost, request: &str) -> (UnixStream, String) {
 
 /// One call on a connection of its own: status and body.
 #[track_caller]
-fn call(host: &TestHost, method: &str, path: &str, body: &str) -> (u16, String) {
+pub(crate) fn call(host: &TestHost, method: &str, path: &str, body: &str) -> (u16, String) {
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -46,7 +46,7 @@ fn call(host: &TestHost, method: &str, path: &str, body: &str) -> (u16, String) 
 }
 
 #[track_caller]
-fn created(host: &TestHost, body: &Value) -> String {
+pub(crate) fn created(host: &TestHost, body: &Value) -> String {
     let (status, said) = call(host, "POST", "/containers/create", &body.to_string());
     assert_eq!(status, 201, "{said}");
     let start = said.find('{').expect("JSON");
@@ -55,7 +55,7 @@ fn created(host: &TestHost, body: &Value) -> String {
     made["Id"].as_str().expect("an id").to_owned()
 }
 
-fn upgrade(path: &str, body: &str) -> String {
+pub(crate) fn upgrade(path: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -350,6 +350,9 @@ fn by_tcp_only_who_has_a_certificate_comes_in() {
     let door = "tcp://127.0.0.1:2376";
     // The engine that imported the images makes room for one with a door.
     host.hoist(&["engine", "stop"]).ok();
+    wait_until(Duration::from_secs(20), "the engine is gone", || {
+        host.engine_pid().is_none()
+    });
     let mut engine = host.hoist_command();
     engine
         .args(["engine", "run", "--idle", "0", "--listen", door])

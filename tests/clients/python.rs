@@ -31,6 +31,6 @@ fn testcontainers_run_servers() {
     if !can_run() {
         return;
     }
-    let host = TestHost::new().with_images(&["shop-db", "shop-cache"]);
+    let host = TestHost::new().with_shop();
     python(&host, "servers.py");
 }

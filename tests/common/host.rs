@@ -244,7 +244,7 @@ fn tmpfs(at: &Path, options: &str) {
 }
 
 /// Starts the process that cleans up after this host, also when the test is killed.
-fn warden(dir: &Path) -> Child {
+pub(super) fn warden(dir: &Path) -> Child {
     use std::os::unix::process::CommandExt;
     Command::new("sh")
         .arg(concat!(

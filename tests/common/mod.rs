@@ -16,11 +16,13 @@ pub mod http;
 pub mod images;
 pub mod leftovers;
 pub mod project;
+pub mod reference;
 pub mod run;
 
 pub use host::{TestHost, wait_until};
 pub use http::http;
 pub use project::Project;
+pub use reference::Reference;
 
 /// What a command that ends by itself may take on a busy machine.
 pub const LONG: std::time::Duration = std::time::Duration::from_secs(60);
