@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use futures_util::StreamExt;
-use hoist_api::container::LogsOptions;
+use hoist_api::container::{AttachOptions, LogsOptions};
 use hoist_api::event::{Event, EventsOptions};
 use hoist_api::frame::{Frame, Stream};
 use hoist_api::{ApiError, Engine, ErrorKind, Filters};
@@ -68,6 +68,8 @@ enum Said {
     Output(usize, Frame),
     /// The log of one run is read to its end.
     Drained(usize),
+    /// Nothing is kept of what it writes.
+    Unkept(usize, ApiError),
     Failed(ApiError),
 }
 
@@ -237,6 +239,12 @@ impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
                 self.ui.log(shown, &lines)?;
             }
             Said::Drained(container) => self.drained(container)?,
+            Said::Unkept(container, error) => {
+                let name = &self.lines.names()[container];
+                self.ui
+                    .warn(&format!("cannot read the output of {name}: {error}"));
+                self.drained(container)?;
+            }
             Said::Failed(error) => return Ok(Some(error)),
         }
         Ok(None)
@@ -363,6 +371,9 @@ impl<E: Engine> Reader<E> {
             Ok(()) => Said::Drained(self.container),
             // Removed in between: its end is told by an event.
             Err(error) if error.is(ErrorKind::NotFound) => Said::Drained(self.container),
+            Err(error) if error.is(ErrorKind::NotImplemented) => {
+                Said::Unkept(self.container, error)
+            }
             Err(error) => Said::Failed(error),
         };
         // When nobody receives any more, nothing is left to be done.
@@ -370,7 +381,19 @@ impl<E: Engine> Reader<E> {
     }
 
     async fn forward(&self, options: &LogsOptions) -> hoist_api::Result<()> {
-        let mut frames = self.engine.container_logs(&self.id, options).await?;
+        let mut frames = match self.engine.container_logs(&self.id, options).await {
+            // With the driver `none`, what it writes from now on can be had, and nothing else.
+            Err(error) if options.follow && error.is(ErrorKind::NotImplemented) => {
+                let attach = AttachOptions {
+                    stdout: true,
+                    stderr: true,
+                    stream: true,
+                    ..AttachOptions::default()
+                };
+                self.engine.container_attach(&self.id, attach).await?.output
+            }
+            frames => frames?,
+        };
         while let Some(frame) = frames.next().await {
             if self
                 .say(Said::Output(self.container, frame?))

@@ -66,7 +66,7 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) always_recreate_deps: bool,
 
-    /// Give recreated containers new anonymous volumes instead of the previous data
+    /// Recreate containers with new anonymous volumes instead of the previous data
     #[arg(short = 'V', long)]
     pub(crate) renew_anon_volumes: bool,
 
@@ -291,7 +291,9 @@ pub(crate) fn up_options(
     args: &UpArgs,
     volume_changes: VolumeChanges,
 ) -> Result<UpOptions, Failure> {
-    let recreate = match (args.force_recreate, args.no_recreate) {
+    // New volumes need new containers.
+    let force = args.force_recreate || args.renew_anon_volumes;
+    let recreate = match (force, args.no_recreate) {
         (true, _) => Recreate::Always,
         (_, true) => Recreate::Never,
         _ => Recreate::Diverged,

@@ -270,3 +270,46 @@ fn the_engine_by_hand() {
         "engine.log",
     ]);
 }
+
+#[test]
+fn new_anonymous_volumes_are_given_to_new_containers() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let text = "services:\n  a: {image: busybox, init: true, command: [sleep, infinity], volumes: [/data]}\n";
+    let project = host.project("p", text);
+    project.up();
+    project.sh("a", "touch /data/kept");
+    project.hoist(&["up", "-d", "--force-recreate"]).ok();
+    assert_eq!(project.sh("a", "ls /data"), "kept\n");
+    // Nothing of the file has changed.
+    project.hoist(&["up", "-d", "-V"]).ok();
+    assert_eq!(project.sh("a", "ls /data"), "");
+    project.down(&["-v"]);
+}
+
+#[test]
+fn one_service_whose_output_is_not_kept_does_not_hide_the_others() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let text = "\
+services:
+  a: {image: busybox, command: [echo, kept]}
+  n: {image: busybox, command: [sh, -c, 'sleep 1; echo unkept'], logging: {driver: none}}
+";
+    let project = host.project("p", text);
+    // Attached, its output is there all the same.
+    let attached = project.hoist(&["up"]).ok();
+    for line in ["a-1  | kept", "n-1  | unkept", "n-1 exited with code 0"] {
+        assert!(attached.stdout.contains(line), "{}", attached.stdout);
+    }
+    let logs = project.hoist(&["logs"]).ok();
+    assert_eq!(logs.stdout, "a-1  | kept\n");
+    logs.says(&[
+        "cannot read the output of n-1: configured logging driver does not support reading",
+    ]);
+    project.down(&["-v"]);
+}

@@ -39,6 +39,13 @@ fn it_sees_only_its_own_processes_mounts_and_links() {
             !mounts.contains("hoist-test"),
             "paths of the machine: {mounts}"
         );
+        let twice = project.sh("a", "cut -d' ' -f 2 /proc/mounts | sort | uniq -d");
+        assert_eq!(twice, "", "mounted over each other");
+        let names = project.sh(
+            "a",
+            "grep -E ' (/|/dev/shm|/proc) ' /proc/mounts | cut -d' ' -f 1 | sort",
+        );
+        assert_eq!(names, "overlay\nproc\nshm\n", "Docker's names");
         let links = project.sh("a", "ls /sys/class/net | grep -cvE '^(lo|eth0|bonding_masters|tunl0|sit0|ip6tnl0|gre0)$' || true");
         assert_eq!(links, "0\n");
         assert_eq!(project.sh("a", "ls / | grep -c oldroot || true"), "0\n");

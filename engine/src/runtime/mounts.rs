@@ -175,7 +175,11 @@ fn kernel_mounts(builder: &Builder<'_>) -> Vec<KernelMount> {
         mounts.push(mount("/dev/mqueue", "mqueue", safe, vec![]));
     }
     if !elsewhere.contains(&"/dev/shm") {
-        let options = vec![option("mode", "1777"), option("size", &shm_size)];
+        let options = vec![
+            option("source", "shm"),
+            option("mode", "1777"),
+            option("size", &shm_size),
+        ];
         mounts.push(mount("/dev/shm", "tmpfs", safe, options));
     }
     mounts
@@ -371,18 +375,14 @@ fn add_cgroups(builder: &mut Builder<'_>, plan: &CgroupPlan) -> Result<(), Lower
         } else if builder.user_namespace.is_some() {
             return bind_cgroups(builder, attributes);
         }
-        return add_one(
-            builder,
-            "/sys/fs/cgroup",
-            "cgroup2",
-            (Vec::new(), attributes),
-        );
+        let options = vec![fs_option("source", Some("cgroup"))?];
+        return add_one(builder, "/sys/fs/cgroup", "cgroup2", (options, attributes)).map(drop);
     }
     if plan.groups.is_empty() {
         return Ok(());
     }
     let options = vec![fs_option("mode", Some("755"))?];
-    add_one(
+    let all = add_one(
         builder,
         "/sys/fs/cgroup",
         "tmpfs",
@@ -421,8 +421,14 @@ fn add_cgroups(builder: &mut Builder<'_>, plan: &CgroupPlan) -> Result<(), Lower
         });
     }
     if read_only != 0 {
-        builder.inside(Op::MakeReadOnly {
-            path: relative("/sys/fs/cgroup")?,
+        // Now that it has all places.
+        let attributes = MountAttributes {
+            set: RDONLY,
+            ..MountAttributes::default()
+        };
+        builder.inside(Op::SetAttributes {
+            slot: all,
+            attributes,
         });
     }
     Ok(())
@@ -458,7 +464,7 @@ fn add_one(
     place: &str,
     kind: &str,
     (options, attributes): (Vec<FsOption>, u64),
-) -> Result<(), LowerError> {
+) -> Result<Slot, LowerError> {
     let slot = builder.slot();
     let kind = c_string("a file system", kind)?;
     builder.inside(Op::MakeFilesystem(Filesystem {
@@ -472,7 +478,7 @@ fn add_one(
         slot,
         target: target(place, KERNEL_LINKS)?,
     });
-    Ok(())
+    Ok(slot)
 }
 
 /// A mount that wants to hear of the machine's mounts needs a root that does not stop them.

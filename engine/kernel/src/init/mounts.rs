@@ -163,6 +163,8 @@ fn mount_by_paths(overlay: &Overlay, at: &CStr) -> rustix::io::Result<()> {
 
 fn overlay_by_descriptors(overlay: &Overlay) -> rustix::io::Result<OwnedFd> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // df(1) and scripts look for it in a container's list of mounts.
+    fsconfig_set_string(&context, c"source", c"overlay")?;
     for layer in &overlay.lower {
         fsconfig_set_fd(&context, c"lowerdir+", open_directory(layer)?)?;
     }
@@ -200,6 +202,10 @@ fn mount_root(child: &mut Child<'_>, slot: Slot, at: &CStr) -> Step {
 
 fn make_filesystem(child: &Child<'_>, made: &Filesystem) -> Step<OwnedFd> {
     let context = fsopen(&made.kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let named = |option: &FsOption| option.key.as_c_str() == c"source";
+    if !made.options.iter().any(named) {
+        fsconfig_set_string(&context, c"source", &made.kind)?;
+    }
     if let Some(path) = &made.mode_of
         && let Ok(like) = resolve(child.root()?, path.as_c_str(), OFlags::PATH, Mode::empty())
     {
@@ -390,6 +396,7 @@ fn mask(root: BorrowedFd<'_>, path: &CStr) -> Step {
 
 fn empty_directory() -> rustix::io::Result<OwnedFd> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, c"source", c"tmpfs")?;
     fsconfig_set_string(&context, c"nr_inodes", c"2")?;
     fsconfig_set_string(&context, c"mode", c"755")?;
     fsconfig_create(&context)?;
