@@ -68,6 +68,42 @@ fn a_base_image_behind_a_password_is_pulled_with_the_clients_login() {
         .says(&["cannot pull", "denied", "hoist login"]);
 }
 
+#[test]
+fn the_build_cache_is_counted_where_no_image_has_it() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let project = host.project("p", "services: {}\n");
+    let dockerfile = "FROM busybox\nRUN --mount=type=cache,target=/c head -c 40000 /dev/zero >/c/kept && head -c 2000000 /dev/zero >/big\n";
+    project.write("Dockerfile", dockerfile);
+    project.hoist(&["image", "build", "-t", "built", "."]).ok();
+    let row = || {
+        let rows = host
+            .hoist(&[
+                "system",
+                "df",
+                "--format",
+                "{{.Type}} {{.TotalCount}} {{.Size}}",
+            ])
+            .ok();
+        let rows = rows
+            .lines()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        rows.into_iter()
+            .find(|row| row.starts_with("Build Cache"))
+            .unwrap()
+    };
+    // The image has the layer; the mount is nobody else's.
+    assert_eq!(row(), "Build Cache 2 40.96kB");
+    host.hoist(&["image", "rm", "built"]).ok();
+    assert_eq!(row(), "Build Cache 2 2.041MB");
+    host.hoist(&["system", "prune", "-a", "-f"]).ok();
+    assert_eq!(row(), "Build Cache 0 0B");
+}
+
 /// A second engine on the same host, with a store of its own.
 struct Second<'h> {
     host: &'h TestHost,

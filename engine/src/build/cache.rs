@@ -135,6 +135,15 @@ impl Cache {
         found.collect()
     }
 
+    /// All records.
+    pub(crate) fn all(&self) -> Vec<(String, Record)> {
+        let state = self.state();
+        let pairs = state.records.iter();
+        pairs
+            .map(|(key, record)| (key.clone(), record.clone()))
+            .collect()
+    }
+
     /// Tells the store which layers to keep. Called while the layers of the build are still held.
     pub(crate) fn keep(&self) -> Result<(), ImageError> {
         let layers: BTreeSet<Digest> = {
@@ -153,13 +162,7 @@ impl Cache {
     /// Removes the records that were not used since `before`, the longest unused first, until the rest has at most `keep` bytes.
     /// Returns their keys; the space comes back when the store is swept.
     pub(crate) fn prune(&self, before: Timestamp, keep: u64) -> Result<Vec<String>, ImageError> {
-        let mut records: Vec<(String, Record)> = {
-            let state = self.state();
-            let pairs = state.records.iter();
-            pairs
-                .map(|(key, record)| (key.clone(), record.clone()))
-                .collect()
-        };
+        let mut records = self.all();
         records.sort_by_key(|(_, record)| record.used);
         let mut held: u64 = records.iter().map(|(_, record)| record.size).sum();
         let mut removed = Vec::new();

@@ -102,6 +102,17 @@ impl CacheMounts {
         Ok(removed)
     }
 
+    /// The caches: name, bytes, and whether a step uses it now.
+    pub(crate) fn usage(&self) -> Vec<(String, u64, bool)> {
+        let names = crate::store::names(&self.directory).unwrap_or_default();
+        let known = names.into_iter().map(|name| {
+            let path = self.directory.join(&name);
+            let is_used = self.lock(&path).try_write_owned().is_err();
+            (name, size(&path), is_used)
+        });
+        known.collect()
+    }
+
     fn lock(&self, path: &Path) -> Arc<RwLock<()>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         locks.entry(path.to_owned()).or_default().clone()

@@ -16,13 +16,15 @@ mod run;
 mod run_mounts;
 mod steps;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use hoist_api::ImageRef;
 use hoist_api::build::{
     BuildCall, BuildEvent, BuildFailure, BuildPrune, BuildPruned, BuildRequest, BuildResult,
 };
 use hoist_api::error::{ApiError, Result};
+use hoist_api::system::BuildCacheRecord;
+use hoist_api::{Digest, ImageRef};
 use hoist_buildkit::Session;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
@@ -185,6 +187,46 @@ impl Service {
         }
     }
 
+    /// What the build cache holds: steps' layers, each counted once, and cache mounts.
+    pub(crate) async fn build_usage(self: &Arc<Self>) -> Result<Vec<BuildCacheRecord>> {
+        self.blocking(|service| {
+            let images = service.images.list();
+            let in_images: HashSet<Digest> = images
+                .iter()
+                .flat_map(|image| image.config.rootfs.diff_ids.iter().cloned())
+                .collect();
+            let mut counted = HashSet::new();
+            let mut listed = Vec::new();
+            for (key, record) in service.builder.cache.all() {
+                let layer = record.layer.as_ref();
+                let is_first = layer.is_some_and(|layer| counted.insert(layer.clone()));
+                listed.push(BuildCacheRecord {
+                    id: key,
+                    kind: "regular".to_owned(),
+                    description: record.name,
+                    in_use: false,
+                    shared: layer.is_some_and(|layer| in_images.contains(layer)),
+                    size: if is_first { bytes(record.size) } else { 0 },
+                    created_at: record.made.to_string(),
+                    last_used_at: Some(record.used.to_string()),
+                    usage_count: 1,
+                });
+            }
+            let mounts = service.builder.mounts.usage().into_iter();
+            listed.extend(mounts.map(|(id, size, in_use)| BuildCacheRecord {
+                id,
+                kind: "exec.cachemount".to_owned(),
+                description: "cached mount".to_owned(),
+                in_use,
+                size: bytes(size),
+                usage_count: 1,
+                ..BuildCacheRecord::default()
+            }));
+            Ok(listed)
+        })
+        .await
+    }
+
     /// Removes records of the build cache, and the space that only they hold.
     pub(crate) async fn build_prune(self: &Arc<Self>, options: BuildPrune) -> Result<BuildPruned> {
         self.blocking(move |service| {
@@ -215,4 +257,8 @@ impl Service {
         })
         .await
     }
+}
+
+fn bytes(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

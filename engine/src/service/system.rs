@@ -224,6 +224,9 @@ impl Service {
         if wanted("volume") {
             usage.volumes = self.volumes_with_usage().await?;
         }
+        if wanted("build-cache") {
+            usage.build_cache = self.build_usage().await?;
+        }
         Ok(usage)
     }
 

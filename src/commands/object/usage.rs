@@ -107,7 +107,12 @@ fn summary(usage: &DataUsage) -> Vec<Value> {
             cache.len(),
             cache.iter().filter(|record| record.in_use).count(),
         ),
-        cache.iter().map(|record| record.size).sum(),
+        // What images have, too, is counted there.
+        cache
+            .iter()
+            .filter(|record| !record.shared)
+            .map(|record| record.size)
+            .sum(),
         cache
             .iter()
             .filter(|record| !record.in_use && !record.shared)

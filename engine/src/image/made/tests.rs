@@ -9,6 +9,7 @@ use super::*;
 use crate::image::layers::{LayerLimits, Layers};
 use crate::image::staging::Staging;
 use crate::image::store::StoreOptions;
+use crate::image::stream::Hashing;
 use crate::image::testing::{Tar, gzip, scratch};
 use crate::image::upper::mark_opaque;
 
@@ -35,7 +36,9 @@ fn archive_of(layers: &Layers, pin: &Pin) -> LayerArchive {
 fn check_same(archive: &[u8]) {
     let place = scratch();
     let layers = layers(place.path());
-    let (pin, _) = layers.add(&mut &gzip(archive)[..]).expect("unpacked");
+    let (pin, _) = layers
+        .add(&mut &gzip(archive)[..], Hashing::Both)
+        .expect("unpacked");
     let mut again = Vec::new();
     archive_of(&layers, &pin)
         .read_to_end(&mut again)
@@ -107,7 +110,10 @@ fn a_changed_layer_is_not_given() {
     let place = scratch();
     let layers = layers(place.path());
     let (pin, _) = layers
-        .add(&mut &Tar::new().file("a", b"abc").finish()[..])
+        .add(
+            &mut &Tar::new().file("a", b"abc").finish()[..],
+            Hashing::Both,
+        )
         .expect("unpacked");
     fs::write(layers.content(&pin.diff_id).join("a"), b"abd").expect("write");
     let error = archive_of(&layers, &pin)
