@@ -32,7 +32,7 @@ help:
 # Debian packages: what builds hoist and the images, and what the tests want besides: a look at the kernel (ip, nft), and a
 # machine with another kernel (qemu, cpio, kmod).
 BUILD_PACKAGES := ca-certificates gcc libc6-dev mmdebstrap zstd
-TEST_PACKAGES := iproute2 nftables iptables bind9-dnsutils busybox-static qemu-system-x86 cpio kmod procps python3-venv docker-registry skopeo apache2-utils openssl
+TEST_PACKAGES := git openssh-client iproute2 nftables iptables bind9-dnsutils busybox-static qemu-system-x86 cpio kmod procps python3-venv docker-registry skopeo apache2-utils openssl
 
 .PHONY: tools
 tools: tools-nextest

@@ -9,7 +9,11 @@ mod build;
 mod compose_build;
 #[path = "scenario/docker.rs"]
 mod docker;
+#[path = "scenario/dockerfile.rs"]
+mod dockerfile;
 #[path = "scenario/services.rs"]
 mod services;
+#[path = "scenario/shapes.rs"]
+mod shapes;
 #[path = "scenario/shop.rs"]
 mod shop;

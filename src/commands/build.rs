@@ -6,6 +6,7 @@ use clap::Args;
 use hoist_api::Engine;
 use hoist_api::build::{BuildCall, BuildRequest, SecretSource};
 use hoist_api::container::{ContainerCreate, RemoveContainer};
+use hoist_api::image::RemoveImage;
 use hoist_compose::graph::of_project;
 use hoist_compose::observe::{Observed, observe};
 use hoist_compose::plan::{Build, plan_build};
@@ -304,8 +305,16 @@ pub(crate) async fn shell<E: Engine>(
         volumes: true,
     };
     let removed = engine.container_remove(&created.id, remove).await;
+    // What was kept for the shell goes with it.
+    let mut forgotten = Ok(());
+    let kept = built.failed.iter().map(|failed| &failed.failure.image);
+    for image in kept.filter(|image| !image.is_empty()) {
+        let gone = engine.image_remove(image, RemoveImage::default()).await;
+        forgotten = forgotten.and(gone.map(drop));
+    }
     outcome?;
-    removed.map_err(Failure::from)
+    removed?;
+    forgotten.map_err(Failure::from)
 }
 
 /// What `up`'s options say of building.

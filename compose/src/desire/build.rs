@@ -119,7 +119,7 @@ fn contexts(
     let mut contexts = BTreeMap::new();
     for (key, value) in &build.additional_contexts {
         let value = match value.strip_prefix("service:") {
-            None => value.clone(),
+            None => layout(project, value).unwrap_or_else(|| value.clone()),
             Some(other) => {
                 let undefined = || DesireError::Undefined {
                     service: name.to_owned(),
@@ -135,6 +135,14 @@ fn contexts(
         contexts.insert(key.clone(), value);
     }
     Ok(contexts)
+}
+
+/// An OCI layout's directory made absolute: the engine is another process, elsewhere.
+fn layout(project: &Project, context: &str) -> Option<String> {
+    let place = context.strip_prefix("oci-layout://")?;
+    let place = place.strip_prefix("./").unwrap_or(place);
+    let absolute = project.working_dir.join(place);
+    Some(format!("oci-layout://{}", absolute.display()))
 }
 
 /// The user's labels, and those by which a project's images are found.
@@ -270,6 +278,7 @@ mod tests {
             "secrets": {"file": {"file": "/f"}, "variable": {"environment": "TOKEN"}, "unset": {"environment": "NONE"}},
             "services": {"web": {"build": build}, "base": {"image": "own:1", "build": {"context": "/b"}}},
         }));
+        project.working_dir = "/p".into();
         for (name, value) in [("TOKEN", "hush"), ("SSH_AUTH_SOCK", "/agent")] {
             project
                 .environment
@@ -283,7 +292,7 @@ mod tests {
         let request = request(json!({
             "context": "/src", "dockerfile": "docker/Dockerfile", "target": "prod",
             "args": {"A": "1", "UNSET": null}, "labels": {"l": "m"}, "tags": ["other:2", "p-web"],
-            "additional_contexts": {"base": "service:base", "files": "/files"},
+            "additional_contexts": {"base": "service:base", "files": "/files", "laid": "oci-layout://./lay:1"},
             "secrets": [{"source": "file"}, {"source": "variable", "target": "token"}],
             "ssh": {"default": ""}, "cache_from": ["a/b", "type=local,src=/c"],
             "shm_size": "128", "network": "none", "no_cache": true, "privileged": true,
@@ -302,6 +311,7 @@ mod tests {
         assert_eq!(request.labels[labels::SERVICE], "web");
         assert_eq!(request.labels["l"], "m");
         assert_eq!(request.contexts["base"], "docker-image://own:1");
+        assert_eq!(request.contexts["laid"], "oci-layout:///p/lay:1");
         assert_eq!(request.secrets["file"], SecretSource::File("/f".to_owned()));
         assert_eq!(
             request.secrets["token"],

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use hoist_api::Digest;
 use jiff::Timestamp;
@@ -63,6 +63,25 @@ impl Made {
             layer,
             at: Timestamp::now(),
         }
+    }
+}
+
+/// Steps that are being done now, by key. Who comes second waits and takes what the first has made: stages that begin alike do the
+/// same work once, and a later build finds the very layers that this one has used.
+#[derive(Debug, Default)]
+pub(crate) struct Flights(Mutex<BTreeMap<Hash, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Flights {
+    /// The lock of a key.
+    pub(crate) fn of(&self, key: &Hash) -> Arc<tokio::sync::Mutex<()>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = all.get(key).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        all.insert(*key, Arc::downgrade(&lock));
+        lock
     }
 }
 

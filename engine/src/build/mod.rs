@@ -13,6 +13,7 @@
 //! A step's key is the digest of what it does and of its inputs' content: of the layers below, of the files that it copies. Where a key
 //! is known, its layer is taken; nothing else decides.
 
+pub(crate) mod agent;
 pub(crate) mod cache;
 pub(crate) mod copy;
 pub(crate) mod digest;
@@ -49,6 +50,8 @@ const SECRETS: &str = "build-secrets";
 pub(crate) struct Builder {
     directory: PathBuf,
     pub(crate) cache: Cache,
+    /// What is being made for it.
+    pub(crate) flights: cache::Flights,
     pub(crate) files: FileTable,
     pub(crate) mounts: CacheMounts,
     /// How many steps may work at a time, of all builds.
@@ -79,6 +82,7 @@ impl Builder {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             cache: Cache::open(cache::directory(&directory), images),
+            flights: cache::Flights::default(),
             files: FileTable::open(digest::table_path(&directory)),
             mounts: CacheMounts::new(&directory),
             turns: Arc::new(Semaphore::new(processors.max(4))),

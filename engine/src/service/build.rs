@@ -1,11 +1,13 @@
 //! Building images: a request becomes a graph ([`prepare`]), the graph's steps are done ([`steps`]), their result becomes an image
 //! ([`result`]). What steps are made of is in [`crate::build`].
 
+mod allowed;
 mod cache_image;
 mod copy;
 mod download;
 mod fetch;
 mod keys;
+mod layout;
 mod logins;
 mod network;
 mod place;
@@ -114,6 +116,7 @@ impl Service {
             imported,
             logins,
             touched: Mutex::default(),
+            fresh: Mutex::default(),
         });
         let executed = build.execute().await;
         build.sandboxes.leave(self).await;

@@ -118,8 +118,8 @@ pub(crate) struct ImageBuildArgs {
     #[arg(long)]
     pub(crate) check: bool,
 
-    /// Make one layer of all that the build adds
-    #[arg(long)]
+    /// Make one layer of all that the build adds (refused: each step keeps its layer)
+    #[arg(long, hide = true)]
     pub(crate) squash: bool,
 
     /// Print only the image's id
@@ -318,6 +318,9 @@ fn is_archive(bytes: &[u8]) -> bool {
 
 /// A path of this machine made absolute; what is no path stays.
 fn local(place: &str) -> Result<String, Failure> {
+    if let Some(layout) = place.strip_prefix("oci-layout://") {
+        return Ok(format!("oci-layout://{}", local(layout)?));
+    }
     if place.contains("://") || place.starts_with("git@") {
         return Ok(place.to_owned());
     }

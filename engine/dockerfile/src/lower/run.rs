@@ -24,6 +24,18 @@ struct Command {
     summary: String,
 }
 
+/// Agents' sockets without a place of their own are where BuildKit has them.
+fn place_agents(mounts: &mut [RunMount]) {
+    let agents = mounts
+        .iter_mut()
+        .filter(|mount| matches!(mount.kind, MountKind::Ssh { .. }));
+    for (index, mount) in agents.enumerate() {
+        if mount.target.is_empty() {
+            mount.target = format!("/run/buildkit/ssh_agent.{index}");
+        }
+    }
+}
+
 impl Lowering<'_> {
     pub(super) fn lower_run(
         &mut self,
@@ -59,6 +71,7 @@ impl Lowering<'_> {
                 error
             })?);
         }
+        place_agents(&mut mounts);
         let op = RunOp {
             base: state.node,
             argv: command.argv.clone(),

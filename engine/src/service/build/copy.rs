@@ -64,14 +64,16 @@ fn copy(build: &Arc<Build>, id: NodeId, op: &CopyOp) -> Result<(Made, bool), Bui
         found.push(source);
     }
     let key = key.finish();
-    let (made, cached) = match known(&key) {
-        Some(made) => (made, true),
-        None => (copy_new(build, op, &found)?, false),
-    };
-    for key in by_definition.iter().chain([&key]) {
-        build.remember(id, key, &made);
+    let flight = build.service.builder.flights.of(&key);
+    let _alone = flight.blocking_lock();
+    let keys = by_definition.iter().chain([&key]);
+    if let Some(made) = known(&key) {
+        keys.for_each(|key| build.remember(id, key, &made));
+        return Ok((made, true));
     }
-    Ok((made, cached))
+    let made = copy_new(build, op, &found)?;
+    keys.for_each(|key| build.made(id, key, &made));
+    Ok((made, false))
 }
 
 /// The key that needs no look at files: when all of them come from other steps, or are in the Dockerfile.
@@ -364,6 +366,8 @@ fn workdir(
         key.number(seconds.cast_unsigned());
     }
     let key = key.finish();
+    let flight = build.service.builder.flights.of(&key);
+    let _alone = flight.blocking_lock();
     if let Some(made) = build.known(id, &key) {
         return Ok((made, true));
     }
@@ -388,7 +392,7 @@ fn workdir(
         drop(root);
         commit(service, staged, build.graph.source_date_epoch)?
     };
-    build.remember(id, &key, &made);
+    build.made(id, &key, &made);
     Ok((made, false))
 }
 

@@ -72,11 +72,16 @@ pub(super) fn clone(
             "invalid git reference {wanted:?}"
         )));
     }
-    git(&["fetch", "--quiet", "--depth", "1", "origin", wanted])
+    let is_commit = wanted.len() >= 7 && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match git(&["fetch", "--quiet", "--depth", "1", "origin", wanted]) {
+        Ok(_) => git(&["checkout", "--quiet", "--force", "FETCH_HEAD"])?,
         // Servers need not give single commits; then all is fetched and the commit looked for.
-        .or_else(|_| git(&["fetch", "--quiet", "--tags", "origin"]))?;
-    git(&["checkout", "--quiet", "--force", "FETCH_HEAD"])
-        .or_else(|_| git(&["checkout", "--quiet", "--force", wanted]))?;
+        Err(_) if is_commit => {
+            git(&["fetch", "--quiet", "--tags", "origin"])?;
+            git(&["checkout", "--quiet", "--force", wanted])?
+        }
+        Err(error) => return Err(error),
+    };
     if let Some(expected) = &source.checksum {
         let commit = git(&["rev-parse", "HEAD"])?;
         if !commit.trim().starts_with(expected.as_str()) {

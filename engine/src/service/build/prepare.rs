@@ -17,7 +17,7 @@ use super::copy::is_archive;
 use super::logins::Logins;
 use super::place::DockerfileText;
 use super::plan::PlanLine;
-use super::{cache_image, download, fetch, plan};
+use super::{allowed, cache_image, download, fetch, layout, plan};
 use crate::build::Scratch;
 use crate::build::error::BuildError;
 use crate::build::exchange::Imported;
@@ -30,6 +30,9 @@ use crate::image::{RootFilesystem, Unpacking};
 const MAX_TEXT: u64 = 16 << 20;
 /// How often base images may bring triggers that name further images.
 const ROUNDS: usize = 16;
+
+/// Digits of an id as lists of images show it.
+const SHORT_ID: usize = 12;
 
 /// Why nothing could be begun.
 pub(super) type Refusal = Box<BuildFailure>;
@@ -61,6 +64,7 @@ pub(super) async fn prepare(
     request: &BuildRequest,
     (body, reporter, logins): (PieceReader, &Reporter, &Logins),
 ) -> Result<Prepared, Refusal> {
+    allowed::request(request)?;
     let found = {
         let (service, request, reporter) = (service.clone(), request.clone(), reporter.clone());
         let logins = logins.clone();
@@ -94,6 +98,7 @@ pub(super) async fn prepare(
     let graph = parsed
         .lower(&options, &bases)
         .map_err(|findings| refused(text, &findings))?;
+    allowed::graph(request, &graph, text)?;
     Ok(Prepared {
         lines: plan::lines(&parsed, &graph),
         graph,
@@ -144,14 +149,15 @@ async fn look_at(
     image: &BaseImage,
 ) -> Result<(String, Base), BuildError> {
     let asking = (reporter, logins);
+    let name = unmistakable(&image.reference);
     let resolved = if request.pull {
-        service.pull_for_build(&image.reference, asking).await?;
-        service.images.resolve(&image.reference)
+        service.pull_for_build(&name, asking).await?;
+        service.images.resolve(&name)
     } else {
-        match service.images.resolve(&image.reference) {
+        match service.images.resolve(&name) {
             Err(crate::image::ImageError::NotFound(_)) => {
-                service.pull_for_build(&image.reference, asking).await?;
-                service.images.resolve(&image.reference)
+                service.pull_for_build(&name, asking).await?;
+                service.images.resolve(&name)
             }
             found => found,
         }
@@ -176,6 +182,16 @@ async fn look_at(
         platform: Some(platform),
     };
     Ok((found.id.to_string(), base))
+}
+
+/// A short word of hexadecimal digits is a name, `FROM cafe`, never the beginning of whatever image's id fits.
+fn unmistakable(reference: &str) -> String {
+    let may_be_id = reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if may_be_id && reference.len() < SHORT_ID {
+        format!("{reference}:latest")
+    } else {
+        reference.to_owned()
+    }
 }
 
 fn options(request: &BuildRequest, found: &Found) -> Result<Options, BuildError> {
@@ -342,8 +358,7 @@ fn image_context(service: &Service, place: &str) -> Result<Option<String>, Build
         return Ok(Some(reference.to_owned()));
     }
     if let Some(layout) = place.strip_prefix("oci-layout://") {
-        let directory = layout.split(['@']).next().unwrap_or(layout);
-        return load_layout(service, Path::new(directory)).map(Some);
+        return layout::load(service, layout).map(Some);
     }
     if place.starts_with("target:") || place.starts_with("service:") {
         return Err(BuildError::Refused(format!(
@@ -351,37 +366,6 @@ fn image_context(service: &Service, place: &str) -> Result<Option<String>, Build
         )));
     }
     Ok(None)
-}
-
-/// Takes the image of an OCI layout into the store.
-fn load_layout(service: &Service, directory: &Path) -> Result<String, BuildError> {
-    let (reader, writer) =
-        std::io::pipe().map_err(|error| BuildError::io("make", "a pipe", error))?;
-    let source = directory.to_owned();
-    let packing = std::thread::spawn(move || {
-        let mut archive = tar::Builder::new(writer);
-        archive.append_dir_all(".", &source)?;
-        archive.finish()
-    });
-    let mut reader = reader;
-    let loaded = service.images.load(&mut reader);
-    drop(reader);
-    let packed = packing
-        .join()
-        .unwrap_or_else(|_| Err(std::io::Error::other("packing failed")));
-    let loaded = loaded.map_err(|error| match packed {
-        Err(packing) if packing.kind() != std::io::ErrorKind::BrokenPipe => {
-            BuildError::io("read", directory, packing)
-        }
-        _ => error.into(),
-    })?;
-    match loaded.as_slice() {
-        [one] => Ok(one.id.to_string()),
-        _ => Err(BuildError::Refused(format!(
-            "the OCI layout {} must have exactly one image for this machine",
-            directory.display()
-        ))),
-    }
 }
 
 /// A context from elsewhere: a repository, an archive, or only the text of a Dockerfile.

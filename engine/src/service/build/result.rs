@@ -37,11 +37,8 @@ impl Build {
                 BuildOutput::Cache => {}
                 BuildOutput::Directory(path) => self.write_directory(output, Path::new(path))?,
                 BuildOutput::Tar(path) => self.write_tar(output, Path::new(path))?,
-                BuildOutput::OciArchive(path) | BuildOutput::DockerArchive(path) => {
-                    return Err(BuildError::Refused(format!(
-                        "cannot write the image to {path}: build it into the store and save it from there"
-                    )));
-                }
+                // Refused before the first step.
+                BuildOutput::OciArchive(_) | BuildOutput::DockerArchive(_) => {}
             }
         }
         self.leave_cache()?;

@@ -16,6 +16,7 @@ use rustix::fs::{FileType, Mode};
 use super::super::spec;
 use super::steps::{Build, Output};
 use crate::build::Scratch;
+use crate::build::agent::AgentSocket;
 use crate::build::copy::{Copier, Target};
 use crate::build::error::BuildError;
 use crate::build::mounts::CacheMount;
@@ -39,6 +40,7 @@ pub(super) struct Mounted {
     pub(super) targets: Vec<(String, bool)>,
     /// In use until the step has ended.
     caches: Vec<CacheMount>,
+    agents: Vec<AgentSocket>,
     scratch: Vec<Scratch>,
 }
 
@@ -129,7 +131,11 @@ impl Mounting<'_> {
                 None if *required => Err(BuildError::Refused(format!("secret {id}: not found"))),
                 None => Ok(()),
             },
-            MountKind::Ssh { id, required, .. } => self.ssh((id, *required), mount, mounted),
+            MountKind::Ssh {
+                id,
+                required,
+                owner,
+            } => self.ssh((id, *required), (index, mount, *owner), mounted),
             MountKind::Cache { .. } => Ok(()),
         }
     }
@@ -338,7 +344,7 @@ impl Mounting<'_> {
     fn ssh(
         &self,
         (id, required): (&str, bool),
-        mount: &RunMount,
+        (index, mount, owner): (usize, &RunMount, Ownership),
         mounted: &mut Mounted,
     ) -> Result<(), BuildError> {
         let Some(socket) = self.build.request.ssh.get(id) else {
@@ -356,7 +362,13 @@ impl Mounting<'_> {
                 "the SSH agent {id:?} has no socket at {socket}"
             )));
         }
-        mounted.add(&mount.target, bind(socket.into()), (false, false));
+        let own = AgentSocket::open(
+            (&self.directory(&format!("ssh-{index}"))?, "agent"),
+            socket,
+            (owner_of(owner), owner.mode.unwrap_or(0o600)),
+        )?;
+        mounted.add(&mount.target, bind(own.path().to_owned()), (false, false));
+        mounted.agents.push(own);
         let known = self.op.env.iter().any(|(name, _)| name == SSH_SOCKET);
         let added = mounted
             .env

@@ -49,6 +49,8 @@ pub(super) struct Build {
     pub(super) logins: Logins,
     /// Keys of the steps that were done or found.
     pub(super) touched: Mutex<BTreeSet<String>>,
+    /// Keys of the steps that were done.
+    pub(super) fresh: Mutex<BTreeSet<Hash>>,
 }
 
 /// What a step has made: the layers up to it, or the files of a context.
@@ -193,7 +195,7 @@ impl Build {
 
     /// What a step of this key has made before, here or where `cache_from` leads.
     pub(super) fn known(&self, id: NodeId, key: &Hash) -> Option<Made> {
-        if self.graph.node(id).no_cache {
+        if self.graph.node(id).no_cache && !self.fresh().contains(key) {
             return None;
         }
         if let Some(made) = self.service.builder.cache.find(key) {
@@ -209,6 +211,16 @@ impl Build {
         };
         self.remember(id, key, &made);
         Some(made)
+    }
+
+    fn fresh(&self) -> std::sync::MutexGuard<'_, BTreeSet<Hash>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a step has made now: also one that is not to be taken from the cache is done once in a build.
+    pub(super) fn made(&self, id: NodeId, key: &Hash, made: &Made) {
+        self.remember(id, key, made);
+        self.fresh().insert(*key);
     }
 
     /// Notes what a step has made.
@@ -354,9 +366,16 @@ impl Build {
         if let Some(made) = known {
             return Ok((base.and(made), true));
         }
+        let _alone = tokio::select! {
+            alone = self.service.builder.flights.of(&key).lock_owned() => alone,
+            () = self.reporter.cancelled() => return Err(plain(BuildError::Cancelled)),
+        };
+        if let Some(made) = self.known(id, &key) {
+            return Ok((base.and(made), true));
+        }
         let _turn = self.turn().await.map_err(plain)?;
         let made = self.run_new(id, op, tail).await?;
-        self.remember(id, &key, &made);
+        self.made(id, &key, &made);
         Ok((base.and(made), false))
     }
 

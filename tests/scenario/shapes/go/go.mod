@@ -1,0 +1,3 @@
+module example.com/server
+
+require example.com/router v1.8.1
