@@ -16,7 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use corpus::{CaseFiles, Corpus, difference, normal, options, with_places};
-use hoist_compose::load::{LoadError, Loaded, canonical, load};
+use hoist_compose::load::{
+    Diagnostic, LoadError, Loaded, Severity, canonical, load, load_and_lint,
+};
 use serde_json::Value;
 
 #[test]
@@ -55,6 +57,59 @@ fn the_corpus_agrees() {
         agreed >= floor,
         "only {agreed} cases agree; the floor is {floor}"
     );
+}
+
+/// Findings that no file, argument or variable is to blame for, each with why.
+const WITHOUT_PLACE: &[(&str, &str)] = &[(
+    "own-1745-discovery-12",
+    "there is no Compose file, and none was named",
+)];
+
+/// Refusals are at least as helpful as the reference's: those name an attribute and say what is wrong with it; ours also
+/// have a place, and say what was expected or what to do. Warnings too.
+#[test]
+fn every_finding_has_a_place_and_advice() {
+    let Some(corpus) = Corpus::unpack() else {
+        return;
+    };
+    let (mut findings, mut refused, mut poor) = (0, 0, Vec::new());
+    for case in corpus.cases() {
+        let id = case["id"].as_str().unwrap().to_owned();
+        let options = options(&corpus.place(&id).join("in"), &case);
+        let files = CaseFiles {
+            stdin: case["stdin"].as_str().unwrap_or_default().to_owned(),
+        };
+        let told = match load_and_lint(&options, &files, &[]) {
+            Ok(loaded) => loaded.warnings,
+            Err(error) => {
+                refused += 1;
+                let wrong = |finding: &Diagnostic| finding.severity == Severity::Error;
+                assert!(
+                    error.diagnostics.iter().any(wrong),
+                    "{id}: refused without an error"
+                );
+                error.diagnostics
+            }
+        };
+        for finding in told {
+            findings += 1;
+            let excused = WITHOUT_PLACE.iter().any(|(known, _)| *known == id);
+            let place = finding.primary.as_ref();
+            if place.is_none() && !excused {
+                poor.push(format!("{id}: no place: {}", finding.message));
+            }
+            let expected = place.is_some_and(|place| !place.message.is_empty());
+            if !expected && finding.help.is_empty() {
+                poor.push(format!("{id}: no advice: {}", finding.message));
+            }
+            if finding.message.contains("``") || finding.message.contains("Some(") {
+                poor.push(format!("{id}: not worded: {}", finding.message));
+            }
+        }
+    }
+    println!("{findings} findings of {refused} refused cases and of the warnings of the others");
+    assert!(refused > 500, "only {refused} cases were refused");
+    assert!(poor.is_empty(), "{}", poor.join("\n"));
 }
 
 fn report(groups: &BTreeMap<String, (usize, usize)>, disagreeing: &[String]) {

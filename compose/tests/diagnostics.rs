@@ -48,7 +48,7 @@ error[wrong-word]: `service_helthy` is not a value of `services.web.depends_on.d
  --> compose.yaml:5:34
   |
 5 |     depends_on: {db: {condition: service_helthy}}
-  |                                  ^^^^^^^^^^^^^^
+  |                                  ^^^^^^^^^^^^^^ expected one of these words
   |
   = help: did you mean `service_healthy`?
 
@@ -57,6 +57,8 @@ error[wrong-type]: `services.db.image` must be a string, but this is a list
   |
 7 |     image: [x]
   |            ^^^ expected a string
+  |
+  = help: write one value, not a list
 
 error[wrong-type]: `services.db.healthcheck.interval` must be a string, but this is an integer
  --> compose.yaml:8:29
@@ -64,7 +66,7 @@ error[wrong-type]: `services.db.healthcheck.interval` must be a string, but this
 8 |     healthcheck: {interval: 10}
   |                             ^^ expected a string
   |
-  = help: write "10" in quotes
+  = help: write `10s` for seconds
 "#,
     );
 }
@@ -209,7 +211,7 @@ error[wrong-value]: `services.a.stop_grace_period`: `10` has no unit: write `10s
  --> compose.yaml:5:24
   |
 5 |     stop_grace_period: ${GRACE}
-  |                        ^^^^^^^^
+  |                        ^^^^^^^^ expected a duration
   |
  ::: /p/.env:2:1
   |

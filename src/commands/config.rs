@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use hoist_compose::load::canonical;
-use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases, Variable};
+use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases, Variable, WARNINGS};
 use hoist_compose::model::Project;
 use serde_json::Value;
 
@@ -99,13 +100,19 @@ pub(crate) struct ConfigArgs {
     #[arg(long)]
     pub(crate) check: bool,
 
-    /// Do not tell findings of this code; may be repeated
-    #[arg(long, value_name = "CODE", requires = "check")]
+    /// Do not tell warnings of this code; may be repeated. In a file: `# hoist-allow: CODE`
+    #[arg(long, value_name = "CODE", requires = "check", value_parser = warnings())]
     pub(crate) allow: Vec<String>,
 
     /// Print the JSON Schema of Compose files, for editors
     #[arg(long)]
     pub(crate) schema: bool,
+}
+
+/// The codes that `--allow` takes.
+fn warnings() -> PossibleValuesParser {
+    let codes = WARNINGS.iter();
+    PossibleValuesParser::new(codes.map(|(code, _)| *code))
 }
 
 /// Form of `config`'s output.

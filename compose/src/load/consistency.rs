@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::diagnostic::{Diagnostic, Location};
+use super::diagnostic::{Diagnostic, Location, Spot};
 use super::node::{Node, SourceMap};
+use super::report::{item_spot, spot};
 use super::suggest;
 use crate::model::{MountType, Project, Service};
 
@@ -14,18 +15,27 @@ pub(crate) struct Places<'a> {
 }
 
 impl Places<'_> {
-    pub(crate) fn key(&self, path: &[&str]) -> Option<Location> {
-        self.sources.locate(self.root.at(path)?.key_or_value())
+    pub(crate) fn key(&self, path: &[&str]) -> Spot {
+        spot(self.root, self.sources, path, Node::key_or_value)
     }
 
-    pub(crate) fn value(&self, path: &[&str]) -> Option<Location> {
-        self.sources.locate(self.root.at(path)?.span)
+    pub(crate) fn value(&self, path: &[&str]) -> Spot {
+        spot(self.root, self.sources, path, |node| node.span)
     }
 
     /// An item of a list of a service.
-    pub(crate) fn item(&self, service: &str, list: &str, index: usize) -> Option<Location> {
-        let items = self.root.at(&["services", service, list])?.as_list()?;
-        self.sources.locate(items.get(index)?.span)
+    pub(crate) fn item(&self, service: &str, list: &str, index: usize) -> Spot {
+        self.item_of(&["services", service, list], index)
+    }
+
+    /// An item of a list.
+    pub(crate) fn item_of(&self, path: &[&str], index: usize) -> Spot {
+        item_spot(self.root, self.sources, path, index)
+    }
+
+    /// Whether something is written there.
+    pub(crate) fn has(&self, path: &[&str]) -> bool {
+        self.root.at(path).is_some()
     }
 }
 
@@ -78,8 +88,8 @@ pub(crate) fn check_container_names(project: &Project, places: &Places<'_>) -> V
             let place = |service: &str| places.value(&["services", service, "container_name"]);
             problems.push(
                 Diagnostic::error("conflict", message)
-                    .at(place(name), "")
-                    .and(place(other), "used here too")
+                    .on(place(name), "")
+                    .and(place(other).location, "used here too")
                     .help("rename one of them, or leave the name to hoist"),
             );
         }
@@ -88,8 +98,8 @@ pub(crate) fn check_container_names(project: &Project, places: &Places<'_>) -> V
 }
 
 impl Checker<'_> {
-    fn push(&mut self, code: &'static str, message: String, place: Option<Location>, help: &str) {
-        let problem = Diagnostic::error(code, message).at(place, "");
+    fn push(&mut self, code: &'static str, message: String, place: Spot, help: &str) {
+        let problem = Diagnostic::error(code, message).on(place, "");
         self.problems.push(if help.is_empty() {
             problem
         } else {
@@ -108,8 +118,11 @@ impl Checker<'_> {
                 "service `{name}` has both `network_mode` and `networks`, which exclude each other"
             );
             let problem = Diagnostic::error("conflict", message)
-                .at(self.places.key(&["services", name, "network_mode"]), "")
-                .and(self.places.key(&["services", name, "networks"]), "")
+                .on(self.places.key(&["services", name, "network_mode"]), "")
+                .and(
+                    self.places.key(&["services", name, "networks"]).location,
+                    "",
+                )
                 .help("remove one of them; from another file, with `!reset`");
             self.problems.push(problem);
         }
@@ -118,11 +131,12 @@ impl Checker<'_> {
     fn build(&mut self, name: &str, service: &Service) {
         let Some(build) = &service.build else { return };
         if build.dockerfile.is_some() && build.dockerfile_inline.is_some() {
-            let place = self
-                .places
-                .key(&["services", name, "build", "dockerfile_inline"]);
+            let place = |key| self.places.key(&["services", name, "build", key]);
             let message = format!("service `{name}` has both `dockerfile` and `dockerfile_inline`");
-            self.push("conflict", message, place, "remove one of them");
+            let problem = Diagnostic::error("conflict", message)
+                .on(place("dockerfile_inline"), "")
+                .and(place("dockerfile").location, "");
+            self.problems.push(problem.help("remove one of them"));
         }
         for (context, value) in &build.additional_contexts {
             let Some(target) = value.strip_prefix("service:") else {
@@ -132,8 +146,8 @@ impl Checker<'_> {
                 self.places
                     .value(&["services", name, "build", "additional_contexts", context]);
             match self.project.services.get(target) {
-                None => self.undefined(
-                    ("service", target),
+                None => self.undefined_service(
+                    target,
                     format!("the build context `{context}` of service `{name}`"),
                     place,
                 ),
@@ -159,43 +173,55 @@ impl Checker<'_> {
             let message = format!(
                 "service `{name}` runs on `{platform}`, but `build.platforms` does not hold it"
             );
-            self.push("conflict", message, place, "add it, or remove `platform`");
+            let problem = Diagnostic::error("conflict", message)
+                .on(place, format!("expected `{platform}` among them"))
+                .and(
+                    self.places.value(&["services", name, "platform"]).location,
+                    "it runs on this one",
+                );
+            self.problems
+                .push(problem.help("add it, or remove `platform`"));
         }
     }
 
     /// Tells that something named does not exist.
-    fn undefined(&mut self, (kind, target): (&str, &str), who: String, place: Option<Location>) {
-        let known: Vec<&String> = match kind {
-            "network" => self.project.networks.keys().collect(),
-            "volume" => self.project.volumes.keys().collect(),
-            "secret" | "build secret" => self.project.secrets.keys().collect(),
-            "config" => self.project.configs.keys().collect(),
-            "model" => self.project.models.keys().collect(),
-            _ => self.project.services.keys().collect(),
+    fn undefined(&mut self, (kind, target): (&str, &str), who: String, place: Spot) {
+        let mut known: Vec<&str> = match kind {
+            "network" => names(&self.project.networks),
+            "volume" => names(&self.project.volumes),
+            "secret" | "build secret" => names(&self.project.secrets),
+            "config" => names(&self.project.configs),
+            "model" => names(&self.project.models),
+            _ => names(&self.project.services),
         };
-        let near =
-            suggest::nearest(target, known.into_iter().map(String::as_str)).map(str::to_owned);
-        let disabled = kind == "service" && self.project.disabled_services.contains_key(target);
-        let message = if disabled {
-            format!("{who} needs service `{target}`, which no active profile enables")
-        } else {
-            format!("{who} refers to undefined {kind} `{target}`")
+        // A service cannot need itself.
+        known.retain(|name| kind != "service" || who != format!("service `{name}`"));
+        if target.is_empty() {
+            let message = format!("{who} refers to a {kind} without a name");
+            let help = "add `source: <name>`";
+            return self.push("missing-attribute", message, place, help);
+        }
+        let section = kind.rsplit(' ').next().unwrap_or(kind);
+        let help = match suggest::nearest(target, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if kind == "service" => suggest::one_of(&known, "declare it below `services:`"),
+            None => suggest::one_of(
+                &known,
+                &format!("declare it below the top-level `{section}s:`"),
+            ),
         };
-        let help = match (near, disabled) {
-            (_, true) => {
-                let profiles = &self.project.disabled_services[target].profiles;
-                format!(
-                    "activate a profile of it ({}), or write `required: false`",
-                    profiles.join(", ")
-                )
-            }
-            (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, _) if kind == "service" => String::new(),
-            (None, _) => {
-                let section = kind.rsplit(' ').next().unwrap_or(kind);
-                format!("declare it below the top-level `{section}s:`")
-            }
+        let message = format!("{who} refers to undefined {kind} `{target}`");
+        self.push("undefined", message, place, &help);
+    }
+
+    /// Tells that a service is needed that does not exist, or that no profile enables.
+    fn undefined_service(&mut self, target: &str, who: String, place: Spot) {
+        let Some(disabled) = self.project.disabled_services.get(target) else {
+            return self.undefined(("service", target), who, place);
         };
+        let message = format!("{who} needs service `{target}`, which no active profile enables");
+        let profiles = disabled.profiles.join(", ");
+        let help = format!("activate a profile of it ({profiles}), or write `required: false`");
         self.push("undefined", message, place, &help);
     }
 
@@ -229,9 +255,11 @@ impl Checker<'_> {
                 self.undefined(("config", &config.source), who(), place);
             }
         }
-        for secret in service.build.iter().flat_map(|build| &build.secrets) {
+        let built = service.build.iter().flat_map(|build| &build.secrets);
+        for (index, secret) in built.enumerate() {
             if !self.project.secrets.contains_key(&secret.source) {
-                let place = self.places.key(&["services", name, "build", "secrets"]);
+                let list = ["services", name, "build", "secrets"];
+                let place = self.places.item_of(&list, index);
                 self.undefined(("build secret", &secret.source), who(), place);
             }
         }
@@ -272,7 +300,7 @@ impl Checker<'_> {
                 continue;
             }
             let place = self.places.key(&["services", name, "depends_on", target]);
-            self.undefined(("service", target), format!("service `{name}`"), place);
+            self.undefined_service(target, format!("service `{name}`"), place);
         }
     }
 
@@ -322,40 +350,45 @@ impl Checker<'_> {
             if wrong {
                 let message =
                     format!("service `{name}`: `{own}` and `deploy.resources.{other}` differ");
-                let place = self.places.key(&["services", name, own]);
-                self.push(
-                    "conflict",
-                    message,
-                    place,
-                    "write only one of them, or the same value",
-                );
+                let mut path = vec!["services", name, "deploy", "resources"];
+                path.extend(other.split('.'));
+                let label = if self.places.has(&path) {
+                    "the other value"
+                } else {
+                    "this is not written here"
+                };
+                let problem = Diagnostic::error("conflict", message)
+                    .on(self.places.key(&["services", name, own]), "")
+                    .and(self.places.key(&path).location, label)
+                    .help("write only one of them, or the same value");
+                self.problems.push(problem);
             }
         }
     }
 
     fn replicas(&mut self, name: &str, service: &Service) {
         let replicas = service.deploy.as_ref().and_then(|deploy| deploy.replicas);
-        let scale_place = self.places.key(&["services", name, "scale"]);
-        let replicas_place = self.places.key(&["services", name, "deploy", "replicas"]);
+        let scale_place = self.places.value(&["services", name, "scale"]);
+        let replicas_place = self.places.value(&["services", name, "deploy", "replicas"]);
         if let (Some(scale), Some(replicas)) = (service.scale, replicas)
             && scale != replicas
         {
             let message = format!("service `{name}`: `scale` and `deploy.replicas` differ");
-            self.push(
-                "conflict",
-                message,
-                scale_place.clone(),
-                "write only one of them",
-            );
+            let problem = Diagnostic::error("conflict", message)
+                .on(scale_place.clone(), "")
+                .and(replicas_place.location.clone(), "the other value");
+            self.problems.push(problem.help("write only one of them"));
         }
         for (attribute, value, place) in [
-            ("scale", service.scale, &scale_place),
-            ("deploy.replicas", replicas, &replicas_place),
+            ("scale", service.scale, scale_place),
+            ("deploy.replicas", replicas, replicas_place),
         ] {
-            if value.is_some_and(|value| value < 0) {
-                let message =
-                    format!("services.{name}.{attribute}: must be greater than or equal to 0");
-                self.push("out-of-range", message, place.clone(), "");
+            if let Some(value) = value.filter(|value| *value < 0) {
+                let message = format!(
+                    "`services.{name}.{attribute}` must be at least 0, but this is {value}"
+                );
+                let help = "write how many containers to run; 0 runs none";
+                self.push("out-of-range", message, place, help);
             }
         }
         if service.container_name.is_some() && service.scale.or(replicas).unwrap_or(1) > 1 {
@@ -368,13 +401,15 @@ impl Checker<'_> {
     }
 
     fn watch_and_health(&mut self, name: &str, service: &Service) {
-        for rule in service.develop.iter().flat_map(|develop| &develop.watch) {
+        let rules = service.develop.iter().flat_map(|develop| &develop.watch);
+        for (index, rule) in rules.enumerate() {
             if rule.target.is_none() && !matches!(rule.action.as_str(), "rebuild" | "restart") {
                 let message = format!(
                     "service `{name}`: a watch with action `{}` needs `target`",
                     rule.action
                 );
-                let place = self.places.key(&["services", name, "develop", "watch"]);
+                let list = ["services", name, "develop", "watch"];
+                let place = self.places.item_of(&list, index);
                 self.push(
                     "missing-attribute",
                     message,
@@ -409,11 +444,7 @@ impl Checker<'_> {
             && !service.depends_on.contains_key(target)
         {
             let place = self.places.value(&["services", name, "network_mode"]);
-            self.undefined(
-                ("service", target),
-                format!("`network_mode` of service `{name}`"),
-                place,
-            );
+            self.undefined_service(target, format!("`network_mode` of service `{name}`"), place);
         }
     }
 
@@ -431,10 +462,10 @@ impl Checker<'_> {
             .map(|(index, mount)| (mount.target.as_str(), "volumes", index));
         for (target, list, index) in tmpfs.chain(volumes) {
             let place = self.places.item(name, list, index);
-            if let Some(first) = seen.insert(target, place.clone()) {
+            if let Some(first) = seen.insert(target, place.location.clone()) {
                 let message = format!("service `{name}` mounts two things at `{target}`");
                 let problem = Diagnostic::error("conflict", message)
-                    .at(place, "")
+                    .on(place, "")
                     .and(first, "mounted here too");
                 self.problems.push(problem.help("remove one of them"));
             }
@@ -481,14 +512,18 @@ impl Checker<'_> {
         for (index, pair) in names.windows(2).enumerate() {
             let label = format!("`{}` needs `{}`", pair[0], pair[1]);
             problem = if index == 0 {
-                problem.at(edge(pair[0], pair[1]), label)
+                problem.on(edge(pair[0], pair[1]), label)
             } else {
-                problem.and(edge(pair[0], pair[1]), label)
+                problem.and(edge(pair[0], pair[1]).location, label)
             };
         }
         self.problems
             .push(problem.help("remove one of these dependencies"));
     }
+}
+
+fn names<T>(map: &indexmap::IndexMap<String, T>) -> Vec<&str> {
+    map.keys().map(String::as_str).collect()
 }
 
 /// The first circle that a service leads into, in order. Iterative, so that long chains do no harm.

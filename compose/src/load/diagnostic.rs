@@ -79,6 +79,17 @@ pub struct Label {
     pub message: String,
 }
 
+/// A place in the merged files, and how its value came there.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spot {
+    /// The place.
+    pub(crate) location: Option<Location>,
+    /// The alias, the `extends`, the `include`, the variables' lines, the overridden value.
+    pub(crate) via: Vec<Label>,
+    /// What has no place of its own: variables of the environment.
+    pub(crate) help: Vec<String>,
+}
+
 /// One thing that is wrong, or worth telling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -136,6 +147,15 @@ impl Diagnostic {
             message: message.into(),
         }));
         self
+    }
+
+    /// Says where it is wrong, and how the value came there.
+    #[must_use]
+    pub(crate) fn on(self, spot: Spot, message: impl Into<String>) -> Self {
+        let mut told = self.at(spot.location, message);
+        told.related.extend(spot.via);
+        told.help.extend(spot.help);
+        told
     }
 
     /// Says what to do.
@@ -306,6 +326,15 @@ pub(crate) fn quoted(text: &str) -> String {
         return text.to_owned();
     }
     text.chars().take(LONGEST).chain(['…']).collect()
+}
+
+/// A value in a sentence: in backquotes, when there is something to put there.
+pub(crate) fn value_in_words(text: &str) -> String {
+    if text.is_empty() {
+        "an empty text".to_owned()
+    } else {
+        format!("`{}`", quoted(text))
+    }
 }
 
 /// A result that ends the loading with one finding.

@@ -7,6 +7,7 @@
 
 use indexmap::IndexMap;
 
+use super::diagnostic::Diagnostic;
 use super::template::{self, TemplateError, Used, substitute};
 
 /// Looks up a variable from outside the file.
@@ -16,6 +17,8 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DotenvError {
     pub(crate) message: String,
+    /// What to do.
+    pub(crate) help: &'static str,
     pub(crate) start: usize,
     pub(crate) end: usize,
 }
@@ -27,8 +30,10 @@ pub(crate) struct Parsed {
     pub(crate) variables: IndexMap<String, String>,
     /// Where each was written, in bytes.
     pub(crate) places: IndexMap<String, (usize, usize)>,
-    /// Variables that were used without a value.
-    pub(crate) missing: Vec<String>,
+    /// Variables that were used without a value, and the bytes of the values that use them.
+    pub(crate) missing: Vec<(String, (usize, usize))>,
+    /// The warnings about them, with their places.
+    pub(crate) warnings: Vec<Diagnostic>,
     /// Bytes of all values that were read.
     pub(crate) size: usize,
 }
@@ -69,9 +74,20 @@ pub(crate) fn parse_raw(
             .split_once('=')
             .map_or((content, None), |(key, value)| (key, Some(value)));
         if key.contains(char::is_whitespace) || key.is_empty() {
-            let message = format!("`{key}` is not a name of a variable: names hold no white space");
+            let (message, help) = if key.is_empty() {
+                (
+                    "the name before `=` is missing".to_owned(),
+                    "write `NAME=value`, or `#` before a comment",
+                )
+            } else {
+                (
+                    format!("`{key}` is not a name of a variable: names hold no white space"),
+                    "remove the space, or write `#` before a comment",
+                )
+            };
             return Err(DotenvError {
                 message,
+                help,
                 start: line_start,
                 end: line_start + line.trim_end().len(),
             });
@@ -127,6 +143,7 @@ fn statement(
         let message = format!("`{key}` is not a name of a variable: names hold no space");
         return Err(DotenvError {
             message,
+            help: "remove the space, or write `#` before a comment",
             start: key_start,
             end: key_start + key.len(),
         });
@@ -162,6 +179,7 @@ fn statement(
     if parsed.size > LONGEST {
         return Err(DotenvError {
             message: TOO_LONG.to_owned(),
+            help: "shorten them",
             start: key_start,
             end: key_end,
         });
@@ -187,6 +205,7 @@ fn key_end(text: &str, start: usize) -> Result<(usize, Option<char>), DotenvErro
                 );
                 return Err(DotenvError {
                     message,
+                    help: "write `NAME=value`, the name of letters, digits, `_`, `.` and `-`",
                     start: start + offset,
                     end: start + offset + c.len_utf8(),
                 });
@@ -218,6 +237,7 @@ fn quoted(text: &str, start: usize, quote: char) -> Result<(String, usize), Dote
     let message = "this quoted value has no closing quote".to_owned();
     Err(DotenvError {
         message,
+        help: "close it, or put a value that holds quotes into the other kind of quotes",
         start,
         end: line_end(text, start),
     })
@@ -284,23 +304,29 @@ fn expand(
     let result = substitute(value, &lookup, &mut used);
     parsed
         .missing
-        .extend(used.missing.into_iter().map(|(name, ..)| name));
+        .extend(used.missing.into_iter().map(|(name, ..)| (name, place)));
     result.map_err(|error| {
-        let message = match error {
-            TemplateError::Malformed { start, end } => {
+        let (message, help) = match error {
+            TemplateError::Malformed { start, end } => (
                 format!(
                     "`{}` is not a variable",
                     value.get(start..end).unwrap_or(value)
-                )
-            }
-            TemplateError::Required { name, message, .. } => {
-                format!("required variable {name} is missing a value: {message}")
-            }
-            TemplateError::TooDeep => "variables are nested too deeply".to_owned(),
-            TemplateError::TooLong => TOO_LONG.to_owned(),
+                ),
+                "write `${NAME}`; for a dollar sign `$$`, or put the value into single quotes",
+            ),
+            TemplateError::Required { name, message, .. } => (
+                format!("required variable {name} is missing a value: {message}"),
+                "set it in the environment, or further up in an env file",
+            ),
+            TemplateError::TooDeep => (
+                "variables are nested too deeply".to_owned(),
+                "write fewer levels",
+            ),
+            TemplateError::TooLong => (TOO_LONG.to_owned(), "shorten them"),
         };
         DotenvError {
             message,
+            help,
             start: place.0,
             end: place.1,
         }

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::diagnostic::{Diagnostic, Location};
 use super::dotenv::{self, Parsed};
-use super::interpolate::{Environment, missing_variable};
+use super::interpolate::Environment;
 use super::loader::Loader;
 use super::node::{Node, Value};
 use super::sources::{FileKind, read_with};
@@ -53,6 +53,8 @@ struct FileUse<'a> {
     path: PathBuf,
     /// Where the service names it.
     place: Option<Location>,
+    /// Where it says in which format it is.
+    format: Option<Location>,
     service: &'a str,
 }
 
@@ -60,6 +62,7 @@ impl<'a> FileUse<'a> {
     fn new(project: &Project, file: &str, place: Option<Location>, service: &'a str) -> Self {
         Self {
             path: project.working_dir.join(file),
+            format: place.clone(),
             place,
             service,
         }
@@ -95,20 +98,22 @@ impl Loader<'_> {
         project.services = services;
     }
 
-    fn spend_text(&mut self, bytes: usize) -> bool {
+    fn spend_text(&mut self, bytes: usize, using: &FileUse<'_>) -> bool {
         let left = self.budget.text.checked_sub(bytes);
         if left.is_none() {
-            self.too_large(
+            self.too_large_at(
                 "the services read too much from env files and label files",
-                None,
+                using.place.clone(),
             );
         }
         self.budget.text = left.unwrap_or(0);
         left.is_some()
     }
 
+    /// Where a service names a file: its path, in either form.
     fn item_place(&self, list: Option<&Node>, index: usize) -> Option<Location> {
-        self.sources.locate(list?.as_list()?.get(index)?.span)
+        let item = list?.as_list()?.get(index)?;
+        self.sources.locate(item.get("path").unwrap_or(item).span)
     }
 
     fn resolve_env_files(&mut self, service: &mut Service, project: &Project, node: Option<&Node>) {
@@ -119,16 +124,20 @@ impl Loader<'_> {
                 let own = || service.environment.get(name).cloned().flatten();
                 project.environment.get(name).cloned().or_else(own)
             };
-            let using = FileUse::new(
+            let mut using = FileUse::new(
                 project,
                 &file.path,
                 self.item_place(node, index),
                 &service.name,
             );
+            let items = node.and_then(Node::as_list).unwrap_or_default();
+            let format = items.get(index).and_then(|item| item.get("format"));
+            if let Some(format) = format {
+                using.format = self.sources.locate(format.span);
+            }
             self.read_env_file(file, &outer, &using, &mut parsed);
         }
-        self.findings
-            .extend(parsed.missing.iter().map(|name| missing_variable(name)));
+        self.findings.append(&mut parsed.warnings);
         if parsed.variables.is_empty() {
             return;
         }
@@ -156,7 +165,8 @@ impl Loader<'_> {
                     "`{other}` is not a format of env files, in service `{}`",
                     using.service
                 );
-                let problem = Diagnostic::error("wrong-word", message).at(using.place.clone(), "");
+                let problem = Diagnostic::error("wrong-word", message)
+                    .at(using.format.clone(), "expected `raw`");
                 self.findings
                     .push(problem.help("write `raw`, or leave `format` out"));
                 return;
@@ -173,7 +183,7 @@ impl Loader<'_> {
             return;
         }
         let result = match self.files.read(&using.path) {
-            Ok(content) if !self.spend_text(content.len()) => return,
+            Ok(content) if !self.spend_text(content.len(), using) => return,
             Ok(content) => read_with(
                 parser,
                 &using.path,
@@ -184,8 +194,9 @@ impl Loader<'_> {
             Err(error) => {
                 let message = format!("env file {} cannot be read: {error}", using.path.display());
                 let problem = Diagnostic::error("unreadable-file", message);
+                let problem = problem.at(using.place.clone(), "used here");
                 self.findings
-                    .push(problem.at(using.place.clone(), "used here"));
+                    .push(problem.help("name a file that can be read"));
                 return;
             }
         };
@@ -213,7 +224,7 @@ impl Loader<'_> {
                 continue;
             }
             let content = match self.files.read(&using.path) {
-                Ok(content) if self.spend_text(content.len()) => content,
+                Ok(content) if self.spend_text(content.len(), &using) => content,
                 Ok(_) => continue,
                 Err(error) => {
                     let message = format!(
@@ -221,8 +232,9 @@ impl Loader<'_> {
                         using.path.display()
                     );
                     let problem = Diagnostic::error("unreadable-file", message);
+                    let problem = problem.at(using.place.clone(), "used here");
                     self.findings
-                        .push(problem.at(using.place.clone(), "used here"));
+                        .push(problem.help("name a file that can be read"));
                     continue;
                 }
             };

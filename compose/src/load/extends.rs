@@ -35,6 +35,7 @@ struct Link {
 /// What an `extends` asks for.
 struct Wanted {
     service: String,
+    service_span: Span,
     file: Option<(String, Span)>,
     span: Span,
 }
@@ -156,8 +157,12 @@ impl Loader<'_> {
             .help("write `extends: {service: <name>}`, or just `extends: <name>`");
             self.findings.push(problem);
         }
+        let service_span = extends
+            .get("service")
+            .map_or(extends.span, |node| node.span);
         Some(Wanted {
             service: service?,
+            service_span,
             file,
             span: extends.span,
         })
@@ -171,9 +176,11 @@ impl Loader<'_> {
         scope: &Scope,
         chain: &mut Vec<(Link, Span)>,
     ) -> Option<Node> {
+        let asking = chain.last().map(|(link, _)| link.service.clone());
+        let asking = asking.as_deref().unwrap_or_default();
         let Some((name, span)) = &wanted.file else {
             if !file.services.contains_key(&wanted.service) {
-                self.no_such_service(wanted, file);
+                self.no_such_service(wanted, file, asking);
                 return None;
             }
             self.extend_service(&wanted.service, file, scope, chain);
@@ -186,7 +193,7 @@ impl Loader<'_> {
         let path = self.local_path(name, *span, &file.directory, "extends")?;
         let mut other = self.file_services(&path, *span, scope)?;
         if !other.services.contains_key(&wanted.service) {
-            self.no_such_service(wanted, &other);
+            self.no_such_service(wanted, &other, asking);
             return None;
         }
         let had_extends = other
@@ -217,7 +224,10 @@ impl Loader<'_> {
         if let Some(known) = self.extends_files.remove(&key) {
             return Rc::into_inner(known);
         }
-        let documents = self.documents(path, Some(span))?;
+        let told = self.findings.len();
+        let documents = self.documents(path, Some(span));
+        self.lead_here(told, span, "taken over by this `extends`");
+        let documents = documents?;
         let mut root = Node::empty_map(Span::NONE);
         let lenient = self.options.skip.interpolation;
         for mut document in documents {
@@ -252,6 +262,7 @@ impl Loader<'_> {
                 report,
             );
         });
+        self.lead_here(told, span, "taken over by this `extends`");
         let services = root
             .get_mut("services")
             .and_then(Node::as_map_mut)
@@ -294,19 +305,30 @@ impl Loader<'_> {
         Some(path)
     }
 
-    fn no_such_service(&mut self, wanted: &Wanted, file: &FileServices) {
+    fn no_such_service(&mut self, wanted: &Wanted, file: &FileServices, asking: &str) {
         let message = format!(
             "cannot extend service `{}` in {}: there is no such service",
             wanted.service,
             file.path.display()
         );
-        let known = suggest::nearest(&wanted.service, file.services.keys().map(Key::as_str));
-        let problem =
-            Diagnostic::error("unknown-service", message).at(self.sources.locate(wanted.span), "");
-        self.findings.push(match known {
-            Some(known) => problem.help(format!("did you mean `{known}`?")),
-            None => problem,
+        // A service cannot extend itself.
+        let others = file.services.iter().filter(|(name, service)| {
+            wanted.file.is_some() || (name.as_str() != asking && service.as_map().is_some())
         });
+        let known: Vec<&str> = others.map(|(name, _)| name.as_str()).collect();
+        let otherwise = if wanted.file.is_some() {
+            "check the name"
+        } else {
+            "of another file, name it as `extends: {file: …, service: …}`, also when that file is included or overridden"
+        };
+        let help = match suggest::nearest(&wanted.service, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if wanted.file.is_some() => suggest::one_of(&known, otherwise),
+            None => otherwise.to_owned(),
+        };
+        let problem = Diagnostic::error("unknown-service", message)
+            .at(self.sources.locate(wanted.service_span), "");
+        self.findings.push(problem.help(help));
     }
 
     fn circle(&mut self, link: &Link, chain: &[(Link, Span)]) {
@@ -318,8 +340,9 @@ impl Loader<'_> {
             let message = format!(
                 "this chain of `extends` is too long: it has more than {LONGEST_CHAIN} services"
             );
+            let problem = Diagnostic::error("extends-circle", message).at(place, "");
             self.findings
-                .push(Diagnostic::error("extends-circle", message).at(place, ""));
+                .push(problem.help("let these services extend fewer others in a row"));
             return;
         };
         let names = chain[start..]
@@ -343,7 +366,8 @@ impl Loader<'_> {
             .iter()
             .any(|finding| finding.code == "extends-circle")
         {
-            self.findings.push(problem);
+            self.findings
+                .push(problem.help("remove one of these `extends`"));
         }
     }
 }
@@ -354,7 +378,12 @@ fn take_over(base: &mut Node, span: Span) {
     let origin = Rc::new(Origin::Extends(span));
     if let Some(map) = base.as_map_mut() {
         for attribute in map.values_mut() {
-            attribute.origin.get_or_insert_with(|| Rc::clone(&origin));
+            if matches!(
+                attribute.origin.as_deref(),
+                None | Some(Origin::Override(_))
+            ) {
+                attribute.origin = Some(Rc::clone(&origin));
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `include`: other models, each loaded on its own, then copied in.
 
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::rc::Rc;
 
 use super::diagnostic::Diagnostic;
@@ -8,7 +8,7 @@ use super::expand::expand;
 use super::loader::{Loader, Scope};
 use super::node::{Map, Node, Origin, SourceMap, Span, Value};
 use super::report::Report;
-use super::sources::{FileKind, absolute, read_variables, relative};
+use super::sources::{EnvFileUse, FileKind, absolute, read_variables, relative};
 
 const SECTIONS: [&str; 6] = [
     "services", "networks", "volumes", "secrets", "configs", "models",
@@ -47,7 +47,10 @@ impl Loader<'_> {
             let Some(entry) = self.include_entry(item) else {
                 continue;
             };
-            if let Some(model) = self.included_model(&entry, scope) {
+            let told = self.findings.len();
+            let model = self.included_model(&entry, scope);
+            self.lead_here(told, entry.span, "included here");
+            if let Some(model) = model {
                 self.import(root, model, entry.span);
             }
         }
@@ -72,18 +75,17 @@ impl Loader<'_> {
         let Some(paths) = paths else {
             let place = item.get("path").unwrap_or(item).span;
             self.wrong_include(
-                Diagnostic::error,
                 "an entry of `include` must be a path, or a mapping with `path`",
                 place,
             );
             return None;
         };
         if paths.is_empty() {
-            self.wrong_include(
-                Diagnostic::warning,
-                "this entry of `include` names no file",
-                item.span,
-            );
+            let warning =
+                Diagnostic::warning("empty-include", "this entry of `include` names no file")
+                    .at(self.sources.locate(item.span), "")
+                    .help("write `- <file>`, or remove the entry");
+            self.findings.push(warning);
             return None;
         }
         let env_files = self.include_env_files(item)?;
@@ -107,7 +109,7 @@ impl Loader<'_> {
                 "`env_file` of an `include` must be a path or a list of paths, but this is {}",
                 node.kind()
             );
-            self.wrong_include(Diagnostic::error, &message, node.span);
+            self.wrong_include(&message, node.span);
         }
         files.map(Some)
     }
@@ -125,19 +127,14 @@ impl Loader<'_> {
                     "`project_directory` of an `include` must be a path, but this is {}",
                     node.kind()
                 );
-                self.wrong_include(Diagnostic::error, &message, node.span);
+                self.wrong_include(&message, node.span);
                 None
             }
         }
     }
 
-    fn wrong_include(
-        &mut self,
-        kind: fn(&'static str, String) -> Diagnostic,
-        message: &str,
-        place: Span,
-    ) {
-        let problem = kind("wrong-type", message.to_owned())
+    fn wrong_include(&mut self, message: &str, place: Span) {
+        let problem = Diagnostic::error("wrong-type", message)
             .at(self.sources.locate(place), "")
             .help("write `- <file>`, or `- path: <file>`");
         self.findings.push(problem);
@@ -192,12 +189,12 @@ impl Loader<'_> {
         directory: &FilePath,
         scope: &Scope,
     ) -> Option<super::interpolate::Environment> {
-        let mut list: Vec<PathBuf> = Vec::new();
+        let mut list: Vec<EnvFileUse> = Vec::new();
         match &entry.env_files {
             None => {
                 let default = directory.join(".env");
                 if self.files.kind(&default) == Some(FileKind::File) {
-                    list.push(default);
+                    list.push((default, None));
                 }
             }
             Some(names) => {
@@ -209,10 +206,12 @@ impl Loader<'_> {
                             format!("the env file {} cannot be read", path.display()),
                         )
                         .at(self.sources.locate(*span), "there is no such file");
-                        self.findings.push(problem);
+                        self.findings.push(
+                            problem.help("create it, or write `env_file: /dev/null` for none"),
+                        );
                         return None;
                     }
-                    list.push(path);
+                    list.push((path, self.sources.locate(*span)));
                 }
             }
         }
@@ -250,7 +249,8 @@ impl Loader<'_> {
         );
         let problem = Diagnostic::error("include-circle", message)
             .at(self.sources.locate(span), "the circle closes here");
-        self.findings.push(problem);
+        self.findings
+            .push(problem.help("remove one of these includes"));
     }
 
     /// Copies the sections of an included model; what is there already must be the same.

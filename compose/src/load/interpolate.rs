@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use super::diagnostic::{Diagnostic, quoted};
+use super::diagnostic::{Diagnostic, quoted, value_in_words};
 use super::node::{Node, Origin, Value};
 use super::report::{Path, Report};
 use super::schema::{Cast, Type};
@@ -181,11 +181,23 @@ fn cast(
         let problem = Diagnostic::error(
             "wrong-type",
             format!(
-                "`{path}` must be {expected}, but this is `{}`",
-                quoted(&text)
+                "`{path}` must be {expected}, but this is {}",
+                value_in_words(&text)
             ),
         )
         .at(report.locate(node.span), format!("expected {expected}"));
+        let problem = match (&text.is_empty(), node.origin.as_deref()) {
+            (true, Some(Origin::Variables(names))) => problem.help(format!(
+                "set it, or write a default, as in `${{{}:-{}}}`",
+                names.first().map_or("NAME", String::as_str),
+                if expected.contains("true") {
+                    "false"
+                } else {
+                    "1"
+                }
+            )),
+            _ => problem,
+        };
         report.push_about(node, problem);
         Value::Invalid
     })

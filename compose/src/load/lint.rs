@@ -1,11 +1,102 @@
-//! What is allowed but doubtful: `config --check`. Each finding has a code by which it can be switched off.
+//! What is allowed but doubtful: `config --check`. Each finding has a code by which it can be switched off: with
+//! `--allow CODE`, or with a comment in the file.
+//!
+//! ```yaml
+//! # hoist-allow: unused            (above all keys: for the whole file)
+//! services:
+//!   a:
+//!     image: nginx   # hoist-allow: latest-tag
+//!     # hoist-allow: plain-secret  (alone on its line: for the next one)
+//!     environment: {DB_PASSWORD: x}
+//! ```
 
 use std::collections::HashMap;
 
 use super::consistency::Places;
-use super::diagnostic::{Diagnostic, Location};
+use super::diagnostic::{Diagnostic, Location, Severity, Spot};
 use super::node::{Node, SourceMap};
-use crate::model::{DependencyCondition, MountType, Project, Service};
+use crate::model::{DependencyCondition, FileReference, MountType, Project, Service};
+
+/// The codes of all warnings, and what each is about.
+pub const WARNINGS: &[(&str, &str)] = &[
+    (
+        "boolean-word",
+        "yes, no, on, off, y and n where true or false is meant",
+    ),
+    (
+        "command-operator",
+        "a command without a shell that holds &&, |, ; or a redirection",
+    ),
+    ("deprecated", "an old form of an attribute"),
+    ("empty-include", "an entry of include that names no file"),
+    (
+        "latest-tag",
+        "an image without a version, or with the tag latest",
+    ),
+    ("missing-variable", "a variable without a value"),
+    (
+        "no-healthcheck",
+        "waiting for the health of a service that declares no health check",
+    ),
+    ("obsolete-version", "the attribute version"),
+    (
+        "plain-secret",
+        "what looks like a secret among the environment's variables",
+    ),
+    (
+        "port-used-twice",
+        "a host port that two containers would publish",
+    ),
+    (
+        "several-files",
+        "several Compose files, of which one is used",
+    ),
+    (
+        "unreachable-profile",
+        "needing a service that no profile of one's own enables",
+    ),
+    (
+        "unused",
+        "a volume, network, secret, config or model that no service uses",
+    ),
+];
+
+/// Whether a finding is switched off, by its code or by a comment where it is. Errors cannot be.
+pub(crate) fn is_allowed(finding: &Diagnostic, codes: &[String]) -> bool {
+    let comment = || {
+        let place = finding.primary.as_ref().map(|label| &label.location);
+        place.is_some_and(|place| allowed_by_comment(place, finding.code))
+    };
+    finding.severity == Severity::Warning
+        && (codes.iter().any(|code| code == finding.code) || comment())
+}
+
+/// Whether a comment on the line of a place, alone above it, or at the head of the file names a code.
+fn allowed_by_comment(place: &Location, code: &str) -> bool {
+    let text = place.source.text.as_str();
+    let before = text.get(..place.start).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next().unwrap_or_default();
+    let above = text[..line_start].lines().next_back().unwrap_or_default();
+    let only_comment = |line: &&str| line.trim_start().starts_with('#');
+    let head = text
+        .lines()
+        .take_while(|line| line.trim().is_empty() || *line == "---" || only_comment(line));
+    let mut lines = head
+        .filter(only_comment)
+        .chain([line])
+        .chain([above].into_iter().filter(only_comment));
+    lines.any(|line| names_code(line, code))
+}
+
+/// Whether a line ends in `# hoist-allow: …` with the code.
+fn names_code(line: &str, code: &str) -> bool {
+    const SIGN: &str = "hoist-allow:";
+    let Some((before, list)) = line.split_once(SIGN) else {
+        return false;
+    };
+    before.trim_end().ends_with('#') && list.split([',', ' ']).any(|named| named.trim() == code)
+}
 
 /// Looks at a loaded project.
 pub(crate) fn lint(project: &Project, root: &Node, sources: &SourceMap) -> Vec<Diagnostic> {
@@ -25,6 +116,21 @@ pub(crate) fn lint(project: &Project, root: &Node, sources: &SourceMap) -> Vec<D
     linter.findings
 }
 
+/// A host port that one service publishes.
+struct Published<'a> {
+    service: &'a str,
+    address: &'a str,
+    place: Spot,
+}
+
+impl Published<'_> {
+    /// Whether both cannot be bound.
+    fn meets(&self, other: &Self) -> bool {
+        let all = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
+        all(self.address) || all(other.address) || self.address == other.address
+    }
+}
+
 struct Linter<'a> {
     project: &'a Project,
     places: Places<'a>,
@@ -32,111 +138,67 @@ struct Linter<'a> {
 }
 
 impl Linter<'_> {
-    fn push(&mut self, code: &'static str, message: String, place: Option<Location>, help: &str) {
+    fn push(&mut self, code: &'static str, message: String, place: Spot, help: &str) {
         self.findings
-            .push(Diagnostic::warning(code, message).at(place, "").help(help));
+            .push(Diagnostic::warning(code, message).on(place, "").help(help));
     }
 
     fn ports(&mut self) {
-        let mut seen: HashMap<(u16, String), (String, String, Option<Location>)> = HashMap::new();
+        let mut seen: HashMap<(u16, String), Vec<Published<'_>>> = HashMap::new();
         for (name, service) in &self.project.services {
             for (index, port) in service.ports.iter().enumerate() {
-                let Some(range) = port.published_range() else {
-                    continue;
-                };
                 // A range lets the engine choose: two of them may share ports.
-                if range.start() != range.end() {
-                    continue;
-                }
-                let address = port.host_ip.clone().unwrap_or_default();
-                let place = self.places.item(name, "ports", index);
-                let key = (*range.start(), port.protocol());
-                let previous = seen.insert(key, (name.clone(), address.clone(), place.clone()));
-                let Some((other, other_address, other_place)) = previous else {
+                let Some(number) = port
+                    .published_range()
+                    .filter(|range| range.start() == range.end())
+                    .map(|range| *range.start())
+                else {
                     continue;
                 };
-                let all = |address: &str| address.is_empty() || address == "0.0.0.0";
-                if all(&address) || all(&other_address) || address == other_address {
-                    let message = format!(
-                        "host port {} is published by `{other}` and by `{name}`",
-                        range.start()
-                    );
-                    let finding = Diagnostic::warning("port-used-twice", message)
-                        .at(place, "")
-                        .and(other_place, "published here too");
-                    self.findings
-                        .push(finding.help("only one of them can have it: choose another port"));
-                }
+                let here = Published {
+                    service: name,
+                    address: port.host_ip.as_deref().unwrap_or_default(),
+                    place: self.places.item(name, "ports", index),
+                };
+                let others = seen.entry((number, port.protocol())).or_default();
+                let other = others.iter().find(|other| other.meets(&here));
+                let copies = replicas(service);
+                let found = match other {
+                    Some(other) => port_twice(number, &here, other),
+                    None if copies > 1 => port_of_replicas(number, &here, copies),
+                    None => {
+                        others.push(here);
+                        continue;
+                    }
+                };
+                self.findings.push(found);
+                others.push(here);
             }
         }
     }
 
     fn unused(&mut self) {
-        let services = || {
-            self.project
-                .services
-                .values()
-                .chain(self.project.disabled_services.values())
-        };
-        let mut unused: Vec<(&str, String)> = Vec::new();
-        let keys = |section: &str| -> Vec<String> {
-            self.places
-                .root
-                .get(section)
-                .and_then(Node::as_map)
+        for section in ["volumes", "secrets", "configs", "networks", "models"] {
+            let declared = self.places.root.get(section).and_then(Node::as_map);
+            let keys: Vec<String> = declared
                 .into_iter()
                 .flat_map(|map| map.keys().map(ToString::to_string))
-                .collect()
-        };
-        for volume in keys("volumes") {
-            let uses = |service: &Service| {
-                service.volumes.iter().any(|mount| {
-                    mount.kind == MountType::Volume && mount.source.as_ref() == Some(&volume)
-                })
-            };
-            if !services().any(uses) {
-                unused.push(("volumes", volume));
+                .filter(|key| (section, key.as_str()) != ("networks", "default"))
+                .collect();
+            for key in keys {
+                let services = self.project.services.values();
+                let mut all = services.chain(self.project.disabled_services.values());
+                if all.any(|service| uses(service, section, &key)) {
+                    continue;
+                }
+                let place = self.places.key(&[section, &key]);
+                self.push(
+                    "unused",
+                    format!("`{section}.{key}` is declared, but no service uses it"),
+                    place,
+                    "use it, or remove it",
+                );
             }
-        }
-        for secret in keys("secrets") {
-            let uses = |service: &Service| {
-                let built = service.build.iter().flat_map(|build| &build.secrets);
-                service
-                    .secrets
-                    .iter()
-                    .chain(built)
-                    .any(|reference| reference.source == secret)
-            };
-            if !services().any(uses) {
-                unused.push(("secrets", secret));
-            }
-        }
-        for config in keys("configs") {
-            if !services().any(|service| {
-                service
-                    .configs
-                    .iter()
-                    .any(|reference| reference.source == config)
-            }) {
-                unused.push(("configs", config));
-            }
-        }
-        for network in keys("networks")
-            .into_iter()
-            .filter(|network| network != "default")
-        {
-            if !services().any(|service| service.networks.contains_key(&network)) {
-                unused.push(("networks", network));
-            }
-        }
-        for (section, key) in unused {
-            let place = self.places.key(&[section, &key]);
-            self.push(
-                "unused",
-                format!("`{section}.{key}` is declared, but no service uses it"),
-                place,
-                "use it, or remove it",
-            );
         }
     }
 
@@ -161,10 +223,9 @@ impl Linter<'_> {
             let Some(other) = self.project.services.get(target) else {
                 continue;
             };
-            let checked = other
-                .healthcheck
-                .as_ref()
-                .is_some_and(|check| !check.disable);
+            let checked = other.healthcheck.as_ref().is_some_and(|check| {
+                !check.disable && check.test.first().is_none_or(|first| first != "NONE")
+            });
             if dependency.condition == DependencyCondition::Healthy && !checked {
                 let place = self.places.key(&["services", name, "depends_on", target]);
                 let message = format!(
@@ -196,19 +257,18 @@ impl Linter<'_> {
             if !telling || value.as_ref().is_none_or(String::is_empty) {
                 continue;
             }
-            let Some(place) = self
-                .places
-                .value(&["services", name, "environment", variable])
-            else {
+            let path = ["services", name, "environment", variable];
+            if !self.places.has(&path) {
                 continue;
-            };
+            }
+            let place = self.places.value(&path);
             let message = format!(
                 "`{variable}` of service `{name}` looks like a secret, and stands in the environment for all to see"
             );
             self.push(
                 "plain-secret",
                 message,
-                Some(place),
+                place,
                 "give it as a `secrets` entry, if the program reads files",
             );
         }
@@ -245,4 +305,57 @@ impl Linter<'_> {
             }
         }
     }
+}
+
+/// Whether a service uses a resource of a section.
+fn uses(service: &Service, section: &str, key: &str) -> bool {
+    let named =
+        |references: &[FileReference]| references.iter().any(|reference| reference.source == key);
+    match section {
+        "volumes" => service
+            .volumes
+            .iter()
+            .any(|mount| mount.kind == MountType::Volume && mount.source.as_deref() == Some(key)),
+        "secrets" => {
+            let built = service.build.as_ref();
+            named(&service.secrets) || built.is_some_and(|build| named(&build.secrets))
+        }
+        "configs" => named(&service.configs),
+        "networks" => service.networks.contains_key(key),
+        _ => service.models.contains_key(key),
+    }
+}
+
+/// How many containers a service asks for.
+fn replicas(service: &Service) -> i64 {
+    let deployed = service.deploy.as_ref().and_then(|deploy| deploy.replicas);
+    service.scale.or(deployed).unwrap_or(1)
+}
+
+fn port_twice(number: u16, here: &Published<'_>, other: &Published<'_>) -> Diagnostic {
+    let message = if here.service == other.service {
+        format!(
+            "host port {number} is published twice by `{}`",
+            here.service
+        )
+    } else {
+        format!(
+            "host port {number} is published by `{}` and by `{}`",
+            other.service, here.service
+        )
+    };
+    Diagnostic::warning("port-used-twice", message)
+        .on(here.place.clone(), "")
+        .and(other.place.location.clone(), "published here too")
+        .help("only one of them can have it: choose another port")
+}
+
+fn port_of_replicas(number: u16, here: &Published<'_>, copies: i64) -> Diagnostic {
+    let message = format!(
+        "host port {number} is published by all {copies} containers of `{}`",
+        here.service
+    );
+    Diagnostic::warning("port-used-twice", message)
+        .on(here.place.clone(), "")
+        .help("only one of them can have it: publish a range, as in `8000-8010:80`, or none")
 }

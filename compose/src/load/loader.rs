@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::LoadOptions;
 use super::decode::decode;
 use super::defaults::set_defaults;
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Label, Location};
 use super::expand::expand;
 use super::extends::FileServices;
 use super::interpolate::{Environment, interpolate};
@@ -18,7 +18,7 @@ use super::node::{Map, Node, SourceMap, Span, Value};
 use super::paths::{self, Base};
 use super::report::{Path, Report, has_errors};
 use super::schema::{ROOT, check};
-use super::sources::{Files, read_text};
+use super::sources::{self, Files, Unreadable, asked_for, read_text};
 use super::unify::unify;
 use super::validate::validate;
 use super::yaml::{Limits, parse};
@@ -202,6 +202,7 @@ impl<'a> Loader<'a> {
                 Err(error) => {
                     let message = format!("`{section}.{name}`: {}", error.message);
                     let place = self.sources.locate(error.span);
+                    let place = place.or_else(|| self.sources.locate(node.key_or_value()));
                     self.findings
                         .push(Diagnostic::error("wrong-value", message).at(place, ""));
                 }
@@ -228,16 +229,8 @@ impl<'a> Loader<'a> {
             &mut self.sources,
         ) {
             Ok(file) => file,
-            Err(why) => {
-                let message = format!("{} cannot be read: {why}", path.display());
-                let place = asked_at.and_then(|span| self.sources.locate(span));
-                let problem = Diagnostic::error("unreadable-file", message);
-                self.findings.push(match place {
-                    Some(place) => problem
-                        .at(Some(place), "wanted here")
-                        .help("paths are relative to the directory of the file that names them"),
-                    None => problem.help("check the path that was given with -f or COMPOSE_FILE"),
-                });
+            Err(unreadable) => {
+                self.unreadable(path, asked_at, unreadable);
                 return None;
             }
         };
@@ -253,6 +246,64 @@ impl<'a> Loader<'a> {
             Err(problems) => {
                 self.findings.extend(problems);
                 None
+            }
+        }
+    }
+
+    fn unreadable(&mut self, path: &FilePath, asked_at: Option<Span>, unreadable: Unreadable) {
+        let message = format!("{} cannot be read: {}", path.display(), unreadable.why);
+        let problem = Diagnostic::error("unreadable-file", message);
+        let (asked, advice) = match asked_at.and_then(|span| self.sources.locate(span)) {
+            Some(place) => (
+                Some(place),
+                "paths are relative to the directory of the file that names them",
+            ),
+            None => (
+                asked_for(path, self.options, &mut self.sources),
+                "check the path that was given with -f or COMPOSE_FILE",
+            ),
+        };
+        self.findings.push(match unreadable.place {
+            Some(place) => problem
+                .at(Some(place), "")
+                .and(asked, "wanted here")
+                .help("name a text in YAML"),
+            None => problem.at(asked, "wanted here").help(advice),
+        });
+    }
+
+    /// The beginning of a file, for what is wrong with the whole of it.
+    pub(crate) fn beginning(&mut self, path: Option<&PathBuf>) -> Option<Location> {
+        let directory = &self.options.working_directory;
+        let (path, files) = (path?, self.files);
+        // Standard input cannot be read twice.
+        let read =
+            (path.as_os_str() != "-").then(|| read_text(path, directory, files, &mut self.sources));
+        match read {
+            Some(Ok(file)) => self.sources.locate(Span::new(file, 0, 0)),
+            _ => sources::beginning(path, &mut self.sources),
+        }
+    }
+
+    /// Adds to what was found in other files since `told` findings, by which place of this one they are read.
+    pub(crate) fn lead_here(&mut self, told: usize, span: Span, message: &str) {
+        let Some(location) = self.sources.locate(span) else {
+            return;
+        };
+        for finding in self.findings.iter_mut().skip(told) {
+            let elsewhere = finding
+                .primary
+                .as_ref()
+                .is_some_and(|label| label.location.source != location.source);
+            let known = finding
+                .related
+                .iter()
+                .any(|label| label.location == location);
+            if elsewhere && !known {
+                finding.related.push(Label {
+                    location: location.clone(),
+                    message: message.to_owned(),
+                });
             }
         }
     }
@@ -278,10 +329,15 @@ impl<'a> Loader<'a> {
 
     /// Tells once that there is too much.
     pub(crate) fn too_large(&mut self, message: &str, asked_at: Option<Span>) {
+        let place = asked_at.and_then(|span| self.sources.locate(span));
+        self.too_large_at(message, place);
+    }
+
+    /// The same at a place that is known already.
+    pub(crate) fn too_large_at(&mut self, message: &str, place: Option<Location>) {
         if self.is_too_large() {
             return;
         }
-        let place = asked_at.and_then(|span| self.sources.locate(span));
         let problem =
             Diagnostic::error("too-large", message).at(place, "the limit is reached here");
         self.findings

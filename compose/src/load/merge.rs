@@ -1,9 +1,10 @@
 //! A later file's values over an earlier one's, by the rules of each attribute; and the removal of repeated entries.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use super::diagnostic::Diagnostic;
-use super::node::{Key, Map, MergeTag, Node, Value};
+use super::node::{Key, Map, MergeTag, Node, Origin, Value};
 use super::report::{Path, Report};
 use super::schema::{Merge, Type};
 
@@ -86,7 +87,10 @@ impl Merger<'_, '_> {
             (Value::Map(below), Value::Map(above)) => self.maps(below, *above, ty, path),
             (Value::List(below), Value::List(above)) => below.extend(above),
             (below, above) => {
+                let known = base.span.is_some() && !matches!(below, Value::Null);
                 *below = above;
+                let overrides = || known.then(|| Rc::new(Origin::Override(base.span)));
+                let origin = origin.or_else(overrides);
                 (base.span, base.key_span, base.origin) = (span, key_span, origin);
             }
         }
@@ -130,7 +134,7 @@ impl Merger<'_, '_> {
             format!("{} here", base.kind()),
         )
         .help("write the same kind of value, or mark this one with `!override`");
-        self.report.push(problem);
+        self.report.push_about(over, problem);
         base.value = Value::Invalid;
     }
 
@@ -318,6 +322,7 @@ pub(crate) fn names_to_map(node: &mut Node, make: fn(&Node) -> Node) {
     let entries = items.iter().filter_map(|item| {
         let mut value = make(item);
         value.key_span = item.span;
+        value.origin.clone_from(&item.origin);
         Some((item.as_str()?.to_owned(), value))
     });
     node.value = Value::Map(Box::new(entries.collect()));

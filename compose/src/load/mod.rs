@@ -41,6 +41,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 
 pub use diagnostic::{Diagnostic, Label, LoadError, Severity};
+pub use lint::WARNINGS;
 pub use sources::{FileKind, Files, LocalFiles};
 pub use template::Variable;
 
@@ -150,7 +151,8 @@ fn strings<'v>(value: &'v serde_json::Value, texts: &mut Vec<&'v str>) {
     }
 }
 
-/// Loads a project and also tells what is doubtful about it.
+/// Loads a project and also tells what is doubtful about it, but for the `silenced` codes of [`WARNINGS`] and what
+/// comments in the files allow.
 ///
 /// # Errors
 /// As [`load`].
@@ -161,11 +163,18 @@ pub fn load_and_lint(
 ) -> Result<Loaded, LoadError> {
     let mut loader = Loader::new(options, files);
     loader.lint = true;
-    let mut loaded = run(&mut loader)?;
-    loaded
-        .warnings
-        .retain(|warning| !silenced.iter().any(|code| code == warning.code));
-    Ok(loaded)
+    match run(&mut loader) {
+        Ok(mut loaded) => {
+            let kept = |warning: &Diagnostic| !lint::is_allowed(warning, silenced);
+            loaded.warnings.retain(kept);
+            Ok(loaded)
+        }
+        Err(mut error) => {
+            let kept = |finding: &Diagnostic| !lint::is_allowed(finding, silenced);
+            error.diagnostics.retain(kept);
+            Err(error)
+        }
+    }
 }
 
 fn run(loader: &mut Loader<'_>) -> Result<Loaded, LoadError> {
@@ -194,12 +203,8 @@ fn load_project(loader: &mut Loader<'_>) -> Fatal<(Project, Option<serde_json::V
     let mut found = sources::discover(options, loader.files, &mut loader.sources)?;
     loader.findings.append(&mut found.warnings);
     loader.read_main_files(&found.files);
-    let documents = found
-        .files
-        .iter()
-        .filter_map(|path| loader.main_documents(path))
-        .flatten();
-    let name = name::project_name(options, &found.environment, documents, &found.directory)?;
+    let written = written_names(loader, &found.files);
+    let name = name::project_name(options, &found, &written, &mut loader.sources)?;
     found
         .environment
         .insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
@@ -224,13 +229,17 @@ fn load_project(loader: &mut Loader<'_>) -> Fatal<(Project, Option<serde_json::V
     }
     let broken = has_errors(&loader.findings);
     if !broken && root.as_map().is_none_or(node::Map::is_empty) {
+        let file = loader.beginning(found.files.first());
         return Err(Box::new(
             Diagnostic::error("empty-file", "empty compose file")
+                .at(file, "")
                 .help("write `services:` with at least one service"),
         ));
     }
     if name.is_empty() {
-        let problem = Diagnostic::error("invalid-project-name", "project name must not be empty");
+        let file = loader.beginning(found.files.first());
+        let problem = Diagnostic::error("invalid-project-name", "project name must not be empty")
+            .at(file, "");
         return Err(Box::new(
             problem.help("write `name: …` in the file, or give it with -p"),
         ));
@@ -256,6 +265,16 @@ fn load_project(loader: &mut Loader<'_>) -> Fatal<(Project, Option<serde_json::V
         return Ok((raw, Some(model)));
     }
     finish(loader, raw, root, broken)
+}
+
+/// The names that the main files give the project, in their order.
+fn written_names(loader: &Loader<'_>, files: &[PathBuf]) -> Vec<String> {
+    files
+        .iter()
+        .filter_map(|path| loader.main_documents(path))
+        .flatten()
+        .filter_map(|document| Some(document.get("name")?.as_str()?.to_owned()))
+        .collect()
 }
 
 /// From the merged tree to the project.
@@ -297,9 +316,11 @@ fn finish(
         return Ok((project, None));
     }
     loader.resolve_files(&mut project, &root);
-    loader
-        .findings
-        .extend(select::select_services(&mut project, &options.services));
+    loader.findings.extend(select::select_services(
+        &mut project,
+        &options.services,
+        &mut loader.sources,
+    ));
     if !options.skip.consistency && !options.skip.container_names {
         let places = consistency::Places {
             root: &root,

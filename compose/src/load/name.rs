@@ -1,20 +1,19 @@
 //! The project's name.
 
-use std::path::Path;
-
 use super::LoadOptions;
 use super::diagnostic::{Diagnostic, Fatal};
-use super::interpolate::Environment;
-use super::node::Node;
+use super::node::SourceMap;
+use super::sources::{Discovered, argument, setting};
 use super::template::{Used, substitute};
 
-/// The name: given, from `COMPOSE_PROJECT_NAME`, the last `name:` of the files, or the directory's.
-pub(crate) fn project_name<'n>(
+/// The name: given, from `COMPOSE_PROJECT_NAME`, the last `name:` `written` in the files, or the directory's.
+pub(crate) fn project_name(
     options: &LoadOptions,
-    environment: &Environment,
-    documents: impl Iterator<Item = &'n Node>,
-    directory: &Path,
+    found: &Discovered,
+    written: &[String],
+    sources: &mut SourceMap,
 ) -> Fatal<String> {
+    let environment = &found.environment;
     let given = options.project_name.clone().filter(|name| !name.is_empty());
     let given = given.or_else(|| {
         environment
@@ -31,21 +30,22 @@ pub(crate) fn project_name<'n>(
              underscores as well as start with a letter or number"
         );
         let suggestion = normalized(&name);
-        let problem = Diagnostic::error("invalid-project-name", message);
+        let place = match &options.project_name {
+            Some(given) if !given.is_empty() => argument(sources, "-p", given),
+            _ => setting(sources, &options.environment, "COMPOSE_PROJECT_NAME"),
+        };
+        let problem = Diagnostic::error("invalid-project-name", message).at(place, "");
         return Err(Box::new(if suggestion.is_empty() {
             problem
         } else {
             problem.help(format!("use `{suggestion}`"))
         }));
     }
-    let written = documents
-        .filter_map(|document| document.get("name")?.as_str())
-        .filter(|name| !name.is_empty())
-        .last();
+    let written = written.iter().rfind(|name| !name.is_empty());
     if let Some(written) = written {
         let lookup = |name: &str| environment.get(name).cloned();
         let text = if options.skip.interpolation {
-            Ok(written.to_owned())
+            Ok(written.clone())
         } else {
             substitute(written, &lookup, &mut Used::default())
         };
@@ -54,7 +54,8 @@ pub(crate) fn project_name<'n>(
             return Ok(normalized(&text));
         }
     }
-    let base = directory
+    let base = found
+        .directory
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();

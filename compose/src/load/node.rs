@@ -79,6 +79,23 @@ impl SourceMap {
         self.locate(*self.variables.get(name)?)
     }
 
+    /// Where a value uses a variable, as near as can be told.
+    pub(crate) fn variable_use(&self, file: u32, value: (usize, usize), name: &str) -> Span {
+        let (start, end) = value;
+        let written = self
+            .text(file)
+            .and_then(|source| source.text.get(start..end))
+            .unwrap_or_default();
+        for (before, after) in [("${", ""), ("$", "")] {
+            let wanted = format!("{before}{name}{after}");
+            if let Some(at) = written.find(&wanted) {
+                let first = start + at;
+                return Span::new(file, first, first + wanted.len());
+            }
+        }
+        Span::new(file, start, end)
+    }
+
     pub(crate) fn text(&self, file: u32) -> Option<&Arc<SourceText>> {
         self.texts.get(file as usize)
     }
@@ -131,6 +148,8 @@ pub(crate) enum Origin {
     Extends(Span),
     /// The section was taken over by `include`, written at the span.
     Include(Span),
+    /// It took the place of a value of an earlier file, or of the service that is extended, written at the span.
+    Override(Span),
 }
 
 /// YAML data.

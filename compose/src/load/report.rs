@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::diagnostic::{Diagnostic, Label, Location, Severity};
+use super::diagnostic::{Diagnostic, Label, Location, Severity, Spot};
 use super::node::{Node, Origin, SourceMap, Span};
 
 /// Where a walk is: `services.web.ports[0]`.
@@ -146,16 +146,10 @@ impl<'a> Report<'a> {
     }
 
     /// Adds the variables that a node's value came from, with where they are set.
-    pub(crate) fn explain(&self, node: &Node, mut finding: Diagnostic) -> Diagnostic {
-        let Some(Origin::Variables(names)) = node.origin.as_deref() else {
-            return finding;
-        };
-        for name in names {
-            finding = match self.sources.variable(name) {
-                Some(place) => finding.and(Some(place), format!("the value comes from `{name}`")),
-                None => finding.help(format!("the value comes from the variable `{name}`")),
-            };
-        }
+    pub(crate) fn explain(&self, node: &Node, finding: Diagnostic) -> Diagnostic {
+        let (labels, help) = variables(self.sources, node.origin.as_deref());
+        let mut finding = help.into_iter().fold(finding, Diagnostic::help);
+        finding.related.extend(labels);
         finding
     }
 
@@ -190,7 +184,86 @@ fn via(origin: &Origin) -> Option<(Span, &'static str)> {
         Origin::Alias(span) => Some((*span, "taken over by this alias")),
         Origin::Extends(span) => Some((*span, "taken over by this `extends`")),
         Origin::Include(span) => Some((*span, "taken over by this `include`")),
+        Origin::Override(span) => Some((*span, "this value is overridden")),
     }
+}
+
+/// The same with the text around it.
+fn via_label(sources: &SourceMap, origin: &Origin) -> Option<Label> {
+    let (span, message) = via(origin)?;
+    Some(Label {
+        location: sources.locate(span)?,
+        message: message.to_owned(),
+    })
+}
+
+/// The variables that a value came from: the places where files set them, and words for the others.
+fn variables(sources: &SourceMap, origin: Option<&Origin>) -> (Vec<Label>, Vec<String>) {
+    let Some(Origin::Variables(names)) = origin else {
+        return (Vec::new(), Vec::new());
+    };
+    let (mut labels, mut help) = (Vec::new(), Vec::new());
+    for name in names {
+        match sources.variable(name) {
+            Some(location) => labels.push(Label {
+                location,
+                message: format!("the value comes from `{name}`"),
+            }),
+            None => help.push(format!("the value comes from the variable `{name}`")),
+        }
+    }
+    (labels, help)
+}
+
+/// The place of what is at a path of keys, and how it came there; the nearest place around it when it was not written.
+pub(crate) fn spot(
+    root: &Node,
+    sources: &SourceMap,
+    path: &[&str],
+    span: fn(&Node) -> Span,
+) -> Spot {
+    let mut spot = Spot::default();
+    let mut node = root;
+    for (depth, key) in path.iter().enumerate() {
+        let Some(inner) = node.get(key) else { break };
+        node = inner;
+        let last = depth + 1 == path.len();
+        let place = if last {
+            span(node)
+        } else {
+            node.key_or_value()
+        };
+        step(node, place, sources, &mut spot);
+    }
+    spot
+}
+
+/// The same for an item of a list.
+pub(crate) fn item_spot(root: &Node, sources: &SourceMap, path: &[&str], index: usize) -> Spot {
+    let mut spot = spot(root, sources, path, Node::key_or_value);
+    let item = root
+        .at(path)
+        .and_then(Node::as_list)
+        .and_then(|items| items.get(index));
+    if let Some(item) = item {
+        step(item, item.span, sources, &mut spot);
+    }
+    spot
+}
+
+/// One step towards a value.
+fn step(node: &Node, place: Span, sources: &SourceMap, spot: &mut Spot) {
+    spot.location = sources.locate(place).or(spot.location.take());
+    let Some(origin) = node.origin.as_deref() else {
+        return;
+    };
+    let (labels, help) = variables(sources, Some(origin));
+    for label in via_label(sources, origin).into_iter().chain(labels) {
+        if !spot.via.contains(&label) {
+            spot.via.push(label);
+        }
+    }
+    spot.help.extend(help);
 }
 
 /// Whether any of the findings is an error.

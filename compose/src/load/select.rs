@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::diagnostic::Diagnostic;
+use super::node::SourceMap;
+use super::sources::argument;
 use super::suggest;
 use crate::model::{MountType, Project, Service};
 
@@ -42,16 +44,23 @@ pub(crate) fn apply_profiles(project: &mut Project, named: &[String]) -> HashSet
 }
 
 /// Keeps the named services and what they depend on; none named keeps all.
-pub(crate) fn select_services(project: &mut Project, named: &[String]) -> Vec<Diagnostic> {
+pub(crate) fn select_services(
+    project: &mut Project,
+    named: &[String],
+    sources: &mut SourceMap,
+) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for name in named {
         if !project.services.contains_key(name) {
-            let problem = Diagnostic::error("unknown-service", format!("no such service: {name}"));
-            let known = suggest::nearest(name, project.services.keys().map(String::as_str));
-            problems.push(match known {
-                Some(known) => problem.help(format!("did you mean `{known}`?")),
-                None => problem,
-            });
+            let problem = Diagnostic::error("unknown-service", format!("no such service: {name}"))
+                .at(argument(sources, "", name), "");
+            let known: Vec<&str> = project.services.keys().map(String::as_str).collect();
+            problems.push(
+                problem.help(match suggest::nearest(name, known.iter().copied()) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => suggest::one_of(&known, "declare it below `services:`"),
+                }),
+            );
         }
     }
     if named.is_empty() {

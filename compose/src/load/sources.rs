@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::LoadOptions;
-use super::diagnostic::{Diagnostic, Fatal};
+use super::diagnostic::{Diagnostic, Fatal, Location};
 use super::dotenv::{self, Parsed};
 use super::interpolate::{Environment, missing_variable};
 use super::node::{SourceMap, Span};
@@ -155,7 +155,7 @@ pub(crate) fn discover(
         files_of_environment(options, &mut found);
     }
     if found.files.is_empty() {
-        search_upwards(files, &mut found);
+        search_upwards((options, files), sources, &mut found);
     }
     if found.files.is_empty() {
         let problem = Diagnostic::error("no-file", "no configuration file provided: not found")
@@ -208,16 +208,25 @@ fn files_of_environment(options: &LoadOptions, found: &mut Discovered) {
         .collect();
 }
 
-fn search_upwards(files: &dyn Files, found: &mut Discovered) {
+fn search_upwards(
+    (options, files): (&LoadOptions, &dyn Files),
+    sources: &mut SourceMap,
+    found: &mut Discovered,
+) {
+    // The place is the beginning of the file that was chosen.
+    let mut start_of = |path: &PathBuf| {
+        let file = read_text(path, &options.working_directory, files, sources).ok()?;
+        sources.locate(Span::new(file, 0, 0))
+    };
     let start = found.directory.clone();
     for directory in start.ancestors() {
         let bases = existing(files, directory, &BASE_NAMES);
         let Some(base) = bases.first() else { continue };
         found.files.push(base.clone());
-        warn_of_choice(&bases, "config", found);
+        warn_of_choice(&bases, "config", &mut start_of, found);
         let overrides = existing(files, directory, &OVERRIDE_NAMES);
         found.files.extend(overrides.first().cloned());
-        warn_of_choice(&overrides, "override", found);
+        warn_of_choice(&overrides, "override", &mut start_of, found);
         return;
     }
 }
@@ -229,7 +238,12 @@ fn existing(files: &dyn Files, directory: &Path, names: &[&str]) -> Vec<PathBuf>
         .collect()
 }
 
-fn warn_of_choice(candidates: &[PathBuf], kind: &str, found: &mut Discovered) {
+fn warn_of_choice(
+    candidates: &[PathBuf],
+    kind: &str,
+    start_of: &mut dyn FnMut(&PathBuf) -> Option<Location>,
+    found: &mut Discovered,
+) {
     if let [chosen, _, ..] = candidates {
         let names: Vec<String> = candidates
             .iter()
@@ -239,7 +253,7 @@ fn warn_of_choice(candidates: &[PathBuf], kind: &str, found: &mut Discovered) {
             "Found multiple {kind} files with supported names: {}",
             names.join(", ")
         );
-        let warning = Diagnostic::warning("several-files", message);
+        let warning = Diagnostic::warning("several-files", message).at(start_of(chosen), "");
         found.warnings.push(warning.help(format!(
             "{} is used; name another with -f",
             chosen.display()
@@ -251,18 +265,23 @@ fn warn_of_choice(candidates: &[PathBuf], kind: &str, found: &mut Discovered) {
 fn env_file_list(
     options: &LoadOptions,
     files: &dyn Files,
+    sources: &mut SourceMap,
     found: &Discovered,
-) -> Fatal<Vec<PathBuf>> {
+) -> Fatal<Vec<EnvFileUse>> {
     let here = |file: &str| absolute(&options.working_directory, Path::new(file));
     if !options.env_files.is_empty() {
-        return Ok(options.env_files.iter().map(|file| here(file)).collect());
+        let given = options.env_files.iter();
+        let uses = given.map(|file| (here(file), argument(sources, "--env-file", file)));
+        return Ok(uses.collect());
     }
     if let Some(list) = options
         .environment
         .get("COMPOSE_ENV_FILES")
         .filter(|list| !list.is_empty())
     {
-        return Ok(list.split(',').map(here).collect());
+        let place = setting(sources, &options.environment, "COMPOSE_ENV_FILES");
+        let uses = list.split(',').map(|file| (here(file), place.clone()));
+        return Ok(uses.collect());
     }
     if let Some(value) = options.environment.get("COMPOSE_DISABLE_ENV_FILE") {
         match value.as_str() {
@@ -271,15 +290,16 @@ fn env_file_list(
             _ => {
                 let message =
                     format!("COMPOSE_DISABLE_ENV_FILE is `{value}`, which is not a boolean");
-                return Err(Box::new(
-                    Diagnostic::error("wrong-value", message).help("set it to true or false"),
-                ));
+                let place = setting(sources, &options.environment, "COMPOSE_DISABLE_ENV_FILE");
+                let problem = Diagnostic::error("wrong-value", message)
+                    .at(place, "expected `true` or `false`");
+                return Err(Box::new(problem.help("set it to true or false")));
             }
         }
     }
     let default = found.directory.join(".env");
     Ok(if files.kind(&default) == Some(FileKind::File) {
-        vec![default]
+        vec![(default, None)]
     } else {
         Vec::new()
     })
@@ -291,8 +311,9 @@ fn read_env_files(
     sources: &mut SourceMap,
     found: &mut Discovered,
 ) -> Fatal<()> {
-    let list = env_file_list(options, files, found)?;
-    if list == found.env_files {
+    let list = env_file_list(options, files, sources, found)?;
+    let paths: Vec<PathBuf> = list.iter().map(|(path, _)| path.clone()).collect();
+    if paths == found.env_files {
         return Ok(());
     }
     let variables = read_variables(
@@ -305,34 +326,76 @@ fn read_env_files(
     for (name, value) in variables {
         found.environment.entry(name).or_insert(value);
     }
-    found.env_files = list;
+    found.env_files = paths;
     Ok(())
+}
+
+/// An env file, and where it is named.
+pub(crate) type EnvFileUse = (PathBuf, Option<Location>);
+
+/// A place on the command line, as if that were a file: an argument is wrong there as a value is in its file.
+pub(crate) fn argument(sources: &mut SourceMap, flag: &str, value: &str) -> Option<Location> {
+    let before = if flag.is_empty() {
+        String::new()
+    } else {
+        format!("{flag} ")
+    };
+    part_of_text(sources, "<command line>", before, value)
+}
+
+/// Where a variable that settles how files are found is set: in an env file, or in the environment as if it were one.
+pub(crate) fn setting(
+    sources: &mut SourceMap,
+    environment: &Environment,
+    name: &str,
+) -> Option<Location> {
+    match environment.get(name) {
+        Some(value) => part_of_text(sources, "<environment>", format!("{name}="), value),
+        None => sources.variable(name),
+    }
+}
+
+fn part_of_text(
+    sources: &mut SourceMap,
+    name: &str,
+    before: String,
+    value: &str,
+) -> Option<Location> {
+    let (start, end) = (before.len(), before.len() + value.len());
+    let file = sources.add(name.to_owned(), before + value);
+    sources.locate(Span::new(file, start, end))
 }
 
 /// The variables of env files; a later file wins, the environment wins inside their values.
 pub(crate) fn read_variables(
-    list: &[PathBuf],
+    list: &[EnvFileUse],
     environment: &Environment,
     files: &dyn Files,
     sources: &mut SourceMap,
     warnings: &mut Vec<Diagnostic>,
 ) -> Fatal<Environment> {
     let mut parsed = Parsed::default();
-    for path in list {
+    for (path, asked_at) in list {
         let content = files.read(path).map_err(|error| {
-            let message = if error.kind() == io::ErrorKind::NotFound {
-                format!("couldn't find env file: {}", path.display())
+            let place = asked_at.clone().or_else(|| beginning(path, sources));
+            let problem = if error.kind() == io::ErrorKind::NotFound {
+                let message = format!("couldn't find env file: {}", path.display());
+                Diagnostic::error("missing-file", message)
+                    .at(place, "there is no such file")
+                    .help("create it, or check the path")
             } else {
-                format!("the env file {} cannot be read: {error}", path.display())
+                let message = format!("the env file {} cannot be read: {error}", path.display());
+                Diagnostic::error("unreadable-file", message)
+                    .at(place, "")
+                    .help("name a file that can be read")
             };
-            Box::new(Diagnostic::error("missing-file", message))
+            Box::new(problem)
         })?;
         let outer = |name: &str| environment.get(name).cloned();
-        read_dotenv(path, content, &outer, sources, &mut parsed)?;
+        let result = read_dotenv(path, content, &outer, sources, &mut parsed);
+        result.map_err(|problem| Box::new(problem.and(asked_at.clone(), "used here")))?;
     }
-    for name in parsed.missing.drain(..) {
-        warnings.push(missing_variable(&name));
-    }
+    warnings.append(&mut parsed.warnings);
     Ok(parsed.variables)
 }
 
@@ -362,7 +425,10 @@ pub(crate) fn read_with(
             "the env file {} cannot be read: {HOLDS_NUL}",
             path.display()
         );
-        return Err(Box::new(Diagnostic::error("invalid-env-file", message)));
+        let at = content.iter().position(|byte| *byte == 0).unwrap_or(0);
+        let place = place_in_bytes(path.display().to_string(), &content, at, sources);
+        let problem = Diagnostic::error("invalid-env-file", message).at(place, "");
+        return Err(Box::new(problem.help("name a text of `NAME=value` lines")));
     }
     let text = String::from_utf8_lossy(&content).into_owned();
     parsed.places.clear();
@@ -371,11 +437,55 @@ pub(crate) fn read_with(
     for (name, (start, end)) in parsed.places.drain(..) {
         sources.set_variable(name, Span::new(file, start, end));
     }
+    for (name, (start, end)) in parsed.missing.drain(..) {
+        let place = sources.variable_use(file, (start, end), &name);
+        let warning = missing_variable(&name).at(sources.locate(place), "not set");
+        parsed.warnings.push(warning.help(format!(
+            "set it, or write `${{{name}:-}}` when it may be empty"
+        )));
+    }
     result.map_err(|error| {
         let message = format!("the env file cannot be read: {}", error.message);
         let place = sources.locate(Span::new(file, error.start, error.end));
-        Box::new(Diagnostic::error("invalid-env-file", message).at(place, ""))
+        let problem = Diagnostic::error("invalid-env-file", message).at(place, "");
+        Box::new(problem.help(error.help))
     })
+}
+
+/// The beginning of a file that cannot be shown.
+pub(crate) fn beginning(path: &Path, sources: &mut SourceMap) -> Option<Location> {
+    let file = sources.add(path.display().to_string(), String::new());
+    sources.locate(Span::new(file, 0, 0))
+}
+
+/// A place in what is no text: its line and column, and as much of the line as can be shown.
+fn place_in_bytes(
+    name: String,
+    content: &[u8],
+    at: usize,
+    sources: &mut SourceMap,
+) -> Option<Location> {
+    const LONGEST: usize = 500;
+    let before = &content[..at.min(content.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count();
+    let line_start = before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |newline| newline + 1);
+    let shown = before
+        .get(line_start..)
+        .filter(|shown| shown.len() <= LONGEST);
+    let mut text = "\n".repeat(line);
+    text.extend(
+        String::from_utf8_lossy(shown.unwrap_or_default())
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
+    );
+    let start = text.len();
+    text.push('\u{fffd}');
+    let end = text.len();
+    let file = sources.add(name, text);
+    sources.locate(Span::new(file, start, end))
 }
 
 const HOLDS_NUL: &str = "it holds NUL bytes: it is not a text";
@@ -386,48 +496,83 @@ pub(crate) fn read_text(
     directory: &Path,
     files: &dyn Files,
     sources: &mut SourceMap,
-) -> Result<u32, String> {
+) -> Result<u32, Unreadable> {
     let stdin = path.as_os_str() == "-";
     let content = if stdin {
         files.read_stdin()
     } else {
         files.read(path)
     };
-    let content = content.map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
+    let content = content.map_err(|error| Unreadable {
+        why: if error.kind() == io::ErrorKind::NotFound {
             "there is no such file".to_owned()
         } else {
             error.to_string()
-        }
+        },
+        place: None,
     })?;
-    if content.starts_with(&[0xff, 0xfe]) || content.starts_with(&[0xfe, 0xff]) {
-        return Err("it is UTF-16 text: save it as UTF-8".to_owned());
-    }
-    if content.contains(&0) {
-        return Err(HOLDS_NUL.to_owned());
-    }
-    let long = |line: &&[u8]| line.len() > LONGEST_LINE;
-    if let Some(line) = content
-        .split(|byte| *byte == b'\n')
-        .position(|line| long(&line))
-    {
-        return Err(format!("line {} is longer than 2 MiB", line + 1));
-    }
-    let mut text = String::from_utf8(content).map_err(|error| {
-        format!(
-            "it is not UTF-8 text: byte {} cannot be read",
-            error.utf8_error().valid_up_to() + 1
-        )
-    })?;
-    if let Some(rest) = text.strip_prefix('\u{feff}') {
-        text = rest.to_owned();
-    }
     let name = if stdin {
         "<stdin>".to_owned()
     } else {
         shown(path, directory)
     };
+    let mut text = text_of(content).map_err(|(why, content, at)| Unreadable {
+        why,
+        place: place_in_bytes(name.clone(), &content, at, sources),
+    })?;
+    if let Some(rest) = text.strip_prefix('\u{feff}') {
+        text = rest.to_owned();
+    }
     Ok(sources.add(name, text))
+}
+
+/// Why a Compose file cannot be read, and where in it, when it is what it holds.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) why: String,
+    pub(crate) place: Option<Location>,
+}
+
+/// The content as a text; or why it is none, the content again, and the byte that is to blame.
+fn text_of(content: Vec<u8>) -> Result<String, (String, Vec<u8>, usize)> {
+    if content.starts_with(&[0xff, 0xfe]) || content.starts_with(&[0xfe, 0xff]) {
+        return Err(("it is UTF-16 text: save it as UTF-8".to_owned(), content, 0));
+    }
+    if let Some(at) = content.iter().position(|byte| *byte == 0) {
+        return Err((HOLDS_NUL.to_owned(), content, at));
+    }
+    let mut start = 0;
+    for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
+        if line.len() > LONGEST_LINE {
+            let why = format!("line {} is longer than 2 MiB", index + 1);
+            return Err((why, content, start));
+        }
+        start += line.len() + 1;
+    }
+    String::from_utf8(content).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let why = format!("it is not UTF-8 text: byte {} cannot be read", at + 1);
+        (why, error.into_bytes(), at)
+    })
+}
+
+/// How a main file came to be one: `-f`, `COMPOSE_FILE`, or the search, of which the place is the file itself.
+pub(crate) fn asked_for(
+    path: &Path,
+    options: &LoadOptions,
+    sources: &mut SourceMap,
+) -> Option<Location> {
+    if options.files.is_empty() {
+        let set = options
+            .environment
+            .get("COMPOSE_FILE")
+            .is_none_or(|list| !list.is_empty());
+        let place = setting(sources, &options.environment, "COMPOSE_FILE").filter(|_| set);
+        return place.or_else(|| beginning(path, sources));
+    }
+    let mut given = options.files.iter();
+    let file = given.find(|file| compose_path(options, file) == path)?;
+    argument(sources, "-f", file)
 }
 
 /// A path as the user would write it: relative when it is below the current directory.

@@ -20,6 +20,16 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
+/// Advice that names what is there, when that is little enough to read.
+pub(crate) fn one_of(known: &[&str], otherwise: &str) -> String {
+    const MOST: usize = 8;
+    if known.is_empty() || known.len() > MOST {
+        return otherwise.to_owned();
+    }
+    let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    format!("{otherwise}, or use one of {}", names.join(", "))
+}
+
 /// What to write instead of an attribute of older formats.
 pub(crate) fn legacy(name: &str) -> Option<&'static str> {
     Some(match name {

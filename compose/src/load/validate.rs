@@ -55,9 +55,14 @@ fn service_rules(service: &Node, path: &Path<'_>, report: &mut Report<'_>) {
                 "`{}.host_ip` is `{text}`, which is not an IP address",
                 ports_path.item(index)
             );
-            report.push(
-                Diagnostic::error("invalid-port", message).at(report.locate(address.span), ""),
-            );
+            let problem = Diagnostic::error("invalid-port", message)
+                .at(report.locate(address.span), "expected an IP address");
+            let advice = if text == "localhost" {
+                "write 127.0.0.1"
+            } else {
+                "write an address like 127.0.0.1, or leave `host_ip` out for all addresses"
+            };
+            report.push_about(address, problem.help(advice));
         }
     }
     let watch = service
@@ -72,7 +77,8 @@ fn service_rules(service: &Node, path: &Path<'_>, report: &mut Report<'_>) {
                 "wrong-value",
                 format!("a watched path of `{path}` is blank"),
             );
-            report.push(problem.at(report.locate(watched.span), ""));
+            let problem = problem.at(report.locate(watched.span), "expected a path");
+            report.push(problem.help("write the path of a file or directory to watch"));
         }
     }
     let devices = service.at(&["deploy", "resources", "reservations", "devices"]);
@@ -153,6 +159,21 @@ fn one_source(resource: &Node, attributes: &[&str], path: &Path<'_>, report: &mu
     }
 }
 
+/// What was likely meant, when only spaces and capitals are wrong.
+fn repaired(text: &str, format: Format) -> Option<String> {
+    let better: String = text
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .collect::<String>()
+        .to_lowercase();
+    let fits = match format {
+        Format::None => false,
+        Format::Duration => better.parse::<ComposeDuration>().is_ok(),
+        Format::Bytes => better.parse::<ByteSize>().is_ok(),
+    };
+    fits.then_some(better)
+}
+
 /// Checks all durations and sizes below a node.
 fn formats(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut Report<'_>) {
     match &mut node.value {
@@ -182,8 +203,18 @@ fn formats(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut Rep
                     .map(|error| error.to_string()),
             };
             if let Some(why) = wrong {
+                // Only an empty text is quoted as two backquotes.
+                let why = why.replace("``", "an empty text");
+                let expected = match ty.format {
+                    Format::Bytes => "expected a size",
+                    _ => "expected a duration",
+                };
                 let problem = Diagnostic::error("wrong-value", format!("`{path}`: {why}"))
-                    .at(report.locate(node.span), "");
+                    .at(report.locate(node.span), expected);
+                let problem = match repaired(text, ty.format) {
+                    Some(better) => problem.help(format!("write `{better}`")),
+                    None => problem,
+                };
                 report.push_about(node, problem);
                 node.value = Value::Invalid;
             }

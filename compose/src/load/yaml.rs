@@ -10,6 +10,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use super::diagnostic::{Diagnostic, Fatal};
 use super::node::{Key, Map, MergeTag, Node, Origin, SourceMap, Span, Value};
+use super::suggest;
 use super::yaml_scalar::typed_plain;
 
 /// How much one file may be.
@@ -337,7 +338,8 @@ impl<'a> Composer<'a> {
                 "yaml-alias",
                 "this alias refers to an anchor that contains it",
             )
-            .at(self.sources.locate(span), "");
+            .at(self.sources.locate(span), "")
+            .help("an anchor can only be used after its own value");
             return Err(Box::new(problem));
         };
         let (weight, inner) = (anchored.weight, anchored.depth);
@@ -377,7 +379,8 @@ impl<'a> Composer<'a> {
         );
         Box::new(
             Diagnostic::error("too-deep", message)
-                .at(self.sources.locate(span), "the limit is reached here"),
+                .at(self.sources.locate(span), "the limit is reached here")
+                .help("write it flatter: no Compose file needs so many levels"),
         )
     }
 
@@ -404,7 +407,7 @@ impl<'a> Composer<'a> {
         self.problems.push(if quotable {
             problem.help(format!("write \"{text}\" in quotes"))
         } else {
-            problem
+            problem.help("write a name")
         });
     }
 
@@ -422,6 +425,42 @@ impl<'a> Composer<'a> {
         );
     }
 
+    fn unknown_anchor(&self, offset: usize) -> Diagnostic {
+        let name = anchor_name(&self.text[offset..]);
+        let span = Span::new(self.file, offset, offset + 1 + name.len());
+        let anchors = self.text.match_indices('&').filter(|(at, _)| {
+            let before = self.text[..*at].chars().next_back();
+            before.is_none_or(|c| c.is_whitespace() || matches!(c, '[' | '{' | ','))
+        });
+        let known = anchors.map(|(at, _)| anchor_name(&self.text[at..]));
+        let known: Vec<&str> = known.filter(|known| !known.is_empty()).take(100).collect();
+        let problem = Diagnostic::error(
+            "yaml-syntax",
+            format!("this is not valid YAML: there is no anchor `{name}` above this alias"),
+        )
+        .at(self.sources.locate(span), "");
+        if known.contains(&name) {
+            return problem.help("an alias comes after its anchor: move the anchor up");
+        }
+        match suggest::nearest(name, known.iter().copied()) {
+            Some(near) => problem.help(format!("did you mean `*{near}`?")),
+            None => problem.help(format!(
+                "define it further up in the same file, as in `key: &{name} value`"
+            )),
+        }
+    }
+
+    /// The parser names the beginning of what the tab is in.
+    fn tab(&self, offset: usize, problem: Diagnostic) -> Diagnostic {
+        let from = self.text[offset..].find("\n\t").map(|at| offset + at + 1);
+        let place = from.map(|at| Span::new(self.file, at, at + 1));
+        let problem = match place {
+            Some(place) => problem.at(self.sources.locate(place), "a tab"),
+            None => problem,
+        };
+        problem.help("indent with spaces: YAML does not allow tabs there")
+    }
+
     fn syntax_error(&self, error: &ScanError) -> Diagnostic {
         let offset = error
             .marker()
@@ -432,9 +471,15 @@ impl<'a> Composer<'a> {
             .chars()
             .next()
             .map_or(offset, |c| offset + c.len_utf8());
+        if error.info().contains("unknown anchor") {
+            return self.unknown_anchor(offset);
+        }
         let message = format!("this is not valid YAML: {}", error.info());
         let problem = Diagnostic::error("yaml-syntax", message)
             .at(self.sources.locate(Span::new(self.file, offset, end)), "");
+        if error.info().contains("found a tab") {
+            return self.tab(offset, problem);
+        }
         let line_start = self.text[..offset].rfind('\n').map_or(0, |at| at + 1);
         let line = self.text[line_start..].lines().next().unwrap_or_default();
         if line.trim_start_matches(' ').starts_with('\t') || line.starts_with('\t') {
@@ -444,9 +489,7 @@ impl<'a> Composer<'a> {
             return problem
                 .help("inside `[…]` and `{…}`, write values that contain `${…}` in quotes");
         }
-        let advice = if error.info().contains("unknown anchor") {
-            "define it further up, as in `key: &name value`"
-        } else if self.text[offset..end].starts_with(['%', '@', '`']) {
+        let advice = if self.text[offset..end].starts_with(['%', '@', '`']) {
             "write values that start with `%`, `@` or a backquote in quotes"
         } else if error.info().contains("did not find expected key") {
             "check the indentation here and in the line above"
@@ -455,6 +498,13 @@ impl<'a> Composer<'a> {
         };
         problem.help(advice)
     }
+}
+
+/// The name of an anchor or alias at the front of a text, without its sign.
+fn anchor_name(text: &str) -> &str {
+    let rest = text.get(1..).unwrap_or_default();
+    let end = rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}'));
+    &rest[..end.unwrap_or(rest.len())]
 }
 
 fn merge_tag(tag: Option<&Tag>) -> Option<MergeTag> {

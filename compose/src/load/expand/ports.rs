@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::super::diagnostic::Diagnostic;
+use super::super::diagnostic::{Diagnostic, value_in_words};
 use super::super::node::{Node, Value};
 use super::super::report::Path;
 use super::{Expansion, text_map};
@@ -25,9 +25,9 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
     if let Some(place) = too_many(items, expansion.ports_left) {
         let message = format!("`{path}` makes too many ports of its ranges");
         let place = expansion.report.locate(items[place].span);
-        expansion
-            .report
-            .push(Diagnostic::error("too-large", message).at(place, "the limit is reached here"));
+        let problem =
+            Diagnostic::error("too-large", message).at(place, "the limit is reached here");
+        expansion.report.push(problem.help("publish fewer ports"));
         items.clear();
         return;
     }
@@ -42,7 +42,7 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
                 "wrong-type",
                 format!("`{}` must be a port, but this is {value}", path.item(index)),
             )
-            .help("write it in quotes");
+            .help("write a whole number, or `published:target` in quotes");
             expansion.wrong(&mut item, problem);
             continue;
         }
@@ -55,12 +55,16 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
             Err(why) => {
                 let problem = Diagnostic::error(
                     "invalid-port",
-                    format!("`{text}` in `{path}` is not a port: {why}"),
+                    format!("{} in `{path}` is not a port: {why}", value_in_words(&text)),
                 )
                 .at(
                     expansion.report.locate(item.span),
                     "expected `[[address:]published:]target[/protocol]`",
                 );
+                let problem = match repaired(&text) {
+                    Some(better) => problem.help(format!("write \"{better}\"")),
+                    None => problem,
+                };
                 expansion.wrong(&mut item, problem);
                 if expansion.lenient {
                     expanded.push(item);
@@ -79,7 +83,11 @@ pub(super) fn expose(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion
     for (index, item) in items.iter_mut().enumerate() {
         if let Value::Float(value) = item.value {
             let message = format!("`{}` must be a port, but this is {value}", path.item(index));
-            expansion.wrong(item, Diagnostic::error("wrong-type", message));
+            let problem = Diagnostic::error("wrong-type", message);
+            expansion.wrong(
+                item,
+                problem.help("write a whole number, or a range in quotes"),
+            );
         }
     }
 }
@@ -172,6 +180,18 @@ fn parse(text: &str) -> Result<Vec<ShortPort>, String> {
     Ok(ports)
 }
 
+/// What was likely meant, when that is a port.
+fn repaired(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let better = match parts.as_slice() {
+        [address, target] if address.parse::<IpAddr>().is_ok() => format!("{address}::{target}"),
+        ["localhost", rest @ ..] => format!("127.0.0.1:{}", rest.join(":")),
+        [published, ""] => (*published).to_owned(),
+        _ => text.split_whitespace().collect(),
+    };
+    (better != text && parse(&better).is_ok()).then_some(better)
+}
+
 fn address(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
@@ -195,6 +215,11 @@ fn range(text: &str) -> Result<(u16, u16), String> {
             .filter(|_| digits)
             .ok_or_else(|| format!("`{text}` is not a port (0 to 65535)"))
     };
+    if text.starts_with('-') || text.ends_with('-') {
+        return Err(format!(
+            "`{text}` is neither a port nor a range of them (0 to 65535)"
+        ));
+    }
     let mut parts = text.split('-');
     let first = port(parts.next().unwrap_or_default())?;
     let last = parts.next().map_or(Ok(first), port)?;

@@ -1,8 +1,8 @@
 //! The check of shapes: unknown attributes, wrong types, missing attributes, wrong words. Reports all of them.
 
-use super::types::{BOOL, INT, NULL, NUMBER, Open, Rule, STRING, Type};
-use crate::load::diagnostic::Diagnostic;
-use crate::load::node::{Map, Node, Span, Value};
+use super::types::{BOOL, Cast, Format, INT, NULL, NUMBER, Open, Rule, STRING, Type};
+use crate::load::diagnostic::{Diagnostic, value_in_words};
+use crate::load::node::{Map, Node, Origin, Span, Value};
 use crate::load::report::{Path, Report};
 use crate::load::suggest;
 
@@ -107,7 +107,12 @@ fn check_map(
             let problem =
                 Diagnostic::error("missing-attribute", format!("`{path}` needs `{required}`"))
                     .at(report.locate(span), "")
-                    .help(format!("add `{required}: …`"));
+                    .help(match ty.entry(required).map(|entry| entry.rule) {
+                        Some(Rule::Words(words)) => {
+                            format!("add `{required}: …`, one of {}", words.join(", "))
+                        }
+                        _ => format!("add `{required}: …`"),
+                    });
             report.push(problem);
         }
     }
@@ -188,34 +193,71 @@ fn wrong_type(node: &Node, ty: &'static Type, path: &Path<'_>, report: &mut Repo
         }),
         format!("expected {expected}"),
     );
+    let problem = report.explain(node, problem);
+    report.push(match advice(node, ty, path) {
+        Some(advice) => problem.help(advice),
+        None => problem,
+    });
+}
+
+/// What to write instead of a value of the wrong type.
+fn advice(node: &Node, ty: &'static Type, path: &Path<'_>) -> Option<String> {
     let advice = match &node.value {
         Value::Int(_)
         | Value::Unsigned(_)
         | Value::Float(_)
         | Value::Bool(_)
-        | Value::Timestamp(_)
-            if ty.scalars & STRING != 0 =>
-        {
-            Some(format!(
-                "write \"{}\" in quotes",
-                node.scalar_text().unwrap_or_default()
-            ))
-        }
-        Value::Map(_) if ty.items.is_some() => Some("start each entry with `- `".to_owned()),
-        Value::List(_) if ty.fields.is_some() => {
-            Some("write `name: value` entries, without `- `".to_owned())
-        }
+        | Value::Timestamp(_) => return scalar_advice(node, ty, path),
+        Value::Map(_) if ty.items.is_some() => "start each entry with `- `",
+        Value::List(_) if ty.fields.is_some() => "write `name: value` entries, without `- `",
+        Value::List(_) => "write one value, not a list",
         Value::String(text) if ty.items.is_some() => {
-            Some(format!("write it as a list: `[{text}]`"))
+            return Some(format!("write it as a list: `[{text}]`"));
         }
-        Value::Null => Some("give it a value, or remove the line".to_owned()),
-        _ => None,
+        Value::String(text) => {
+            let fields = ty.fields?;
+            let known = |name: &str| fields.named.iter().any(|(known, _)| *known == name);
+            return Some(
+                match ["image", "driver"].into_iter().find(|name| known(name)) {
+                    Some(name) => format!("write `{name}: {text}` below it"),
+                    None => "write `name: value` entries below it".to_owned(),
+                },
+            );
+        }
+        Value::Null => "give it a value, or remove the line",
+        _ => return None,
     };
-    let problem = report.explain(node, problem);
-    report.push(match advice {
-        Some(advice) => problem.help(advice),
-        None => problem,
-    });
+    Some(advice.to_owned())
+}
+
+/// The same for a number, a boolean or a date: quotes help only where the text in them would be accepted.
+fn scalar_advice(node: &Node, ty: &'static Type, path: &Path<'_>) -> Option<String> {
+    let text = node.scalar_text()?;
+    let number = matches!(
+        node.value,
+        Value::Int(_) | Value::Unsigned(_) | Value::Float(_)
+    );
+    let from_variable = matches!(node.origin.as_deref(), Some(Origin::Variables(_)));
+    if ty.scalars & STRING == 0 {
+        let boolean = number && ty.scalars & BOOL != 0;
+        return boolean.then(|| "write `true` or `false`".to_owned());
+    }
+    if matches!(node.value, Value::Bool(false)) && path.to_string().ends_with(".restart") {
+        return Some("write \"no\" in quotes to never restart it".to_owned());
+    }
+    if let Rule::Words(words) = ty.rule {
+        return Some(format!("write {}", words.join(" or ")));
+    }
+    Some(match (ty.format, ty.cast) {
+        (Format::Duration, _) if number => format!("write `{text}s` for seconds"),
+        (Format::Bytes, _) if number => {
+            "write a whole number of bytes, or one with its unit, as in `512m`".to_owned()
+        }
+        (_, Cast::Bool) => "write `true` or `false`".to_owned(),
+        (_, Cast::Int | Cast::Float) if number => "write a whole number".to_owned(),
+        _ if from_variable => return None,
+        _ => format!("write \"{text}\" in quotes"),
+    })
 }
 
 /// What a type takes, in words.
@@ -255,7 +297,8 @@ fn check_rule(node: &mut Node, rule: Rule, path: &Path<'_>, report: &mut Report<
             let problem = Diagnostic::error(
                 "wrong-word",
                 format!(
-                    "`{text}` is not a value of `{path}`: use {}",
+                    "{} is not a value of `{path}`: use {}",
+                    value_in_words(text),
                     list.join(", ")
                 ),
             );
@@ -264,12 +307,10 @@ fn check_rule(node: &mut Node, rule: Rule, path: &Path<'_>, report: &mut Report<
                 None => problem,
             }
         }
-        (Rule::Matching(accepts, wanted), Value::String(text)) if !accepts(text) => {
-            Diagnostic::error(
-                "wrong-value",
-                format!("`{text}` is not a value of `{path}`: use {wanted}"),
-            )
-        }
+        (Rule::Matching(accepts, _), Value::String(text)) if !accepts(text) => Diagnostic::error(
+            "wrong-value",
+            format!("{} is not a value of `{path}`", value_in_words(text)),
+        ),
         (Rule::Between(low, high), Value::Int(value)) if !(low..=high).contains(value) => {
             let message = if high == i64::MAX {
                 format!("`{path}` must be at least {low}, but this is {value}")
@@ -288,7 +329,14 @@ fn check_rule(node: &mut Node, rule: Rule, path: &Path<'_>, report: &mut Report<
         }
         _ => return,
     };
-    let problem = report.explain(node, problem.at(report.locate(node.span), ""));
+    let expected = match rule {
+        Rule::Words(_) => "expected one of these words".to_owned(),
+        Rule::Between(low, i64::MAX) => format!("expected {low} or more"),
+        Rule::Between(low, high) => format!("expected {low} to {high}"),
+        Rule::Matching(_, wanted) => format!("expected {wanted}"),
+        Rule::None => String::new(),
+    };
+    let problem = report.explain(node, problem.at(report.locate(node.span), expected));
     report.push(problem);
     node.value = Value::Invalid;
 }
