@@ -117,6 +117,38 @@ fn long_lines() {
 }
 
 #[test]
+fn many_variables() {
+    let start = Instant::now();
+    let uses: String = (0..20_000).fold(String::new(), |mut uses, index| {
+        let _ = write!(uses, "$A{index}");
+        uses
+    });
+    let loaded = load_text(&format!(
+        "services: {{a: {{image: i, command: \"{uses}\"}}}}"
+    ))
+    .unwrap();
+    assert!(
+        loaded
+            .warnings
+            .iter()
+            .all(|warning| warning.code == "missing-variable")
+    );
+    let place = loaded.warnings[999].primary.as_ref().unwrap();
+    let (start_at, end) = (place.location.start, place.location.end);
+    assert_eq!(&place.location.source.text[start_at..end], "$A999");
+    assert!(start.elapsed() < SOON, "took {:?}", start.elapsed());
+}
+
+#[test]
+fn wrong_services_are_not_made() {
+    let wrong: String = (0..70_000).fold(String::new(), |mut wrong, index| {
+        let _ = writeln!(wrong, "  s{index}: 1");
+        wrong
+    });
+    refused_text(&format!("services:\n{wrong}"), "`services.s0` must be");
+}
+
+#[test]
 fn loops() {
     refused_text("services: {a: {extends: b}, b: {extends: a}}", "a → b → a");
     refused_text(

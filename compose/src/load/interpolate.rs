@@ -62,8 +62,9 @@ fn one_value(
     }
     let mut used = Used::default();
     let result = substitute(text, &|name| environment.get(name).cloned(), &mut used);
+    let part = report.sources().parts(node.span, text);
     for (name, start, end) in used.missing {
-        let span = report.sources().part(node.span, text, start, end);
+        let span = part(start, end);
         let warning = missing_variable(&name)
             .at(report.locate(span), "not set")
             .help(format!(

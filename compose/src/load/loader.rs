@@ -184,16 +184,16 @@ impl<'a> Loader<'a> {
         root: &'n Node,
         section: &str,
     ) -> IndexMap<String, T> {
-        let length = root.get(section).and_then(Node::as_map).map_or(0, Map::len);
-        let mut decoded = IndexMap::with_capacity(length);
+        let nodes = root.get(section).and_then(Node::as_map);
+        let right = |map: &Map| map.values().filter(|node| !node.is_invalid()).count();
+        let mut decoded = IndexMap::with_capacity(nodes.map_or(0, right));
         // What earlier phases have told is not told again in the decoder's words.
         let told = has_errors(&self.findings);
-        for (name, node) in root
-            .get(section)
-            .and_then(Node::as_map)
-            .into_iter()
-            .flatten()
-        {
+        for (name, node) in nodes.into_iter().flatten() {
+            if node.is_invalid() {
+                // It was told, and a file may hold any number of them.
+                continue;
+            }
             match decode(node) {
                 Ok(resource) => {
                     decoded.insert(name.to_string(), resource);

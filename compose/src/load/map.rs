@@ -87,7 +87,7 @@ impl fmt::Display for Key {
 const FEW: usize = 32;
 
 /// A mapping, in the order of the file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Map {
     entries: Vec<(Key, Node)>,
     /// A bit for each name that was ever inserted: most questions are for names that are not there.
@@ -128,10 +128,11 @@ impl Map {
         if self.names & bit(name) == 0 {
             return None;
         }
-        match &self.index {
-            Some(index) => index.get(name).copied(),
-            None => self.entries.iter().position(|(key, _)| **key == *name),
+        if let Some(index) = &self.index {
+            return index.get(name).copied();
         }
+        steps::take(self.entries.len());
+        self.entries.iter().position(|(key, _)| **key == *name)
     }
 
     pub(crate) fn contains_key(&self, name: &str) -> bool {
@@ -187,6 +188,7 @@ impl Map {
     }
 
     fn make_index(&mut self) {
+        steps::take(self.entries.len());
         let keys = self.entries.iter().map(|(key, _)| key.clone());
         let index: HashMap<Key, usize> = keys.zip(0..).collect();
         self.index = (self.entries.len() > FEW).then(|| Box::new(index));
@@ -195,6 +197,7 @@ impl Map {
     /// Removes an entry; those behind it move up.
     pub(crate) fn shift_remove(&mut self, name: &str) -> Option<Node> {
         let at = self.find(name)?;
+        steps::take(self.entries.len());
         let (_, node) = self.entries.remove(at);
         if self.index.is_some() {
             self.make_index();
@@ -204,6 +207,7 @@ impl Map {
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Key, &mut Node) -> bool) {
         let before = self.entries.len();
+        steps::take(before);
         self.entries.retain_mut(|(key, node)| keep(key, node));
         if self.index.is_some() && self.entries.len() != before {
             self.make_index();
@@ -223,23 +227,39 @@ impl Map {
     }
 
     pub(crate) fn iter(&self) -> Iter<'_> {
+        steps::take(self.entries.len());
         Iter(self.entries.iter())
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&Key, &mut Node)> {
+        steps::take(self.entries.len());
         self.entries.iter_mut().map(|(key, node)| (&*key, node))
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        steps::take(self.entries.len());
         self.entries.iter().map(|(key, _)| key)
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &Node> {
+        steps::take(self.entries.len());
         self.entries.iter().map(|(_, node)| node)
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        steps::take(self.entries.len());
         self.entries.iter_mut().map(|(_, node)| node)
+    }
+}
+
+impl Clone for Map {
+    fn clone(&self) -> Self {
+        steps::take(self.entries.len());
+        Self {
+            entries: self.entries.clone(),
+            names: self.names,
+            index: self.index.clone(),
+        }
     }
 }
 
@@ -283,6 +303,7 @@ impl IntoIterator for Map {
     type IntoIter = std::vec::IntoIter<(Key, Node)>;
 
     fn into_iter(self) -> Self::IntoIter {
+        steps::take(self.entries.len());
         self.entries.into_iter()
     }
 }
@@ -302,6 +323,28 @@ impl<K: Into<Key>> Extend<(K, Node)> for Map {
         for (key, node) in entries {
             self.insert(key, node);
         }
+    }
+}
+
+/// How many entries were visited, for the tests that hold loading linear.
+pub(super) mod steps {
+    #[cfg(test)]
+    thread_local! {
+        static TAKEN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    #[cfg(test)]
+    pub(super) fn take(entries: usize) {
+        TAKEN.set(TAKEN.get() + entries);
+    }
+
+    #[cfg(not(test))]
+    pub(super) fn take(_: usize) {}
+
+    /// Those of this thread since it was asked before.
+    #[cfg(test)]
+    pub(in crate::load) fn taken() -> usize {
+        TAKEN.take()
     }
 }
 

@@ -14,6 +14,8 @@ mod expand;
 mod extends;
 mod include;
 mod interpolate;
+#[cfg(test)]
+mod linear;
 mod lint;
 mod loader;
 mod map;

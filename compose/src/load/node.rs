@@ -111,15 +111,19 @@ impl SourceMap {
 
     /// A part of a span, when the text there is written as it is meant (no escapes, no folding).
     pub(crate) fn part(&self, span: Span, text: &str, start: usize, end: usize) -> Span {
-        let Some(source) = self.text(span.file) else {
-            return span;
-        };
-        let written = source
-            .text
-            .get(span.start as usize..span.end as usize)
-            .unwrap_or_default();
-        match written.find(text) {
-            Some(offset) if !text.is_empty() && end <= text.len() => {
+        self.parts(span, text)(start, end)
+    }
+
+    /// Finds parts of a span; the text is looked for once, since it may be long and have many parts.
+    pub(crate) fn parts(&self, span: Span, text: &str) -> impl Fn(usize, usize) -> Span + use<> {
+        let written = self
+            .text(span.file)
+            .and_then(|source| source.text.get(span.range()))
+            .filter(|_| !text.is_empty());
+        let offset = written.and_then(|written| written.find(text));
+        let length = text.len();
+        move |start, end| match offset {
+            Some(offset) if end <= length => {
                 let base = span.start as usize + offset;
                 Span::new(span.file, base + start, base + end)
             }

@@ -61,7 +61,7 @@ impl Writer<'_> {
         Entries {
             ty,
             section: ty.is_some_and(is_section),
-            map: Map::with_capacity(length),
+            entries: Vec::with_capacity(length),
             extensions: Value::Null,
             name: String::new(),
         }
@@ -72,7 +72,7 @@ impl Writer<'_> {
 struct Entries {
     ty: Option<&'static Type>,
     section: bool,
-    map: Map<String, Value>,
+    entries: Vec<(String, Value)>,
     /// They go back to their siblings, behind them.
     extensions: Value,
     /// The key that waits for its value.
@@ -88,11 +88,13 @@ impl Entries {
         Ok((!left_out).then_some(value))
     }
 
-    fn finish(mut self) -> Value {
+    fn finish(self) -> Value {
+        let mut map = Map::with_capacity(self.entries.len());
+        map.extend(self.entries);
         if let Value::Object(extensions) = self.extensions {
-            self.map.extend(extensions);
+            map.extend(extensions);
         }
-        Value::Object(self.map)
+        Value::Object(map)
     }
 }
 
@@ -110,7 +112,7 @@ impl ser::SerializeStruct for Entries {
                 place: Place::Of(None),
             })?;
         } else if let Some(value) = self.write(name, value)? {
-            self.map.insert(name.to_owned(), value);
+            self.entries.push((name.to_owned(), value));
         }
         Ok(())
     }
@@ -135,7 +137,7 @@ impl ser::SerializeMap for Entries {
     fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Error> {
         let name = std::mem::take(&mut self.name);
         if let Some(value) = self.write(&name, value)? {
-            self.map.insert(name, value);
+            self.entries.push((name, value));
         }
         Ok(())
     }
@@ -234,19 +236,25 @@ impl Serializer for Writer<'_> {
     }
 
     fn serialize_seq(self, length: Option<usize>) -> Result<Items, Error> {
+        let length = length.unwrap_or(1);
+        // Most lists and mappings are empty: what their entries would be does not matter.
+        let ty = (length > 0).then(|| self.place.ty()).flatten();
         Ok(Items {
-            ty: self.place.ty().and_then(|ty| ty.items),
-            items: Vec::with_capacity(length.unwrap_or(0)),
+            ty: ty.and_then(|ty| ty.items),
+            items: Vec::with_capacity(length),
         })
     }
 
-    fn serialize_map(self, length: Option<usize>) -> Result<Entries, Error> {
-        Ok(self.entries(length.unwrap_or(0)))
+    fn serialize_map(mut self, length: Option<usize>) -> Result<Entries, Error> {
+        if length == Some(0) {
+            self.place = Place::Of(None);
+        }
+        Ok(self.entries(length.unwrap_or(1)))
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Entries, Error> {
-        // Few of the fields are set.
-        Ok(self.entries(0))
+    fn serialize_struct(self, _: &'static str, fields: usize) -> Result<Entries, Error> {
+        // Few of many fields are set.
+        Ok(self.entries(fields.min(16)))
     }
 
     fn serialize_bytes(self, _: &[u8]) -> Result<Value, Error> {
