@@ -14,6 +14,7 @@
 //!
 //! Keys are hosts as image names have them, with their port. `insecure` allows certificates that nobody vouches for, and plain HTTP.
 //! Mirrors are asked first, in their order, for pulls only, and never get credentials; a mirror of `http://` is reached without TLS.
+//! What one of them does not give, a manifest as well as a layer, comes from the next place.
 //! Hosts on the loopback network are always allowed to be insecure, as in Docker. Certificates in Docker's places,
 //! `/etc/docker/certs.d/<host[:port]>/{*.crt, *.cert, *.key}` and the same beneath `/etc/hoist`, count as well.
 
