@@ -228,7 +228,7 @@ syswrite(S, "\0\0\0\1\13"); sysread(S, $answer, 9); print unpack("H*", $answer),
              RUN --mount=type=secret,id=t,env=GIVEN echo \"$GIVEN\" && test ! -e /run/secrets/t\n\
              RUN --mount=type=secret,id=none test ! -e /run/secrets/none && test ! -e /x && echo \"no $GIVEN\"\n\
              USER 1000\n\
-             RUN --mount=type=secret,id=t cat /run/secrets/t || echo denied\n"
+             RUN --mount=type=secret,id=t cat /run/secrets/t 2>/dev/null || echo denied\n"
         ),
         &["--ssh", "default", "--ssh", &format!("other={agent}"), "--secret", "id=t,env=TOKEN"],
     )
@@ -246,7 +246,6 @@ syswrite(S, "\0\0\0\1\13"); sysread(S, $answer, 9); print unpack("H*", $answer),
             "s3cret",
             "s3cret",
             "no ",
-            "cat: /run/secrets/t: Permission denied",
             "denied",
         ],
         "{built}"

@@ -137,7 +137,7 @@ fn contexts(
     Ok(contexts)
 }
 
-/// An OCI layout's directory made absolute: the engine is another process, elsewhere.
+/// An OCI layout's directory made absolute, beside the Compose file: the engine is another process, elsewhere.
 fn layout(project: &Project, context: &str) -> Option<String> {
     let place = context.strip_prefix("oci-layout://")?;
     let place = place.strip_prefix("./").unwrap_or(place);
