@@ -105,13 +105,16 @@ fn copies_keep_parents_leave_out_and_change_modes() {
     );
 }
 
-#[test]
-fn additions_from_repositories_and_servers_are_checked() {
-    if !can_run() {
-        return;
-    }
-    let host = TestHost::with_busybox();
-    let context = context(&host);
+/// Servers of a repository on port 9418 and of files on port 8000.
+struct Served {
+    /// Of the tag `v1`.
+    commit: String,
+    /// Of `file.txt`.
+    digest: String,
+    _servers: [Helper; 2],
+}
+
+fn serve(host: &TestHost) -> Served {
     let dir = host.path("served");
     let script = "git init -q repo && cd repo && git config user.email a@b && git config user.name n && mkdir sub && echo one >f && \
                   echo two >sub/g && git add . && git commit -qm one && git tag v1 && echo three >f && git commit -qam two && \
@@ -120,10 +123,6 @@ fn additions_from_repositories_and_servers_are_checked() {
     let mut shell = host.command("sh");
     shell.args(["-euc", script]).current_dir(&dir);
     let made = run::to_end(shell, LONG).ok();
-    let (commit, digest) = (
-        made.lines()[0],
-        made.lines()[1].split(' ').next().unwrap().to_owned(),
-    );
     let mut daemon = host.command("git");
     daemon
         .args([
@@ -134,17 +133,34 @@ fn additions_from_repositories_and_servers_are_checked() {
             "--port=9418",
         ])
         .arg(format!("--base-path={}", dir.display()));
-    let _repositories = Helper::start(daemon);
+    let repositories = Helper::start(daemon);
     let mut server = host.command("busybox");
     server
         .args(["httpd", "-f", "-p", "127.0.0.1:8000", "-h"])
         .arg(&dir);
-    let _server = Helper::start(server);
+    let server = Helper::start(server);
     for port in [9418, 8000] {
         wait_until(LONG, "the servers answer", || {
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
     }
+    let made = made.lines();
+    Served {
+        commit: made[0].to_owned(),
+        digest: made[1].split(' ').next().unwrap().to_owned(),
+        _servers: [repositories, server],
+    }
+}
+
+#[test]
+fn additions_from_repositories_and_servers_are_checked() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let context = context(&host);
+    let served = serve(&host);
+    let (commit, digest) = (&served.commit, &served.digest);
     let repository = "git://127.0.0.1/repo";
     let built = build(
         &context,
