@@ -232,7 +232,14 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(primary) = &self.primary {
+        // In one line, a place on the command line tells nothing that the message does not.
+        let shown = |label: &&Label| {
+            !matches!(
+                label.location.source.name.as_str(),
+                "<command line>" | "<environment>"
+            )
+        };
+        if let Some(primary) = self.primary.as_ref().filter(shown) {
             write!(f, "{}: ", primary.location)?;
         }
         f.write_str(&self.message)
