@@ -100,6 +100,8 @@ fn the_build_cache_is_counted_where_no_image_has_it() {
     assert_eq!(row(), "Build Cache 2 40.96kB");
     host.hoist(&["image", "rm", "built"]).ok();
     assert_eq!(row(), "Build Cache 2 2.041MB");
+    host.hoist(&["system", "prune", "-a", "-f"]).ok();
+    assert_eq!(row(), "Build Cache 0 0B");
 }
 
 /// A second engine on the same host, with a store of its own.

@@ -287,8 +287,8 @@ fn names_longer_than_the_kernel_takes() {
     check(&archive(&entries, None));
 }
 
-/// Names upon names of one file, in an archive of a few megabytes: taken, without the engine growing with them. A million behave the same,
-/// but take an engine that is not optimised minutes.
+/// Names upon names of one file, in an archive of a few megabytes: taken, without the engine growing with them. More of them would
+/// take an engine that is not optimised minutes.
 #[test]
 fn very_many_entries() {
     if !can_run() {

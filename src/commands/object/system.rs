@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use futures_util::StreamExt;
+use hoist_api::build::BuildPrune;
 use hoist_api::client::Client;
 use hoist_api::event::{Event, EventsOptions};
 use hoist_api::{Engine, ErrorKind, Filters};
@@ -284,6 +285,7 @@ async fn prune(context: &Context, args: SystemPruneArgs) -> Result<(), Failure> 
         true => "all images without at least one container associated to them",
         false => "all dangling images",
     });
+    what.extend(args.prune.filter.is_empty().then_some("all build cache"));
     let warning = format!("This will remove:\n  - {}\n", what.join("\n  - "));
     if !args.prune.force && !agreed(context, &warning)? {
         return Ok(());
@@ -328,7 +330,18 @@ async fn prune_all(
         })
         .collect();
     told("Deleted Images:", &names)?;
-    Ok(freed + images.space_reclaimed)
+    freed += images.space_reclaimed;
+    // Its records have neither labels nor a time of their making.
+    if args.prune.filter.is_empty() {
+        let options = BuildPrune {
+            all: args.all,
+            ..BuildPrune::default()
+        };
+        let builds = engine.build_prune(&options).await?;
+        told("Deleted build cache objects:", &builds.caches_deleted)?;
+        freed += builds.space_reclaimed;
+    }
+    Ok(freed)
 }
 
 /// What runs at this end of somebody's `ssh`.
