@@ -1,6 +1,6 @@
 //! `hoist config`: the project as the loader understands it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -48,7 +48,7 @@ pub(crate) struct ConfigArgs {
     #[arg(long)]
     pub(crate) networks: bool,
 
-    /// Print the names of the models
+    /// Print the references of the models
     #[arg(long)]
     pub(crate) models: bool,
 
@@ -255,7 +255,8 @@ fn names(loaded: &Loaded, args: &ConfigArgs) -> Option<Vec<String>> {
     } else if args.networks {
         keys(project.networks.keys().collect())
     } else if args.models {
-        keys(project.models.keys().collect())
+        let references = project.models.values().filter_map(|m| m.model.as_ref());
+        keys(references.collect())
     } else if args.images {
         Some(
             services()
@@ -271,13 +272,9 @@ fn names(loaded: &Loaded, args: &ConfigArgs) -> Option<Vec<String>> {
         let names: BTreeSet<&String> = all.flat_map(|service| &service.profiles).collect();
         keys(names.into_iter().collect())
     } else if args.environment {
-        Some(
-            project
-                .environment
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect(),
-        )
+        let variables: BTreeMap<_, _> = project.environment.iter().collect();
+        let line = |(key, value)| format!("{key}={value}");
+        Some(variables.into_iter().map(line).collect())
     } else {
         None
     }

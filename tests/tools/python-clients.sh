@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Prints the directory of a Python environment with Docker's SDK and testcontainers, from PyPI, made in target/tools.
+# Prints the directory of a Python environment with Docker's SDK, testcontainers and a JSON Schema validator, from PyPI, made in target/tools.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=$PWD/target/tools
-want="docker==7.1.0 testcontainers==4.13.3"
+want="docker==7.1.0 testcontainers==4.13.3 jsonschema==4.26.0"
 mkdir -p "$tools"
 exec 9>"$tools/.python.lock"
 flock 9

@@ -14,8 +14,6 @@ mod expand;
 mod extends;
 mod include;
 mod interpolate;
-#[cfg(test)]
-mod linear;
 mod lint;
 mod loader;
 mod map;
@@ -401,3 +399,6 @@ fn without_repetitions(findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     });
     kept
 }
+
+#[cfg(test)]
+mod linear;

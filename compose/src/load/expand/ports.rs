@@ -12,7 +12,7 @@ fn too_many(items: &[Node], left: usize) -> Option<usize> {
     let mut total = 0;
     items.iter().position(|item| {
         let text = item.as_str().filter(|text| text.contains('-'));
-        total += text.map_or(1, |text| parse(text).map_or(0, |ports| ports.len()));
+        total += text.map_or(1, |text| read(text).map_or(0, |entry| entry.count()));
         total > left
     })
 }
@@ -121,7 +121,47 @@ impl ShortPort {
     }
 }
 
+/// What one entry says, before it is one mapping for each port.
+#[derive(Debug)]
+struct Entry {
+    host_ip: String,
+    published: Option<(u16, u16)>,
+    target: (u16, u16),
+    protocol: String,
+}
+
+impl Entry {
+    fn count(&self) -> usize {
+        usize::from(self.target.1 - self.target.0) + 1
+    }
+
+    fn ports(&self) -> Vec<ShortPort> {
+        let (first, last) = self.target;
+        let mut ports: Vec<ShortPort> = (first..=last)
+            .map(|target| ShortPort {
+                host_ip: self.host_ip.clone(),
+                published: match self.published {
+                    None => String::new(),
+                    Some((host_first, host_last)) if first == last && host_first != host_last => {
+                        format!("{host_first}-{host_last}")
+                    }
+                    Some((host_first, _)) => (host_first + (target - first)).to_string(),
+                },
+                target,
+                protocol: self.protocol.clone(),
+            })
+            .collect();
+        // The reference sorts the ports of one entry as texts.
+        ports.sort_by_cached_key(|port| format!("{}/{}", port.target, port.protocol));
+        ports
+    }
+}
+
 fn parse(text: &str) -> Result<Vec<ShortPort>, String> {
+    read(text).map(|entry| entry.ports())
+}
+
+fn read(text: &str) -> Result<Entry, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let (host_ip, published, target) = match parts.as_slice() {
         [target] => (String::new(), "", *target),
@@ -161,23 +201,12 @@ fn parse(text: &str) -> Result<Vec<ShortPort>, String> {
             "the ranges {published} and {target} have different lengths"
         ));
     }
-    let mut ports: Vec<ShortPort> = (first..=last)
-        .map(|target| ShortPort {
-            host_ip: host_ip.clone(),
-            published: match host_range {
-                None => String::new(),
-                Some((host_first, host_last)) if first == last && host_first != host_last => {
-                    format!("{host_first}-{host_last}")
-                }
-                Some((host_first, _)) => (host_first + (target - first)).to_string(),
-            },
-            target,
-            protocol: protocol.clone(),
-        })
-        .collect();
-    // The reference sorts the ports of one entry as texts.
-    ports.sort_by_key(|port| format!("{}/{}", port.target, port.protocol));
-    Ok(ports)
+    Ok(Entry {
+        host_ip,
+        published: host_range,
+        target: (first, last),
+        protocol,
+    })
 }
 
 /// What was likely meant, when that is a port.
@@ -189,7 +218,7 @@ fn repaired(text: &str) -> Option<String> {
         [published, ""] => (*published).to_owned(),
         _ => text.split_whitespace().collect(),
     };
-    (better != text && parse(&better).is_ok()).then_some(better)
+    (better != text && read(&better).is_ok()).then_some(better)
 }
 
 fn address(text: &str) -> Result<String, String> {
