@@ -407,7 +407,15 @@ fn run_mounts() {
         .collect();
     assert_eq!(
         targets,
-        ["/w/c", "/t", "/ctx", "/m", "/run/secrets/s", "", ""]
+        [
+            "/w/c",
+            "/t",
+            "/ctx",
+            "/m",
+            "/run/secrets/s",
+            "",
+            "/run/buildkit/ssh_agent.0"
+        ]
     );
     let MountKind::Cache {
         id, sharing, owner, ..
