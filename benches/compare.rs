@@ -21,7 +21,7 @@ use std::process::Command;
 use std::sync::mpsc;
 
 use common::{LONG, TestHost, run};
-use support::{Docker, publish};
+use support::publish;
 
 /// Services, and how many rounds are measured.
 const SIZES: &[(usize, usize)] = &[(1, 9), (10, 7), (50, 5)];
@@ -149,9 +149,9 @@ fn hoist_side(sizes: mpsc::Receiver<usize>, times: mpsc::Sender<Times>) {
 }
 
 fn docker_side(sizes: mpsc::Receiver<usize>, times: mpsc::Sender<Times>) {
-    let docker = Docker::start("size=4g,mode=755");
+    let docker = support::docker("size=4g,mode=755");
     docker.import("busybox");
-    let project = docker.dir.join("bench");
+    let project = docker.path("bench");
     std::fs::create_dir_all(&project).unwrap();
     for services in sizes {
         std::fs::write(project.join("compose.yaml"), compose(services)).unwrap();

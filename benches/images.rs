@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use common::{LONG, TestHost, host, run};
 use registries::{RealRegistry, Settings};
-use support::{Docker, publish};
+use support::publish;
 
 const ROUNDS: usize = 5;
 const ROOM: &str = "size=3g,mode=755";
@@ -264,7 +264,7 @@ fn floor(shared: &Path, registry: &str, place: &Path) -> f64 {
 }
 
 fn docker_side(shared: &Path, go: mpsc::Receiver<()>, rounds: mpsc::Sender<Round>) {
-    let docker = Docker::start(ROOM);
+    let docker = support::docker(ROOM);
     docker.import("busybox");
     let registry = registry(shared);
     let speaker = Speaker {
@@ -276,10 +276,10 @@ fn docker_side(shared: &Path, go: mpsc::Receiver<()>, rounds: mpsc::Sender<Round
                 .env("DOCKER_BUILDKIT", "0");
             command
         },
-        engine: &|| docker.engine_pids(),
+        engine: &|| docker.docker().pids(),
         registry: &registry.host,
         archive: shared.join("image.tar"),
-        context: context(&docker.dir.join("context")),
+        context: context(&docker.path("context")),
     };
     for () in go {
         rounds.send(speaker.round()).unwrap();

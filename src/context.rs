@@ -5,7 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use hoist_compose::load::{self, LoadOptions, Loaded, LocalFiles, SkippedPhases};
+use hoist_compose::load::{self, LoadOptions, Loaded, LocalFiles, SkippedPhases, render_all};
 use hoist_compose::model::Project;
 use indexmap::IndexMap;
 
@@ -140,8 +140,8 @@ impl Context {
     pub(crate) fn load_with(&self, options: &LoadOptions) -> Result<Loaded, Failure> {
         let loaded = load::load(options, &LocalFiles)
             .map_err(|error| load_failure(&error, self.ui.color_err))?;
-        for warning in &loaded.warnings {
-            self.ui.note(&warning.render(self.ui.color_err));
+        for warning in render_all(&loaded.warnings, self.ui.color_err) {
+            self.ui.note(&warning);
         }
         Ok(loaded)
     }

@@ -264,3 +264,13 @@ fn what_is_no_text() {
 fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).expect("it is ours");
 }
+
+/// A valid file may be told off at length, too.
+#[test]
+fn warnings_without_end() {
+    let variables = repeated(20_000, |number| format!("\"${{V{number}}}\","));
+    let place = Place::with(&service(&format!("    command: [{variables}]\n")));
+    let told = run::to_end(place.command("config --quiet"), LONG).ok();
+    assert_eq!(told.stderr.matches("variable is not set").count(), 50);
+    told.says(&["The \"V0\" variable is not set", "… and 950 more"]);
+}

@@ -119,7 +119,8 @@ fn archives_and_paths_stay_inside_the_container() {
             &climb,
             "/evil",
             "/tmp/link/secret",
-            "/proc/1/root/../secret",
+            &format!("/proc/1/root{secret}"),
+            &format!("/proc/self/cwd/../../../../../..{secret}"),
         ] {
             let (status, body) = ask(
                 &host.socket(),

@@ -12,7 +12,7 @@ use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use super::load::ask;
-use crate::common::{Reference, TestHost, can_run};
+use crate::common::{Reference, TestHost, can_run, reference};
 
 /// Fields whose values are another each time or on each machine; of these the kind is compared.
 const CHANGING: &str = r"(?x)
@@ -37,7 +37,14 @@ fn leaves(path: &str, value: &Value, changing: &Regex, found: &mut BTreeMap<Stri
             }
         }
         Value::Array(items) if !items.is_empty() && !changing.is_match(path) => {
-            for (number, item) in items.iter().enumerate() {
+            let mut items: Vec<&Value> = items.iter().collect();
+            // Docker's engine has no order for them.
+            for (list, field) in [(".Mounts", "Destination"), (".Ports", "PrivatePort")] {
+                if path.ends_with(list) {
+                    items.sort_by_key(|item| item[field].to_string());
+                }
+            }
+            for (number, item) in items.into_iter().enumerate() {
                 leaves(&format!("{path}[{number}]"), item, changing, found);
             }
         }
@@ -141,9 +148,6 @@ fn looks(socket: &Path) -> BTreeMap<String, String> {
         if name == "stats" || name == "info" {
             shape(&mut value);
         }
-        if let Some(Value::Array(mounts)) = value.get_mut("Mounts") {
-            mounts.sort_by_key(|mount| mount["Destination"].to_string());
-        }
         leaves(name, &value, &changing, &mut found);
     }
     call("DELETE", "/containers/box?force=1", &Value::Null);
@@ -169,7 +173,7 @@ fn every_field_is_as_dockers_engine_fills_it() {
     if !can_run() {
         return;
     }
-    let theirs = Reference::programs().map(|bin| {
+    let theirs = reference::programs().map(|bin| {
         std::thread::spawn(move || {
             let reference = Reference::start(bin);
             reference.import("busybox");

@@ -1,7 +1,7 @@
 //! The other way round: our command line with Docker's engine, and in the place of Docker's command line.
 
 use crate::common::run::Run;
-use crate::common::{LONG, Reference, TestHost, can_run, run};
+use crate::common::{LONG, Reference, TestHost, can_run, reference, run};
 
 const STACK: &str = r#"
 name: stack
@@ -29,7 +29,7 @@ fn a_stack_runs_on_dockers_engine() {
     if !can_run() {
         return;
     }
-    let Some(bin) = Reference::programs() else {
+    let Some(bin) = reference::programs() else {
         return;
     };
     let reference = Reference::start(bin);

@@ -18,7 +18,7 @@ use std::process::Command;
 use regex_lite::Regex;
 
 use crate::Shell;
-use crate::common::{LONG, Reference, TestHost, can_run, run};
+use crate::common::{LONG, Reference, TestHost, can_run, reference, run};
 
 /// What is another each time, and what it becomes.
 const CHANGING: &[(&str, &str)] = &[
@@ -157,7 +157,7 @@ fn changing() -> Vec<(Regex, &'static str)> {
 
 /// What Docker's engine comes to, where it is at hand.
 fn theirs(commands: Vec<String>) -> Option<std::thread::JoinHandle<Vec<String>>> {
-    let bin = Reference::programs()?;
+    let bin = reference::programs()?;
     let cli = crate::tool("docker-cli.sh");
     // Another host needs another thread.
     Some(std::thread::spawn(move || {

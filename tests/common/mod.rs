@@ -11,7 +11,6 @@
     reason = "each test binary uses its own part of the harness"
 )]
 
-pub mod docker;
 pub mod host;
 pub mod http;
 pub mod images;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hoist_api::Digest;
 
 use crate::common::{TestHost, can_run, wait_until};
-use crate::support::{Asked, FakeRegistry, say};
+use crate::support::{Asked, FakeRegistry, image_of, say};
 
 /// An image of two layers whose second one comes only when it may.
 struct Image {
@@ -26,31 +26,11 @@ impl Image {
             header
         };
         let layers = [layer("one", &[1; 1000]), layer("two", &vec![2; 300_000])];
-        let diff_ids: Vec<String> = layers
-            .iter()
-            .map(|layer| format!("\"{}\"", Digest::of(layer)))
-            .collect();
-        let config = format!(
-            r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
-            diff_ids.join(",")
-        );
-        let describe = |blob: &[u8]| {
-            format!(
-                r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{}","size":{}}}"#,
-                Digest::of(blob),
-                blob.len()
-            )
-        };
-        let manifest = format!(
-            r#"{{"schemaVersion":2,"config":{},"layers":[{},{}]}}"#,
-            describe(config.as_bytes()),
-            describe(&layers[0]),
-            describe(&layers[1])
-        );
+        let [config, manifest] = image_of(&[&layers[0], &layers[1]]);
         let [one, two] = layers;
         Image {
-            blobs: vec![config.into_bytes(), one, two],
-            manifest: manifest.into_bytes(),
+            blobs: vec![config, one, two],
+            manifest,
         }
     }
 

@@ -259,17 +259,10 @@ fn a_certificate_is_verified_by_the_configured_authority() {
     host.hoist(&["image", "push", &name])
         .fails()
         .says(&["cannot reach the registry", "certificate"]);
-    fs::create_dir_all(host.path("etc")).unwrap();
-    let configured = host.path("etc/registries.json");
     let authority = registry.place.path().join("cert.pem");
-    let text = format!(
-        r#"{{"registries":{{"{server}":{{"ca":["{}"]}}}}}}"#,
-        authority.display()
-    );
-    fs::write(&configured, text).unwrap();
-    fs::create_dir_all("/etc/hoist").unwrap();
-    bind(&host.path("etc"), "/etc/hoist");
-    host.hoist(&["engine", "stop"]).ok();
+    let text = format!(r#"{{"registries":{{"{server}":{{"ca":[{authority:?}]}}}}}}"#);
+    let configured = host.path("etc/registries.json");
+    place_configuration(&host, &text);
     host.hoist(&["image", "push", &name]).ok();
     fs::write(&configured, "{").unwrap();
     host.hoist(&["image", "push", &name])
@@ -280,6 +273,11 @@ fn a_certificate_is_verified_by_the_configured_authority() {
 /// Gives this host a `registries.json` of its own.
 fn configure(host: &TestHost, text: &str) {
     own_etc(host);
+    place_configuration(host, text);
+}
+
+/// The same where /etc is the host's own already.
+fn place_configuration(host: &TestHost, text: &str) {
     fs::create_dir_all(host.path("etc")).unwrap();
     fs::write(host.path("etc/registries.json"), text).unwrap();
     fs::create_dir_all("/etc/hoist").unwrap();

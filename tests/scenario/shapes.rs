@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::common::docker::DockerEngine;
+use crate::common::reference::Dockerd;
 use crate::common::run::{self, Run};
 use crate::common::{LONG, Project, TestHost, can_run};
 
@@ -112,7 +112,7 @@ fn images_made_here_run_under_dockers_engine_and_its_own_here() {
         return;
     }
     let host = TestHost::with_room("size=4g,mode=755").with_images(&["debian-base"]);
-    let Some(docker) = DockerEngine::start(&host) else {
+    let Some(docker) = Dockerd::beside(&host) else {
         return;
     };
     let projects: Vec<(String, Project<'_>)> = names()
@@ -161,7 +161,7 @@ fn images_made_here_run_under_dockers_engine_and_its_own_here() {
 
 /// What the image's configuration says, told the same way by both builders.
 #[track_caller]
-fn same_configuration(docker: &DockerEngine<'_>, name: &str, host: &TestHost) {
+fn same_configuration(docker: &Dockerd, name: &str, host: &TestHost) {
     let place = host.path("projects").join(name).display().to_string();
     let tag = format!("{name}-classic");
     docker
@@ -203,7 +203,7 @@ fn same_configuration(docker: &DockerEngine<'_>, name: &str, host: &TestHost) {
 
 /// What Docker's classic builder has made is loaded and run here.
 #[track_caller]
-fn comes_back(docker: &DockerEngine<'_>, host: &TestHost) {
+fn comes_back(docker: &Dockerd, host: &TestHost) {
     let archive = host.root().join("theirs.tar").display().to_string();
     docker
         .run(&[

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use hoist_api::Digest;
 
 use crate::common::{TestHost, can_run, run};
-use crate::support::{FakeRegistry, say};
+use crate::support::{FakeRegistry, image_of, say};
 
 /// One entry of a ustar archive.
 struct Entry {
@@ -53,30 +53,9 @@ fn device(name: &'static str, kind: u8) -> Entry {
     }
 }
 
-/// An image around one layer: its configuration and its manifest.
-fn image(layer: &[u8]) -> [Vec<u8>; 2] {
-    let config = format!(
-        r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
-        Digest::of(layer)
-    );
-    let describe = |blob: &[u8]| {
-        format!(
-            r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{}","size":{}}}"#,
-            Digest::of(blob),
-            blob.len()
-        )
-    };
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"config":{},"layers":[{}]}}"#,
-        describe(config.as_bytes()),
-        describe(layer)
-    );
-    [config.into_bytes(), manifest.into_bytes()]
-}
-
 /// The layer in an archive as `docker save` writes it.
 fn saved(layer: &[u8]) -> Vec<u8> {
-    let [config, _] = image(layer);
+    let [config, _] = image_of(&[layer]);
     let list = br#"[{"Config":"config.json","RepoTags":["hostile:1"],"Layers":["one/layer.tar"]}]"#;
     // The entries of this file's archives live as long as the test does.
     let member = |name, data: &[u8]| file(name, Box::leak(data.to_vec().into_boxed_slice()));
@@ -92,7 +71,7 @@ fn saved(layer: &[u8]) -> Vec<u8> {
 
 /// A registry that has the layer's image under every name.
 fn registry(layer: &[u8]) -> FakeRegistry {
-    let [config, manifest] = image(layer);
+    let [config, manifest] = image_of(&[layer]);
     let layer = layer.to_vec();
     FakeRegistry::start(move |asked, stream| {
         let body = if asked.path == "/v2/" {

@@ -357,20 +357,18 @@ pub struct LoadError {
 impl LoadError {
     /// All findings with their snippets, for a terminal.
     pub fn render(&self, color: bool) -> String {
-        let mut texts: Vec<String> = self
-            .diagnostics
-            .iter()
-            .take(MOST_FINDINGS)
-            .map(|diagnostic| diagnostic.render(color))
-            .collect();
-        if self.diagnostics.len() > MOST_FINDINGS {
-            texts.push(format!(
-                "… and {} more",
-                self.diagnostics.len() - MOST_FINDINGS
-            ));
-        }
-        texts.join("\n\n")
+        render_all(&self.diagnostics, color).join("\n\n")
     }
+}
+
+/// Findings with their snippets, for a terminal. Of very many, the last text tells how many are left out.
+pub fn render_all(diagnostics: &[Diagnostic], color: bool) -> Vec<String> {
+    let shown = diagnostics.iter().take(MOST_FINDINGS);
+    let mut texts: Vec<String> = shown.map(|finding| finding.render(color)).collect();
+    if diagnostics.len() > MOST_FINDINGS {
+        texts.push(format!("… and {} more", diagnostics.len() - MOST_FINDINGS));
+    }
+    texts
 }
 
 impl fmt::Display for LoadError {

@@ -40,7 +40,7 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-pub use diagnostic::{Diagnostic, Label, LoadError, Severity};
+pub use diagnostic::{Diagnostic, Label, LoadError, Severity, render_all};
 pub use lint::WARNINGS;
 pub use sources::{FileKind, Files, LocalFiles};
 pub use template::Variable;

@@ -15,6 +15,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use hoist_api::Digest;
+
 /// The program of Debian's package.
 const PROGRAM: &str = "/usr/bin/docker-registry";
 
@@ -230,4 +232,29 @@ pub fn say(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
         body.len()
     );
     let _ = stream.write_all(&[head.as_bytes(), body].concat());
+}
+
+/// An image of uncompressed layers: its configuration and its manifest.
+pub fn image_of(layers: &[&[u8]]) -> [Vec<u8>; 2] {
+    let diff_ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
+    let config = serde_json::json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids.iter().map(Digest::as_str).collect::<Vec<_>>()},
+    });
+    let config = config.to_string().into_bytes();
+    let describe = |blob: &[u8]| {
+        serde_json::json!({
+            "mediaType": "application/vnd.oci.image.layer.v1.tar",
+            "digest": Digest::of(blob).as_str(),
+            "size": blob.len(),
+        })
+    };
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "config": describe(&config),
+        "layers": layers.iter().map(|layer| describe(layer)).collect::<Vec<_>>(),
+    });
+    [config, manifest.to_string().into_bytes()]
 }
