@@ -78,6 +78,8 @@ Environment:
     after_help = AFTER_HELP,
     subcommand_required = true,
     arg_required_else_help = true,
+    // As the reference: the last one counts.
+    args_override_self = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",
     max_term_width = 110

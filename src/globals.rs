@@ -13,23 +13,33 @@ use clap::{ArgMatches, Args, Command, ValueEnum};
 #[command(next_help_heading = "Global options (before or after the command)")]
 pub(crate) struct Globals {
     /// Compose file; repeat it to merge several, "-" reads standard input
-    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE",
+        allow_hyphen_values = true
+    )]
     pub(crate) file: Vec<String>,
 
     /// Name of the project (default: the file's `name`, else its directory)
-    #[arg(short = 'p', long = "project-name", value_name = "NAME")]
+    #[arg(
+        short = 'p',
+        long = "project-name",
+        value_name = "NAME",
+        allow_hyphen_values = true
+    )]
     pub(crate) project_name: Option<String>,
 
     /// Enable a profile ("*" for all); repeatable
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, value_name = "PROFILE", allow_hyphen_values = true)]
     pub(crate) profile: Vec<String>,
 
     /// Read variables from this file instead of .env; repeatable, later files win
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) env_file: Vec<String>,
 
     /// Directory that relative paths start from (default: that of the first file)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
     pub(crate) project_directory: Option<String>,
 
     /// Most steps carried out at the same time, -1 for no limit

@@ -579,3 +579,29 @@ fn places_are_whole_characters() {
         }
     }
 }
+
+#[test]
+fn needed_services_that_no_profile_enables() {
+    let text = "services:
+  a: {image: x, links: [b]}
+  c: {image: x, network_mode: 'service:b'}
+  d: {image: x, depends_on: [b]}
+  b: {image: x, profiles: [p]}
+";
+    let error = load(&options(), &MemoryFiles::new([("compose.yaml", text)])).unwrap_err();
+    let help: Vec<_> = error
+        .diagnostics
+        .iter()
+        .flat_map(|finding| &finding.help)
+        .collect();
+    assert_eq!(
+        help,
+        [
+            "activate a profile of it (p), or remove `b` from `links`",
+            "activate a profile of it (p), or remove `b` from `network_mode`",
+            "activate a profile of it (p), or write `required: false`",
+        ],
+        "{}",
+        error.render(false)
+    );
+}

@@ -248,7 +248,7 @@ fn warnings_of_the_loader() {
 /// A file with every warning that a file alone can bring.
 const ALL: &str = "# search
 version: '3'
-include: [{path: []}]
+include: [{path: []}, {path: other.yaml, project_directory: none}]
 services:
   a:
     image: nginx:$TAG

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{MemoryFiles, options};
-use hoist_compose::load::{LoadOptions, load};
+use hoist_compose::load::{Diagnostic, LoadOptions, load};
 
 /// Every place that is shown for the only error: `file:line:column message`, the error's own first.
 fn places(options: &LoadOptions, files: &[(&str, &str)]) -> Vec<String> {
@@ -42,11 +42,30 @@ fn variables() {
     options
         .environment
         .insert("N".to_owned(), "nope".to_owned());
-    let error = load(&options, &MemoryFiles::new([file])).unwrap_err();
-    let help = &error.diagnostics[0].help;
-    assert!(
-        help.contains(&"the value comes from the variable `N`".to_owned()),
-        "{help:?}"
+    let from_environment = [
+        "compose.yaml:2:28",
+        "<environment>:1:3 the value comes from `N`",
+    ];
+    assert_eq!(places(&options, &[file]), from_environment);
+    // The environment wins over env files.
+    let files = [file, (".env", "N=other\n")];
+    assert_eq!(places(&options, &files), from_environment);
+}
+
+#[test]
+fn variables_that_are_not_set_are_told_once() {
+    let text = "services:\n  a: {image: i, networks: [\"n${A}${B}\"]}\n";
+    let error = load(&options(), &MemoryFiles::new([("compose.yaml", text)])).unwrap_err();
+    let undefined = |finding: &&Diagnostic| finding.code == "undefined";
+    let finding = error.diagnostics.iter().find(undefined).unwrap();
+    let from: Vec<_> = finding
+        .help
+        .iter()
+        .filter(|help| help.contains("comes from"))
+        .collect();
+    assert_eq!(
+        from,
+        ["the value comes from the variables `A` and `B`, which are not set"]
     );
 }
 

@@ -1,7 +1,5 @@
 //! `hoist config`: the project as the loader understands it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use hoist_compose::load::canonical;
@@ -9,7 +7,7 @@ use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases, Variable, WARNINGS
 use hoist_compose::model::Project;
 use serde_json::Value;
 
-use crate::commands::{config_check, config_digests};
+use crate::commands::{config_check, config_digests, config_names};
 use crate::context::{Context, check_services};
 use crate::failure::Failure;
 
@@ -217,9 +215,13 @@ fn skipped(args: &ConfigArgs) -> SkippedPhases {
 
 fn text_of(context: &Context, loaded: &Loaded, args: &ConfigArgs) -> Result<String, Failure> {
     if let Some(services) = &args.hash {
+        if loaded.model.is_some() {
+            let why = "a hash is of values, and --no-interpolate leaves variables in their place";
+            return Err(Failure::new(why).hint("leave out one of --hash and --no-interpolate"));
+        }
         return hashes(&loaded.project, services);
     }
-    if let Some(names) = names(loaded, args) {
+    if let Some(names) = config_names::names(loaded, args) {
         return Ok(names.iter().map(|name| format!("{name}\n")).collect());
     }
     let mut value = match &loaded.model {
@@ -241,43 +243,6 @@ fn text_of(context: &Context, loaded: &Loaded, args: &ConfigArgs) -> Result<Stri
 fn yaml(value: &Value) -> Result<String, Failure> {
     serde_saphyr::to_string(value)
         .map_err(|error| Failure::from(error).context("cannot write the project as YAML"))
-}
-
-/// The list that one of the options asks for.
-fn names(loaded: &Loaded, args: &ConfigArgs) -> Option<Vec<String>> {
-    let project = &loaded.project;
-    let keys = |map: Vec<&String>| Some(map.into_iter().cloned().collect());
-    let services = || project.services.values();
-    if args.only_services {
-        keys(project.services.keys().collect())
-    } else if args.volumes {
-        keys(project.volumes.keys().collect())
-    } else if args.networks {
-        keys(project.networks.keys().collect())
-    } else if args.models {
-        let references = project.models.values().filter_map(|m| m.model.as_ref());
-        keys(references.collect())
-    } else if args.images {
-        Some(
-            services()
-                .map(|s| {
-                    s.image
-                        .clone()
-                        .unwrap_or_else(|| format!("{}-{}", project.name, s.name))
-                })
-                .collect(),
-        )
-    } else if args.profiles {
-        let all = services().chain(project.disabled_services.values());
-        let names: BTreeSet<&String> = all.flat_map(|service| &service.profiles).collect();
-        keys(names.into_iter().collect())
-    } else if args.environment {
-        let variables: BTreeMap<_, _> = project.environment.iter().collect();
-        let line = |(key, value)| format!("{key}={value}");
-        Some(variables.into_iter().map(line).collect())
-    } else {
-        None
-    }
 }
 
 fn hashes(project: &Project, services: &str) -> Result<String, Failure> {

@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod config;
 mod config_check;
 mod config_digests;
+mod config_names;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod down;

@@ -67,6 +67,60 @@ fn parts_of_it() {
     }
 }
 
+/// Variables that are left in place make no typed project; the lists are of the file as it is written.
+#[test]
+fn parts_of_it_with_variables_in_place() {
+    let place = Place::with(
+        "services:
+  web: {image: 'nginx:${TAG:-1.27}', networks: [front], volumes: ['data:/d']}
+  tools: {build: ., scale: '${N}', profiles: [debug], volumes: ['cache:/c']}
+networks: {front: , unused: }
+volumes: {data: , cache: , unused: }
+models: {m: {model: 'ai/${M}'}}
+",
+    );
+    for (line, expected) in [
+        ("config --services", "web\ntools\n"),
+        ("config --images", "nginx:${TAG:-1.27}\n"),
+        ("config --networks", "front\n"),
+        ("config --volumes", "data\n"),
+        ("config --profiles", "debug\n"),
+        ("config --models", "ai/${M}\n"),
+        (
+            "--profile debug config --images",
+            "nginx:${TAG:-1.27}\nshop-tools\n",
+        ),
+        ("--profile debug config --volumes", "data\ncache\n"),
+    ] {
+        let run = place.hoist(&format!("{line} --no-interpolate")).ok();
+        assert_eq!(run.stdout, expected, "{line}");
+    }
+    let run = place.hoist("config --no-interpolate --hash web").exits(1);
+    assert!(
+        run.stderr.contains("--no-interpolate leaves variables"),
+        "{}",
+        run.stderr
+    );
+}
+
+/// As in the reference: a switch may be there twice, the last value counts, and a value may begin with a dash.
+#[test]
+fn options_are_read_as_the_reference_reads_them() {
+    let place = Place::with(SHOP);
+    let run = place
+        .hoist("config --no-consistency --no-consistency --format yaml --format json")
+        .ok();
+    assert_eq!(run.json()["name"], "shop");
+    let run = place.hoist("-p -x config").exits(1);
+    assert!(
+        run.stderr.contains("invalid project name \"-x\""),
+        "{}",
+        run.stderr
+    );
+    let run = place.hoist("-f -none.yaml config").exits(1);
+    assert!(run.stderr.contains("-none.yaml"), "{}", run.stderr);
+}
+
 #[test]
 fn checks_tell_editors_what_is_wrong_or_doubtful() {
     let place = Place::with("services: {web: {image: nginx}}\n");

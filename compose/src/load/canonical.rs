@@ -67,9 +67,11 @@ pub fn schema() -> Value {
 }
 
 /// A tree as data, for models whose variables are left in place.
-pub(crate) fn tree_value(root: &Node, name: &str) -> Value {
+pub(crate) fn tree_value(root: &Node, name: Option<&str>) -> Value {
     let mut map = Map::new();
-    map.insert("name".to_owned(), Value::String(name.to_owned()));
+    if let Some(name) = name {
+        map.insert("name".to_owned(), Value::String(name.to_owned()));
+    }
     if let Value::Object(rest) = node_value(root) {
         map.extend(rest);
     }
@@ -83,7 +85,8 @@ fn node_value(node: &Node) -> Value {
         node::Value::Int(value) => Value::from(*value),
         node::Value::Unsigned(value) => Value::from(*value),
         node::Value::Float(value) => Value::from(*value),
-        node::Value::String(text) | node::Value::Timestamp(text) => Value::String(text.clone()),
+        node::Value::String(text) => Value::String(text.clone()),
+        node::Value::Timestamp(date) => Value::String(date.canonical.clone()),
         node::Value::List(items) => Value::Array(items.iter().map(node_value).collect()),
         node::Value::Map(map) => Value::Object(
             map.iter()

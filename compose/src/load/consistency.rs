@@ -150,6 +150,7 @@ impl Checker<'_> {
                     target,
                     format!("the build context `{context}` of service `{name}`"),
                     place,
+                    "or take another context",
                 ),
                 Some(other) if other.build.is_none() => {
                     let message = format!(
@@ -215,13 +216,13 @@ impl Checker<'_> {
     }
 
     /// Tells that a service is needed that does not exist, or that no profile enables.
-    fn undefined_service(&mut self, target: &str, who: String, place: Spot) {
+    fn undefined_service(&mut self, target: &str, who: String, place: Spot, or: &str) {
         let Some(disabled) = self.project.disabled_services.get(target) else {
             return self.undefined(("service", target), who, place);
         };
         let message = format!("{who} needs service `{target}`, which no active profile enables");
         let profiles = disabled.profiles.join(", ");
-        let help = format!("activate a profile of it ({profiles}), or write `required: false`");
+        let help = format!("activate a profile of it ({profiles}), {or}");
         self.push("undefined", message, place, &help);
     }
 
@@ -300,8 +301,33 @@ impl Checker<'_> {
                 continue;
             }
             let place = self.places.key(&["services", name, "depends_on", target]);
-            self.undefined_service(target, format!("service `{name}`"), place);
+            let or = match self.implied_by(name, target) {
+                None => "or write `required: false`".to_owned(),
+                Some(attribute) => format!("or remove `{target}` from `{attribute}`"),
+            };
+            self.undefined_service(target, format!("service `{name}`"), place, &or);
         }
+    }
+
+    /// The attribute that implies a dependency; none when it is written below `depends_on`.
+    fn implied_by(&self, name: &str, target: &str) -> Option<&'static str> {
+        let service = self.places.root.at(&["services", name])?;
+        let place = service.at(&["depends_on", target])?.span;
+        let attributes = [
+            "links",
+            "volumes_from",
+            "network_mode",
+            "ipc",
+            "pid",
+            "uts",
+            "cgroup",
+        ];
+        attributes.into_iter().find(|attribute| {
+            service.get(attribute).is_some_and(|node| {
+                let items = node.as_list().unwrap_or(std::slice::from_ref(node));
+                place.is_some() && items.iter().any(|item| item.span == place)
+            })
+        })
     }
 
     fn limits(&mut self, name: &str, service: &Service) {
@@ -444,7 +470,8 @@ impl Checker<'_> {
             && !service.depends_on.contains_key(target)
         {
             let place = self.places.value(&["services", name, "network_mode"]);
-            self.undefined_service(target, format!("`network_mode` of service `{name}`"), place);
+            let who = format!("`network_mode` of service `{name}`");
+            self.undefined_service(target, who, place, "or take another network");
         }
     }
 

@@ -178,7 +178,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
             Value::Int(value) => visitor.visit_i64(*value),
             Value::Unsigned(value) => visitor.visit_u64(*value),
             Value::Float(value) => visitor.visit_f64(*value),
-            Value::String(text) | Value::Timestamp(text) => visitor.visit_borrowed_str(text),
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Timestamp(date) => visitor.visit_borrowed_str(&date.canonical),
             Value::List(items) => visitor.visit_seq(Items {
                 items: items.iter(),
             }),

@@ -12,15 +12,26 @@ use super::node::{Node, Value};
 use super::sources::{FileKind, read_with};
 use crate::model::{EnvFile, Project, Service};
 
+/// Which variables without a value take one from the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// All.
+    All,
+    /// Those of a list (`- NAME`), not those of a mapping (`NAME:`): of an included file's own environment, which the
+    /// project's does not hold, the reference gives only them.
+    Listed,
+}
+
 /// Gives variables without a value that of the environment, when there is one.
-pub(crate) fn resolve_nulls(root: &mut Node, environment: &Environment) {
+pub(crate) fn resolve_nulls(root: &mut Node, environment: &Environment, names: Names) {
     let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) else {
         return;
     };
     for service in services.values_mut() {
         match service.get_mut("environment").map(|node| &mut node.value) {
             Some(Value::Map(variables)) => {
-                for (name, value) in variables.iter_mut() {
+                let wanted = |node: &Node| names == Names::All || is_listed(node);
+                for (name, value) in variables.iter_mut().filter(|(_, node)| wanted(node)) {
                     if let (true, Some(found)) = (value.is_null(), environment.get(name.as_str())) {
                         value.value = Value::String(found.clone());
                     }
@@ -33,6 +44,11 @@ pub(crate) fn resolve_nulls(root: &mut Node, environment: &Environment) {
             _ => {}
         }
     }
+}
+
+/// Whether a variable without a value was an item of a list: then its name and its value are in the same place.
+fn is_listed(node: &Node) -> bool {
+    node.key_span == node.span
 }
 
 /// Gives a name in a list the environment's value; false when it stays without one.

@@ -1,6 +1,6 @@
 //! `include`: other models, each loaded on its own, then copied in.
 
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::rc::Rc;
 
 use super::diagnostic::Diagnostic;
@@ -111,7 +111,8 @@ impl Loader<'_> {
             );
             self.wrong_include(&message, node.span);
         }
-        files.map(Some)
+        // A list of none is the same as none written.
+        files.map(|files| Some(files).filter(|files| !files.is_empty()))
     }
 
     /// The project directory of an entry; `Some(None)`: that of its file.
@@ -162,10 +163,11 @@ impl Loader<'_> {
             return None;
         }
         let environment = self.included_environment(entry, &directory, scope)?;
+        let start = self.start_of_paths(entry, &directory, scope);
         self.scopes += 1;
         let inner = Scope {
             id: self.scopes,
-            way: relative(&scope.directory, &directory),
+            way: relative(&scope.directory, &start),
             directory,
             environment: Rc::new(environment),
             included: scope.included.clone(),
@@ -180,6 +182,29 @@ impl Loader<'_> {
                 &inner,
             ),
         )
+    }
+
+    /// Where relative paths start from: as in the reference, a relative project directory that does not exist is taken
+    /// for a file, whose directory counts.
+    fn start_of_paths(&mut self, entry: &Entry, directory: &FilePath, scope: &Scope) -> PathBuf {
+        let Some(written) = entry.project_directory.as_deref() else {
+            return directory.to_path_buf();
+        };
+        let exists = self.files.kind(directory) == Some(FileKind::Directory);
+        if exists || written.is_empty() || FilePath::new(written).is_absolute() {
+            return directory.to_path_buf();
+        }
+        let parent = written.rsplit_once('/').map_or(".", |(parent, _)| parent);
+        let start = absolute(&scope.directory, FilePath::new(parent));
+        let message = format!(
+            "the project directory {} does not exist",
+            directory.display()
+        );
+        let warning = Diagnostic::warning("missing-directory", message)
+            .at(self.sources.locate(entry.span), "")
+            .help(format!("relative paths start from {}", start.display()));
+        self.findings.push(warning);
+        start
     }
 
     /// The parent's variables, then those of the entry's env files, or of `.env` beside the included file.

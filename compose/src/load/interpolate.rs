@@ -5,7 +5,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 
 use super::diagnostic::{Diagnostic, quoted, value_in_words};
-use super::node::{Node, Origin, Value};
+use super::node::{MergeTag, Node, Origin, Value};
 use super::report::{Path, Report};
 use super::schema::{Cast, Type};
 use super::template::{TemplateError, Used, substitute};
@@ -22,6 +22,10 @@ pub(crate) fn interpolate(
     path: &Path<'_>,
     report: &mut Report<'_>,
 ) {
+    if node.tag == Some(MergeTag::Reset) {
+        // Whatever is written there, it only says that something goes.
+        return;
+    }
     match &mut node.value {
         Value::Map(map) => {
             for (name, entry) in map.iter_mut() {

@@ -33,6 +33,10 @@ pub const WARNINGS: &[(&str, &str)] = &[
         "latest-tag",
         "an image without a version, or with the tag latest",
     ),
+    (
+        "missing-directory",
+        "a project directory of an include that does not exist",
+    ),
     ("missing-variable", "a variable without a value"),
     (
         "no-healthcheck",

@@ -10,6 +10,7 @@ use super::LoadOptions;
 use super::decode::decode;
 use super::defaults::set_defaults;
 use super::diagnostic::{Diagnostic, Label, Location};
+use super::environment::{Names, resolve_nulls};
 use super::expand::expand;
 use super::extends::FileServices;
 use super::interpolate::{Environment, interpolate};
@@ -84,7 +85,7 @@ impl<'a> Loader<'a> {
         Self {
             options,
             files,
-            sources: SourceMap::default(),
+            sources: SourceMap::with_environment(Rc::new(options.environment.clone())),
             findings: Vec::new(),
             extends_files: HashMap::new(),
             main: HashMap::new(),
@@ -145,7 +146,8 @@ impl<'a> Loader<'a> {
             });
         }
         if !(scope.top && self.options.skip.interpolation) {
-            super::environment::resolve_nulls(&mut model, &scope.environment);
+            let names = if scope.top { Names::All } else { Names::Listed };
+            resolve_nulls(&mut model, &scope.environment, names);
         }
         model
     }

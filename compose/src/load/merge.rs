@@ -145,8 +145,15 @@ impl Merger<'_, '_> {
             let Value::Map(above) = over.value else {
                 return;
             };
+            // What is merged counts as listed: a name alone is in one place.
+            for name_alone in below.values_mut().filter(|node| node.is_null()) {
+                name_alone.span = name_alone.key_span;
+            }
             let mut removed = HashSet::new();
-            for (name, node) in *above {
+            for (name, mut node) in *above {
+                if node.is_null() {
+                    node.span = node.key_span;
+                }
                 if node.tag == Some(MergeTag::Reset) && self.marks == Marks::Settle {
                     removed.insert(name);
                 } else {
@@ -255,6 +262,14 @@ fn extra_hosts(base: &mut Node, over: Node) {
         *base = over;
         return;
     };
+    // Both `!reset` and `!override` of a host take away its earlier addresses.
+    let entries = over.as_map().into_iter().flatten();
+    let tagged = entries.filter(|(_, address)| address.tag.is_some());
+    let gone: HashSet<&str> = tagged.map(|(host, _)| host.as_str()).collect();
+    below.retain(|item| {
+        let host = item.as_str().and_then(|text| text.split(['=', ':']).next());
+        host.is_none_or(|host| !gone.contains(host))
+    });
     for item in above {
         if !below.contains(&item) {
             below.push(item);
@@ -268,7 +283,8 @@ pub(crate) fn host_list(node: &Node) -> Option<Vec<Node>> {
         return to_sequence(node);
     };
     let mut items = Vec::new();
-    for (name, value) in map.iter() {
+    let kept = |(_, value): &(&Key, &Node)| value.tag != Some(MergeTag::Reset);
+    for (name, value) in map.iter().filter(kept) {
         match &value.value {
             Value::List(addresses) => items.extend(addresses.iter().map(|address| {
                 address.with(Value::String(format!(
@@ -276,18 +292,23 @@ pub(crate) fn host_list(node: &Node) -> Option<Vec<Node>> {
                     address.scalar_text().unwrap_or_default()
                 )))
             })),
-            _ => items.push(value.with(Value::String(format!(
-                "{name}={}",
-                value.scalar_text().unwrap_or_default()
-            )))),
+            _ => items.push(match value.scalar_text() {
+                Some(text) => value.with(Value::String(format!("{name}={text}"))),
+                // The check of shapes will tell.
+                None => value.clone(),
+            }),
         }
     }
     Some(items)
 }
 
-/// Options of different drivers do not mix; a missing driver is the same as any.
+/// Options of different drivers do not mix; a missing driver is the same as any, and so is one that is taken away.
 fn same_driver(base: &Node, over: &Node) -> bool {
-    match (base.get("driver"), over.get("driver")) {
+    let driver = over.get("driver");
+    match (
+        base.get("driver"),
+        driver.filter(|node| node.tag != Some(MergeTag::Reset)),
+    ) {
         (Some(left), Some(right)) => left == right,
         _ => true,
     }

@@ -244,9 +244,7 @@ fn load_project(loader: &mut Loader<'_>) -> Fatal<(Project, Option<serde_json::V
             problem.help("write `name: …` in the file, or give it with -p"),
         ));
     }
-    if let Some(map) = root.as_map_mut() {
-        map.shift_remove("name");
-    }
+    let name_node = root.as_map_mut().and_then(|map| map.shift_remove("name"));
     if !options.skip.normalization {
         normalize::normalize(&mut root, &name, &scope.environment);
     }
@@ -261,7 +259,13 @@ fn load_project(loader: &mut Loader<'_>) -> Fatal<(Project, Option<serde_json::V
         ..Project::default()
     };
     if options.skip.interpolation {
-        let model = canonical::tree_value(&root, &raw.name);
+        let as_written = options.skip.normalization && !name::is_given(options);
+        let printed = if as_written {
+            name_node.as_ref().and_then(node::Node::as_str)
+        } else {
+            Some(raw.name.as_str())
+        };
+        let model = canonical::tree_value(&root, printed);
         return Ok((raw, Some(model)));
     }
     finish(loader, raw, root, broken)

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::diagnostic::{Location, SourceText};
 pub(crate) use super::map::{Key, Map};
 
@@ -53,9 +55,22 @@ pub(crate) struct SourceMap {
     by_name: HashMap<String, u32>,
     /// Where variables are set, as far as they come from files.
     variables: HashMap<String, Span>,
+    /// The variables of the process, which win over those of files.
+    environment: Rc<IndexMap<String, String>>,
 }
 
+/// So much of a variable of the process is shown, in characters.
+const SHOWN: usize = 200;
+
 impl SourceMap {
+    /// A map of no texts, for files that are read with these variables of the process.
+    pub(crate) fn with_environment(environment: Rc<IndexMap<String, String>>) -> Self {
+        Self {
+            environment,
+            ..Self::default()
+        }
+    }
+
     /// Adds a text; the number names it in spans.
     pub(crate) fn add(&mut self, name: String, text: String) -> u32 {
         if let Some(&known) = self.by_name.get(&name)
@@ -74,9 +89,12 @@ impl SourceMap {
         self.variables.insert(name, span);
     }
 
-    /// Where a variable is set, when that is in a file.
+    /// Where a variable is set: in the environment, as if it were a file, or in an env file.
     pub(crate) fn variable(&self, name: &str) -> Option<Location> {
-        self.locate(*self.variables.get(name)?)
+        match self.environment.get(name) {
+            Some(value) => Some(in_environment(name, value)),
+            None => self.locate(*self.variables.get(name)?),
+        }
     }
 
     /// Where a value uses a variable, as near as can be told.
@@ -132,6 +150,22 @@ impl SourceMap {
     }
 }
 
+/// The place of a variable of the process.
+fn in_environment(name: &str, value: &str) -> Location {
+    let line = value.lines().next().unwrap_or_default();
+    let shown: String = line.chars().take(SHOWN).collect();
+    let text = format!("{name}={shown}");
+    let end = text.len();
+    Location {
+        source: Arc::new(SourceText {
+            name: "<environment>".to_owned(),
+            text,
+        }),
+        start: name.len() + 1,
+        end,
+    }
+}
+
 /// What a merge should do with a node, from its YAML tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MergeTag {
@@ -156,6 +190,15 @@ pub(crate) enum Origin {
     Override(Span),
 }
 
+/// A date, or a date with a time of day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Timestamp {
+    /// As it is written in the file.
+    pub(crate) written: String,
+    /// By RFC 3339, as it is printed.
+    pub(crate) canonical: String,
+}
+
 /// YAML data.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
@@ -165,7 +208,7 @@ pub(crate) enum Value {
     Unsigned(u64),
     Float(f64),
     String(String),
-    Timestamp(String),
+    Timestamp(Timestamp),
     List(Vec<Node>),
     Map(Box<Map>),
     Invalid,
@@ -320,7 +363,8 @@ impl Node {
             Value::Int(value) => Some(value.to_string().into()),
             Value::Unsigned(value) => Some(value.to_string().into()),
             Value::Float(value) => Some(float_text(*value).into()),
-            Value::String(text) | Value::Timestamp(text) => Some(text.into()),
+            Value::String(text) => Some(text.into()),
+            Value::Timestamp(date) => Some((&date.written).into()),
             Value::Null | Value::List(_) | Value::Map(_) | Value::Invalid => None,
         }
     }
@@ -341,7 +385,7 @@ impl Node {
     }
 }
 
-/// A float as Go's `%v` prints it: shortest form, an exponent from 1e21 on and below 1e-4.
+/// A float as Go's `%v` prints it: shortest form, an exponent from 1e6 on and below 1e-4.
 fn float_text(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -350,7 +394,7 @@ fn float_text(value: f64) -> String {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
         let text = format!("{value:e}");
         let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, exponent) = exponent

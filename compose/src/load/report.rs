@@ -202,17 +202,27 @@ fn variables(sources: &SourceMap, origin: Option<&Origin>) -> (Vec<Label>, Vec<S
     let Some(Origin::Variables(names)) = origin else {
         return (Vec::new(), Vec::new());
     };
-    let (mut labels, mut help) = (Vec::new(), Vec::new());
+    let (mut labels, mut unset) = (Vec::new(), Vec::new());
     for name in names {
         match sources.variable(name) {
             Some(location) => labels.push(Label {
                 location,
                 message: format!("the value comes from `{name}`"),
             }),
-            None => help.push(format!("the value comes from the variable `{name}`")),
+            None => unset.push(format!("`{name}`")),
         }
     }
-    (labels, help)
+    let help = match unset.split_last() {
+        None => None,
+        Some((name, [])) => Some(format!(
+            "the value comes from the variable {name}, which is not set"
+        )),
+        Some((last, rest)) => Some(format!(
+            "the value comes from the variables {} and {last}, which are not set",
+            rest.join(", ")
+        )),
+    };
+    (labels, help.into_iter().collect())
 }
 
 /// The place of what is at a path of keys, and how it came there; the nearest place around it when it was not written.

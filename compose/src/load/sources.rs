@@ -279,7 +279,7 @@ fn env_file_list(
         .get("COMPOSE_ENV_FILES")
         .filter(|list| !list.is_empty())
     {
-        let place = setting(sources, &options.environment, "COMPOSE_ENV_FILES");
+        let place = sources.variable("COMPOSE_ENV_FILES");
         let uses = list.split(',').map(|file| (here(file), place.clone()));
         return Ok(uses.collect());
     }
@@ -290,7 +290,7 @@ fn env_file_list(
             _ => {
                 let message =
                     format!("COMPOSE_DISABLE_ENV_FILE is `{value}`, which is not a boolean");
-                let place = setting(sources, &options.environment, "COMPOSE_DISABLE_ENV_FILE");
+                let place = sources.variable("COMPOSE_DISABLE_ENV_FILE");
                 let problem = Diagnostic::error("wrong-value", message)
                     .at(place, "expected `true` or `false`");
                 return Err(Box::new(problem.help("set it to true or false")));
@@ -341,18 +341,6 @@ pub(crate) fn argument(sources: &mut SourceMap, flag: &str, value: &str) -> Opti
         format!("{flag} ")
     };
     part_of_text(sources, "<command line>", before, value)
-}
-
-/// Where a variable that settles how files are found is set: in an env file, or in the environment as if it were one.
-pub(crate) fn setting(
-    sources: &mut SourceMap,
-    environment: &Environment,
-    name: &str,
-) -> Option<Location> {
-    match environment.get(name) {
-        Some(value) => part_of_text(sources, "<environment>", format!("{name}="), value),
-        None => sources.variable(name),
-    }
 }
 
 fn part_of_text(
@@ -567,7 +555,7 @@ pub(crate) fn asked_for(
             .environment
             .get("COMPOSE_FILE")
             .is_none_or(|list| !list.is_empty());
-        let place = setting(sources, &options.environment, "COMPOSE_FILE").filter(|_| set);
+        let place = sources.variable("COMPOSE_FILE").filter(|_| set);
         return place.or_else(|| beginning(path, sources));
     }
     let mut given = options.files.iter();

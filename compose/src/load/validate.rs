@@ -44,12 +44,7 @@ fn service_rules(service: &Node, path: &Path<'_>, report: &mut Report<'_>) {
     for (index, port) in list(service.get("ports")).enumerate() {
         if let Some(address) = port.get("host_ip")
             && let Some(text) = address.as_str()
-            && text
-                .split('%')
-                .next()
-                .unwrap_or(text)
-                .parse::<std::net::IpAddr>()
-                .is_err()
+            && text.parse::<std::net::IpAddr>().is_err()
         {
             let message = format!(
                 "`{}.host_ip` is `{text}`, which is not an IP address",

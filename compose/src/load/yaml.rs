@@ -8,10 +8,10 @@ use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
-use super::diagnostic::{Diagnostic, Fatal};
+use super::diagnostic::{Diagnostic, Fatal, value_in_words};
 use super::node::{Key, Map, MergeTag, Node, Origin, SourceMap, Span, Value};
 use super::suggest;
-use super::yaml_scalar::typed_plain;
+use super::yaml_scalar::{tagged, typed_plain};
 
 /// How much one file may be.
 #[derive(Debug, Clone, Copy)]
@@ -167,25 +167,43 @@ impl<'a> Composer<'a> {
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Built {
-        let core = tag.and_then(Tag::core_suffix);
-        let plain = style == ScalarStyle::Plain
-            && matches!(core, None | Some("int" | "float" | "bool" | "null"));
-        let custom = tag.is_some() && core.is_none() && merge_tag(tag).is_none();
-        let typed = if plain && !custom {
-            typed_plain(text)
-        } else {
-            None
+        let plain = style == ScalarStyle::Plain;
+        let merge = merge_tag(tag);
+        let typed = || plain.then(|| typed_plain(text)).flatten();
+        let value = match tag {
+            Some(tag) => match core_tag(tag) {
+                Some(core) => self.tagged(&core, text, span),
+                // `!override` of nothing is of an empty text.
+                None if merge.is_some() && !text.is_empty() => typed(),
+                None if says_nothing(tag) => typed(),
+                None => None,
+            },
+            None => typed(),
         };
-        let value = typed.unwrap_or_else(|| Value::String(text.to_owned()));
-        let merge_key = text == "<<" && plain && tag.is_none();
+        let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
         let mut node = Node::new(value, span);
-        node.tag = merge_tag(tag);
+        node.tag = merge;
         Built {
             node,
             weight: 1,
             depth: 0,
-            merge_key,
+            merge_key: text == "<<" && plain && tag.is_none(),
         }
+    }
+
+    /// A scalar with one of YAML's own tags.
+    fn tagged(&mut self, core: &str, text: &str, span: Span) -> Option<Value> {
+        let wrong = match tagged(core, text) {
+            Ok(value) => return Some(value),
+            Err(expected) => expected,
+        };
+        let message = format!("{} is not what `!!{core}` announces", value_in_words(text));
+        self.problems.push(
+            Diagnostic::error("yaml-tag", message)
+                .at(self.sources.locate(span), format!("expected {wrong}"))
+                .help(format!("remove `!!{core}`, or write {wrong}")),
+        );
+        Some(Value::Invalid)
     }
 
     fn list(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Fatal<Built> {
@@ -505,6 +523,17 @@ fn anchor_name(text: &str) -> &str {
     let rest = text.get(1..).unwrap_or_default();
     let end = rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}'));
     &rest[..end.unwrap_or(rest.len())]
+}
+
+/// The name of one of YAML's own tags: `int` of `!!int`.
+fn core_tag(tag: &Tag) -> Option<String> {
+    let full = format!("{}{}", tag.handle(), tag.suffix());
+    full.strip_prefix("tag:yaml.org,2002:").map(str::to_owned)
+}
+
+/// A bare `!`.
+fn says_nothing(tag: &Tag) -> bool {
+    matches!((tag.handle(), tag.suffix()), ("!", "") | ("", "!"))
 }
 
 fn merge_tag(tag: Option<&Tag>) -> Option<MergeTag> {

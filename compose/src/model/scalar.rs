@@ -291,6 +291,10 @@ impl fmt::Display for ByteSize {
 
 impl Serialize for ByteSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 < -1 {
+            // As a text it would be refused.
+            return serializer.serialize_i64(self.0);
+        }
         serializer.collect_str(self)
     }
 }

@@ -27,6 +27,18 @@ pub(crate) fn expand_hosts(root: &mut Node, report: &mut Report<'_>) {
 }
 
 fn expand(node: &mut Node, path: &Path<'_>, report: &mut Report<'_>) {
+    if let Value::Map(map) = &node.value {
+        for (name, value) in map.iter().filter(|(name, _)| name.contains('=')) {
+            let message = format!("`{name}` in `{path}` is not a host: its name holds `=`");
+            let problem = Diagnostic::error("wrong-value", message)
+                .at(
+                    report.locate(value.key_or_value()),
+                    "expected the name of a host",
+                )
+                .help("write `host: address`, or a list of `host=address`");
+            report.push(problem);
+        }
+    }
     let Some(items) = host_list(node) else { return };
     let mut expanded = Vec::new();
     for item in items {
@@ -48,6 +60,8 @@ fn expand(node: &mut Node, path: &Path<'_>, report: &mut Report<'_>) {
         }
     }
     expanded.sort_by(|left, right| left.as_str().cmp(&right.as_str()));
+    // The same host and address in two spellings: printed twice, the file would be refused.
+    expanded.dedup();
     node.value = Value::List(expanded);
 }
 

@@ -229,9 +229,7 @@ fn address(text: &str) -> Result<String, String> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(text);
-    let plain = bare.split('%').next().unwrap_or(bare);
-    plain
-        .parse::<IpAddr>()
+    bare.parse::<IpAddr>()
         .map_err(|_| format!("`{bare}` is not an IP address"))?;
     Ok(bare.to_owned())
 }

@@ -23,6 +23,7 @@ fn check_here(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut 
         Value::Null => ty.scalars & NULL != 0,
         Value::Bool(_) => ty.scalars & BOOL != 0,
         Value::Int(_) | Value::Unsigned(_) => ty.scalars & INT != 0,
+        Value::Float(value) if !value.is_finite() && is_number(ty) => false,
         Value::Float(value) => {
             ty.scalars & NUMBER == NUMBER || (ty.scalars & INT != 0 && value.fract() == 0.0)
         }
@@ -41,6 +42,12 @@ fn check_here(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut 
         Value::Map(map) => check_map(map, node.span, ty, path, report),
         _ => check_rule(node, ty.rule, path, report),
     }
+}
+
+/// Whether a number is meant, not the text of one.
+fn is_number(ty: &Type) -> bool {
+    matches!(ty.cast, Cast::Int | Cast::Float | Cast::Microseconds)
+        || (ty.scalars & STRING == 0 && ty.items.is_none() && ty.fields.is_none())
 }
 
 fn check_list(items: &mut [Node], ty: &'static Type, path: &Path<'_>, report: &mut Report<'_>) {
@@ -237,6 +244,11 @@ fn scalar_advice(node: &Node, ty: &'static Type, path: &Path<'_>) -> Option<Stri
         node.value,
         Value::Int(_) | Value::Unsigned(_) | Value::Float(_)
     );
+    if let Value::Float(value) = node.value
+        && !value.is_finite()
+    {
+        return Some("write a finite number".to_owned());
+    }
     let from_variable = matches!(node.origin.as_deref(), Some(Origin::Variables(_)));
     if ty.scalars & STRING == 0 {
         let boolean = number && ty.scalars & BOOL != 0;
@@ -327,9 +339,17 @@ fn check_rule(node: &mut Node, rule: Rule, path: &Path<'_>, report: &mut Report<
                 format!("`{path}` must be between {low} and {high}, but this is {value}"),
             )
         }
+        (Rule::NoFraction, Value::Float(value)) => {
+            let message = format!(
+                "`{path}` must be a whole number or a text, but `{value:?}` has a fraction"
+            );
+            let problem = Diagnostic::error("wrong-type", message);
+            problem.help("write it without fraction and exponent, or a text in quotes")
+        }
         _ => return,
     };
     let expected = match rule {
+        Rule::NoFraction => "expected a whole number or a text".to_owned(),
         Rule::Words(_) => "expected one of these words".to_owned(),
         Rule::Between(low, i64::MAX) => format!("expected {low} or more"),
         Rule::Between(low, high) => format!("expected {low} to {high}"),

@@ -1,12 +1,12 @@
 //! The attributes of `build`, `deploy` and `develop`.
 
 use super::service::{
-    CAST_FLAG, COUNT, DRIVER_OPTION_FIELDS, DURATION, EXTRA_HOSTS, FILE_REFERENCES, FLAG,
-    HOOK_FIELDS, KEY_VALUES, PLAIN_KEY_VALUES, PLAIN_TEXTS, TEXT, TEXT_OR_TEXTS, TEXTS, ULIMITS,
+    BUILD_ULIMITS, CAST_FLAG, COUNT, DRIVER_OPTION_FIELDS, DURATION, EXTRA_HOSTS, FILE_REFERENCES,
+    FLAG, HOOK_FIELDS, KEY_VALUES, PLAIN_KEY_VALUES, PLAIN_TEXTS, TEXT, TEXT_OR_TEXTS, TEXTS,
     WHOLE_SIZE,
 };
 use super::types::{
-    ANY, BOOL, Cast, Fields, Format, INT, Merge, NUMBER, Open, Presence, STRING, Type, Unify,
+    ANY, BOOL, Cast, Fields, Format, INT, Merge, NUMBER, Open, Presence, Rule, STRING, Type, Unify,
     is_any_name,
 };
 
@@ -35,7 +35,7 @@ static BUILD_FIELDS: Fields = Fields::closed(&[
     ("ssh", PLAIN_KEY_VALUES),
     ("tags", PLAIN_TEXTS.unify(Unify::KeyValue)),
     ("target", TEXT),
-    ("ulimits", ULIMITS),
+    ("ulimits", BUILD_ULIMITS),
 ]);
 pub(super) const BUILD: Type = TEXT.or_map(&BUILD_FIELDS).merge(Merge::Build);
 
@@ -72,7 +72,7 @@ static GENERIC_FIELDS: Fields =
 static GENERIC: Type = Type::map(&GENERIC_FIELDS);
 static DEVICE_REQUEST_FIELDS: Fields = Fields::closed(&[
     ("capabilities", TEXTS),
-    ("count", Type::scalar(STRING | INT)),
+    ("count", Type::scalar(STRING | INT).rule(Rule::NoFraction)),
     ("device_ids", TEXTS),
     ("driver", TEXT),
     ("options", PLAIN_KEY_VALUES),
@@ -80,7 +80,7 @@ static DEVICE_REQUEST_FIELDS: Fields = Fields::closed(&[
 pub(super) static DEVICE_REQUEST: Type = Type::map(&DEVICE_REQUEST_FIELDS);
 static RESERVED_DEVICE_FIELDS: Fields = Fields::closed(&[
     ("capabilities", TEXTS),
-    ("count", Type::scalar(STRING | INT)),
+    ("count", Type::scalar(STRING | INT).rule(Rule::NoFraction)),
     ("device_ids", TEXTS),
     ("driver", TEXT),
     ("options", PLAIN_KEY_VALUES),
@@ -156,4 +156,7 @@ pub(super) static FLAG_OR_NAME_FIELDS: Fields = Fields::open(Open {
 })
 .named(&[("name", TEXT)]);
 pub(super) const EXTERNAL: Type = CAST_FLAG.or_map(&FLAG_OR_NAME_FIELDS);
+/// The same where nothing else may stand beside the name.
+pub(super) const EXTERNAL_NAME: Type = CAST_FLAG.or_map(&ONLY_NAME_FIELDS);
+static ONLY_NAME_FIELDS: Fields = Fields::closed(&[("name", TEXT)]);
 pub(super) const DRIVER_OPTIONS: Type = Type::map(&DRIVER_OPTION_FIELDS);

@@ -1,6 +1,6 @@
 //! The top level of a file, and the resources declared there.
 
-use super::deploy::{DRIVER_OPTIONS, EXTERNAL};
+use super::deploy::{DRIVER_OPTIONS, EXTERNAL, EXTERNAL_NAME};
 use super::service::{
     CAST_FLAG, KEY_VALUES, PLAIN_KEY_VALUES, PLAIN_TEXTS, SERVICE, TEXT, TEXT_OR_TEXTS,
 };
@@ -40,7 +40,7 @@ static NETWORK_FIELDS: Fields = Fields::closed(&[
         "ipam",
         Type::map(&IPAM).presence(Presence::OmitEmptySection),
     ),
-    ("external", EXTERNAL),
+    ("external", EXTERNAL_NAME),
     ("internal", CAST_FLAG),
     ("enable_ipv4", CAST_FLAG.presence(Presence::Keep)),
     ("enable_ipv6", CAST_FLAG.presence(Presence::Keep)),
@@ -58,7 +58,7 @@ static VOLUME_FIELDS: Fields = Fields::closed(&[
     ("name", TEXT),
     ("driver", TEXT),
     ("driver_opts", DRIVER_OPTIONS),
-    ("external", EXTERNAL),
+    ("external", EXTERNAL_NAME),
     ("labels", KEY_VALUES),
 ]);
 static VOLUME: Type = Type::map(&VOLUME_FIELDS).or_null();
@@ -103,7 +103,7 @@ static CONFIGS: Fields = Fields::open(Open {
 
 static MODEL_FIELDS: Fields = Fields::closed(&[
     ("name", TEXT),
-    ("model", TEXT),
+    ("model", TEXT.presence(Presence::Keep)),
     ("context_size", Type::scalar(INT)),
     ("runtime_flags", PLAIN_TEXTS),
 ])

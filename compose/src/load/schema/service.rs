@@ -39,7 +39,8 @@ pub(super) const KEY_VALUES: Type = TEXTS
 /// The same where merging is nothing special.
 pub(super) const PLAIN_KEY_VALUES: Type = TEXTS.or_map(&PAIRS);
 
-static OPTION_VALUE: Type = Type::scalar(NULL | NUMBER | STRING);
+const OPTION_VALUE_TYPE: Type = Type::scalar(NULL | NUMBER | STRING);
+static OPTION_VALUE: Type = OPTION_VALUE_TYPE;
 static OPTION_MAP: Fields = Fields::open(Open {
     name: is_any_name,
     noun: "option",
@@ -47,6 +48,13 @@ static OPTION_MAP: Fields = Fields::open(Open {
 });
 /// A mapping of options.
 pub(super) const OPTIONS: Type = Type::map(&OPTION_MAP);
+
+static STORAGE_OPTION: Type = OPTION_VALUE_TYPE.rule(Rule::NoFraction);
+static STORAGE_OPTION_MAP: Fields = Fields::open(Open {
+    name: is_any_name,
+    noun: "option",
+    value: &STORAGE_OPTION,
+});
 
 static DRIVER_OPTION: Type = Type::scalar(NUMBER | STRING);
 pub(super) static DRIVER_OPTION_FIELDS: Fields = Fields::open(Open {
@@ -68,20 +76,29 @@ static ULIMIT_FIELDS: Fields = Fields::closed(&[
     ("soft", COUNT.presence(Presence::Keep)),
 ])
 .required(&["hard", "soft"]);
-static ULIMIT: Type = COUNT.or_map(&ULIMIT_FIELDS).merge(Merge::Replace);
+const MERGED_ULIMIT: Type = COUNT.or_map(&ULIMIT_FIELDS);
+static ULIMIT: Type = MERGED_ULIMIT.merge(Merge::Replace);
 static ULIMIT_MAP: Fields = Fields::open(Open {
     name: is_any_name,
     noun: "limit",
     value: &ULIMIT,
 });
-pub(super) const ULIMITS: Type = Type::map(&ULIMIT_MAP);
+const ULIMITS: Type = Type::map(&ULIMIT_MAP);
+static BUILD_ULIMIT: Type = MERGED_ULIMIT;
+static BUILD_ULIMIT_MAP: Fields = Fields::open(Open {
+    name: is_any_name,
+    noun: "limit",
+    value: &BUILD_ULIMIT,
+});
+/// Those of builds, which merge as any mapping does.
+pub(super) const BUILD_ULIMITS: Type = Type::map(&BUILD_ULIMIT_MAP);
 
 static FILE_REFERENCE_FIELDS: Fields = Fields::closed(&[
     ("source", TEXT),
     ("target", TEXT),
     ("uid", TEXT),
     ("gid", TEXT),
-    ("mode", Type::scalar(NUMBER | STRING)),
+    ("mode", Type::scalar(NUMBER | STRING).rule(Rule::NoFraction)),
 ]);
 static FILE_REFERENCE: Type = TEXT.or_map(&FILE_REFERENCE_FIELDS);
 pub(super) const FILE_REFERENCES: Type = Type::list(&FILE_REFERENCE);
@@ -227,7 +244,10 @@ static PORT_FIELDS: Fields = Fields::closed(&[
     ("mode", TEXT),
     ("host_ip", TEXT),
     ("target", Type::scalar(INT | STRING).cast(Cast::Int)),
-    ("published", Type::scalar(INT | STRING)),
+    (
+        "published",
+        Type::scalar(INT | STRING).rule(Rule::NoFraction),
+    ),
     ("protocol", TEXT),
     ("app_protocol", TEXT),
 ]);
@@ -272,7 +292,9 @@ static MOUNT_FIELDS: Fields = Fields::closed(&[
 .required(&["type"]);
 static MOUNT: Type = TEXT.or_map(&MOUNT_FIELDS);
 
-static GROUP: Type = Type::scalar(NUMBER | STRING);
+const NUMBER_OR_TEXT: Type = Type::scalar(NUMBER | STRING);
+static EXPOSED_PORT: Type = NUMBER_OR_TEXT;
+static GROUP: Type = NUMBER_OR_TEXT.rule(Rule::NoFraction);
 
 fn is_container_name(name: &str) -> bool {
     // The reference's pattern is not anchored: two good characters in a row are enough for it.
@@ -343,7 +365,7 @@ pub(super) static SERVICE_FIELDS: Fields = Fields::closed(&[
     ("entrypoint", COMMAND),
     ("env_file", Type::list(&ENV_FILE).or_scalar(STRING).merge(Merge::KeyValues).unify(Unify::EnvFile)),
     ("environment", KEY_VALUES),
-    ("expose", Type::unique_list(&GROUP).unify(Unify::Expose)),
+    ("expose", Type::unique_list(&EXPOSED_PORT).unify(Unify::Expose)),
     ("extends", TEXT.or_map(&EXTENDS_FIELDS)),
     ("external_links", TEXTS),
     ("extra_hosts", EXTRA_HOSTS),
@@ -397,7 +419,7 @@ pub(super) static SERVICE_FIELDS: Fields = Fields::closed(&[
     ("stdin_open", CAST_FLAG),
     ("stop_grace_period", DURATION),
     ("stop_signal", TEXT),
-    ("storage_opt", OPTIONS),
+    ("storage_opt", Type::map(&STORAGE_OPTION_MAP)),
     ("sysctls", KEY_VALUES),
     ("tmpfs", TEXT_OR_TEXTS.merge(Merge::KeyValues).unify(Unify::KeyValue)),
     ("tty", CAST_FLAG),

@@ -32,6 +32,8 @@ pub(crate) enum Rule {
     Matching(fn(&str) -> bool, &'static str),
     /// An integer in this range.
     Between(i64, i64),
+    /// No number that is written with a fraction or an exponent, even a whole one.
+    NoFraction,
 }
 
 /// A grammar of a scalar that is checked once, in the final state.
