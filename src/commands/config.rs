@@ -130,14 +130,10 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
     // Lists of what the files declare are about all services.
     let all = args.only_services || args.volumes || args.networks || args.models;
     let services = if all { &[][..] } else { &args.services };
-    let mut options = LoadOptions {
+    let options = LoadOptions {
         skip: skipped(args),
         ..context.load_options(services)
     };
-    if args.profiles {
-        // Every profile that the files name, whether its services are enabled or not.
-        options.profiles = vec!["*".to_owned()];
-    }
     if args.schema {
         return output(context, args, &format!("{:#}\n", canonical::schema()));
     }
