@@ -134,20 +134,24 @@ impl Service {
         for (blob, _) in pulled.layers() {
             reporter.say(blob.digest.short(), "Pulling fs layer").await;
         }
-        let wanted: Vec<(Descriptor, Digest)> = pulled
+        let mut wanted: Vec<(usize, Descriptor, Digest)> = pulled
             .layers()
-            .map(|(blob, diff_id)| (blob.clone(), diff_id.clone()))
+            .enumerate()
+            .map(|(place, (blob, diff_id))| (place, blob.clone(), diff_id.clone()))
             .collect();
-        // Their order stays: the image's.
-        stream::iter(wanted)
-            .map(|(blob, diff_id)| async move {
+        // The largest first: begun last, it would be worked on alone in the end.
+        wanted.sort_by_key(|(_, blob, _)| std::cmp::Reverse(blob.size));
+        let mut layers: Vec<(usize, HeldLayer)> = stream::iter(wanted)
+            .map(|(place, blob, diff_id)| async move {
                 let layer = self.layer(chosen, (&blob, &diff_id), reporter).await?;
                 self.images.remember_origin(&diff_id, image, &blob);
-                Ok(layer)
+                Ok::<_, ApiError>((place, layer))
             })
-            .buffered(AT_A_TIME)
+            .buffer_unordered(AT_A_TIME)
             .try_collect()
-            .await
+            .await?;
+        layers.sort_by_key(|(place, _)| *place);
+        Ok(layers.into_iter().map(|(_, layer)| layer).collect())
     }
 
     async fn layer(
