@@ -17,7 +17,7 @@ use super::tarball::{Entry, EntryKind, TarReader};
 use hoist_api::ImageRef;
 use hoist_api::digest::{Digest, is_full_hex};
 
-/// Bytes that one document may have, and all together.
+/// Bytes that one document may have, and all together with the members' names.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
 const DOCUMENTS_LIMIT: u64 = 64 << 20;
 /// Members of an archive of images.
@@ -114,6 +114,8 @@ impl Collector<'_> {
                 ),
                 _ => continue,
             };
+            // A name may have a million bytes, and a link's target, too.
+            self.remember(name.len() as u64 + entry.link.len() as u64)?;
             self.members.insert(name, member);
             if self.members.len() > MEMBER_LIMIT {
                 return Err(ImageError::Limit(format!(
@@ -174,12 +176,7 @@ impl Collector<'_> {
                 "it is a document of more than {DOCUMENT_LIMIT} bytes"
             )));
         }
-        self.document_bytes += entry.size;
-        if self.document_bytes > DOCUMENTS_LIMIT {
-            return Err(ImageError::Limit(format!(
-                "its documents have more than {DOCUMENTS_LIMIT} bytes"
-            )));
-        }
+        self.remember(entry.size)?;
         let mut content = Vec::new();
         reader
             .read_to_end(&mut content)
@@ -190,6 +187,17 @@ impl Collector<'_> {
             ));
         }
         Ok(Member::Document(content))
+    }
+
+    /// Charges what is kept in memory.
+    fn remember(&mut self, bytes: u64) -> Result<(), ImageError> {
+        self.document_bytes += bytes;
+        if self.document_bytes > DOCUMENTS_LIMIT {
+            return Err(ImageError::Limit(format!(
+                "its documents and names have more than {DOCUMENTS_LIMIT} bytes"
+            )));
+        }
+        Ok(())
     }
 
     /// The layer that a member of this name makes, when the store has it. A name is only a claim, but a configuration names layers by their

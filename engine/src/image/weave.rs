@@ -1,5 +1,6 @@
 //! Gives a layer's archive again: the recorded bytes and the content of the unpacked files, woven together and checked against the diff-id.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -59,12 +60,12 @@ pub(crate) fn weave(directory: &Path, diff_id: &Digest, output: &mut dyn Write) 
     Ok(weaver.size)
 }
 
-/// A path that was put aside: when, which, and under which number.
-type Move = (usize, Vec<u8>, u64);
+/// The paths that were put aside: when, and under which number, in this order.
+type Moves = HashMap<Vec<u8>, Vec<(usize, u64)>>;
 
 /// Only an archive that names something twice has any, so a second pass over the record is rare.
-fn moves(directory: &Path) -> io::Result<Vec<Move>> {
-    let mut found = Vec::new();
+fn moves(directory: &Path) -> io::Result<Moves> {
+    let mut found = Moves::new();
     if !directory.join(ASIDE).exists() {
         return Ok(found);
     }
@@ -72,7 +73,7 @@ fn moves(directory: &Path) -> io::Result<Vec<Move>> {
     let mut position = 0;
     while let Some(piece) = reader.next_piece()? {
         if let Piece::Moved { path, number } = piece {
-            found.push((position, path, number));
+            found.entry(path).or_default().push((position, number));
         }
         position += 1;
     }
@@ -82,7 +83,7 @@ fn moves(directory: &Path) -> io::Result<Vec<Move>> {
 struct Weaver<'a> {
     tree: Root,
     aside: PathBuf,
-    moves: Vec<Move>,
+    moves: Moves,
     output: &'a mut dyn Write,
     hasher: Sha256,
     size: u64,
@@ -128,28 +129,27 @@ impl Weaver<'_> {
 
     /// The file that was at `path` when the archive was read up to `position`.
     fn find(&self, position: usize, path: &[u8]) -> io::Result<File> {
-        let below = |moved: &[u8]| {
-            let rest = path.strip_prefix(moved)?;
-            match rest {
-                [] => Some(rest),
-                [b'/', rest @ ..] => Some(rest),
-                _ => None,
-            }
-        };
-        let moved = self
-            .moves
-            .iter()
-            .filter(|(when, ..)| *when > position)
-            .find_map(|(_, moved, number)| Some((below(moved)?, number)));
+        let moved = prefixes(path)
+            .filter_map(|end| {
+                let times = self.moves.get(&path[..end])?;
+                let next = times.partition_point(|(when, _)| *when <= position);
+                times.get(next).map(|(when, number)| (*when, *number, end))
+            })
+            .min();
         match moved {
             None => open(&self.tree, path),
-            Some((rest, number)) => {
-                let place = [number.to_string().as_bytes(), b"/", rest].concat();
-                let place = place.strip_suffix(b"/").unwrap_or(&place);
-                open(&root(&self.aside)?, place)
+            Some((_, number, end)) => {
+                let place = [number.to_string().as_bytes(), &path[end..]].concat();
+                open(&root(&self.aside)?, &place)
             }
         }
     }
+}
+
+/// Where the path and each directory above it end.
+fn prefixes(path: &[u8]) -> impl Iterator<Item = usize> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    slashes.map(|(end, _)| end).chain([path.len()])
 }
 
 fn root(path: &Path) -> io::Result<Root> {

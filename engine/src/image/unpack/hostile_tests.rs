@@ -425,6 +425,49 @@ fn directories_deeper_than_any_name_can_be_removed() {
     assert!(!place.layer().exists());
 }
 
+/// More directories with long names than are kept in memory: their times come back from the disk, and nothing else of that is left.
+#[test]
+fn times_of_very_many_directories_are_kept() {
+    let long = "d".repeat(250);
+    let mut tar = Tar::new();
+    for number in 0..4000 {
+        tar = tar.directory(&format!("{long}/{number}/"));
+    }
+    let place = Place::new();
+    place.unpack(&tar.finish()).unwrap();
+    let parent = place.layer().join(&long);
+    assert_eq!(fs::read_dir(place.layer()).unwrap().count(), 1);
+    for number in [0, 1, 1999, 3999] {
+        let made = fs::metadata(parent.join(number.to_string())).unwrap();
+        assert_eq!(made.mtime(), 1_700_000_000, "{number}");
+    }
+    // It has no entry of its own.
+    assert!(fs::metadata(&parent).unwrap().mtime() > 1_700_000_000);
+    place.assert_unharmed();
+}
+
+#[test]
+fn replacing_without_end_is_refused() {
+    let place = Place::new();
+    let aside = scratch();
+    let long = format!("{}/f", vec!["n".repeat(250); 15].join("/"));
+    let mut tar = Tar::new();
+    for _ in 0..2500 {
+        tar = tar.file(&long, b"x");
+    }
+    let keep = Keep {
+        record: SplitWriter::create(&aside.path().join("split"), 1 << 30).unwrap(),
+        aside: fs::File::open(aside.path()).unwrap().into(),
+    };
+    let root = fs::File::open(place.layer()).unwrap();
+    let error = unpack(&tar.finish()[..], root.as_fd(), LIMITS, Some(keep)).expect_err("endless");
+    let error = error.to_string();
+    assert!(
+        error.contains("replaces its own entries too often"),
+        "{error}"
+    );
+}
+
 #[test]
 fn devices_in_an_archive_are_nodes_and_are_never_opened() {
     // A block device's node over which a file is unpacked must not be written to.

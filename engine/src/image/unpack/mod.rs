@@ -12,6 +12,7 @@
 
 mod entry;
 mod name;
+mod times;
 mod tree;
 
 use std::io::{self, BufRead};
@@ -20,10 +21,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::split::SplitWriter;
-use super::tarball::{Entry, EntryKind, TarError, TarReader, Timestamp};
+use super::tarball::{Entry, EntryKind, TarError, TarReader};
 use entry::Maker;
 pub(crate) use entry::is_kept;
 use name::LayerPath;
+use times::DirectoryTimes;
 use tree::{Existing, Tree};
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -164,7 +166,7 @@ fn unpack_with<R: BufRead>(
             entries: 0,
         },
         options: options.clone(),
-        directory_times: Vec::new(),
+        directory_times: DirectoryTimes::default(),
         is_opaque: false,
         file_bytes: 0,
     };
@@ -199,8 +201,7 @@ struct Unpacker<R> {
     tree: Tree,
     options: UnpackOptions,
     budget: Budget,
-    /// A directory's time changes with every entry made in it, so it is set last.
-    directory_times: Vec<(LayerPath, Timestamp)>,
+    directory_times: DirectoryTimes,
     is_opaque: bool,
     file_bytes: u64,
 }
@@ -239,7 +240,7 @@ impl<R: BufRead> Unpacker<R> {
             EntryKind::Directory => {
                 let made = maker.directory(&mut self.tree)?;
                 self.tree.remember(path.clone(), made.into());
-                self.directory_times.push((path, entry.mtime));
+                self.note_time(path, entry)?;
             }
             EntryKind::File => {
                 self.file_bytes += maker.file(&mut self.tree, &mut self.reader, &mut self.budget)?
@@ -276,8 +277,7 @@ impl<R: BufRead> Unpacker<R> {
             owner: self.options.owner,
         }
         .directory(&mut self.tree)?;
-        self.directory_times.push((path.clone(), entry.mtime));
-        Ok(())
+        self.note_time(path.clone(), entry)
     }
 
     fn take_whiteout(
@@ -317,16 +317,22 @@ impl<R: BufRead> Unpacker<R> {
         }
     }
 
+    fn note_time(&mut self, path: LayerPath, entry: &Entry) -> Result<(), UnpackError> {
+        let noted = (path, entry.mtime);
+        self.directory_times
+            .push(noted, self.tree.root(), &mut self.budget)
+    }
+
     fn restore_directory_times(&mut self) -> Result<(), UnpackError> {
-        for (path, time) in &self.directory_times {
+        let times = std::mem::take(&mut self.directory_times);
+        times.restore(|path, time| {
             // A later entry may have replaced the directory, or the link that led to it.
-            if let Ok(directory) = self.tree.existing_directory(path) {
-                entry::set_time(directory.as_fd(), b".", *time).map_err(|errno| {
-                    UnpackError::system("set the time of", path.as_bytes(), errno)
-                })?;
-            }
-        }
-        Ok(())
+            let Ok(directory) = self.tree.existing_directory(path) else {
+                return Ok(());
+            };
+            entry::set_time(directory.as_fd(), b".", time)
+                .map_err(|errno| UnpackError::system("set the time of", path.as_bytes(), errno))
+        })
     }
 }
 

@@ -19,6 +19,10 @@ use super::{Budget, UnpackError};
 
 /// overlayfs reads this on a directory of an upper layer as "nothing of the layers below".
 const OPAQUE: &str = "trusted.overlay.opaque";
+/// Bytes of the names of what is put aside, with a little for each: whoever gives the archive again has them all in memory. Honest archives
+/// name hardly anything twice.
+const ASIDE_LIMIT: usize = 8 << 20;
+const ASIDE_COST: usize = 64;
 /// Open parents that are kept; a guess that costs little.
 const CACHE_SIZE: usize = 64;
 
@@ -32,6 +36,8 @@ pub(super) struct Tree {
     /// What was put there, not yet told to the caller.
     moved: Vec<(LayerPath, u64)>,
     moved_count: u64,
+    /// Towards [`ASIDE_LIMIT`].
+    moved_bytes: usize,
 }
 
 /// What lies at a name.
@@ -52,7 +58,13 @@ impl Tree {
             aside,
             moved: Vec::new(),
             moved_count: 0,
+            moved_bytes: 0,
         })
+    }
+
+    /// The root directory.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
     }
 
     /// What was moved aside since the last call.
@@ -123,6 +135,13 @@ impl Tree {
         );
         if !holds_content {
             return hoist_volumes::erase_at(parent, OsStr::from_bytes(name)).map_err(failed);
+        }
+        self.moved_bytes += path.as_bytes().len() + ASIDE_COST;
+        if self.moved_bytes > ASIDE_LIMIT {
+            let count = self.moved_count;
+            return Err(UnpackError::Limit(format!(
+                "it replaces its own entries too often: {count} times up to {path}"
+            )));
         }
         let number = self.moved_count;
         rustix::fs::renameat(parent, name, aside, number.to_string()).map_err(failed)?;

@@ -259,6 +259,17 @@ fn members_that_are_missing_or_lie_are_told() {
     );
 }
 
+/// Each name is as long as an entry's metadata may be; they are in memory until the archive's end.
+#[test]
+fn names_without_end_are_refused() {
+    let fixture = Fixture::new();
+    let mut archive = Tar::new();
+    for number in 0..70 {
+        archive = archive.symlink(&format!("{number}/{}", "n".repeat(1_000_000)), "x");
+    }
+    fixture.check_not_loaded(&archive.finish(), "documents and names have more than");
+}
+
 #[test]
 fn an_index_that_holds_itself_ends() {
     let fixture = Fixture::new();
