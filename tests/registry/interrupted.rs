@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -133,6 +133,85 @@ fn a_killed_pull_goes_on_where_it_was() {
         1,
         "{once:#?}"
     );
+}
+
+/// A registry that is busy, then fails, then breaks off in the middle of a layer: the rest is fetched, not all of it again.
+#[test]
+fn a_layer_is_waited_for_and_resumed() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::new();
+    let image = Image::new();
+    let tries = AtomicUsize::new(0);
+    let registry = FakeRegistry::start(move |asked, stream| {
+        let Some(blob) = image.answer(asked, stream) else {
+            return;
+        };
+        let (part, length) = (100_000, blob.len());
+        match tries.fetch_add(1, Ordering::SeqCst) {
+            0 => say(
+                stream,
+                "429 Too Many Requests",
+                "Retry-After: 0\r\n",
+                b"slow down",
+            ),
+            1 => say(stream, "502 Bad Gateway", "Retry-After: 0\r\n", b""),
+            2 => {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+                let _ = stream.write_all(&[head.as_bytes(), &blob[..part]].concat());
+            }
+            _ => {
+                let range = format!("Content-Range: bytes {part}-{}/{length}\r\n", length - 1);
+                say(stream, "206 Partial Content", &range, &blob[part..]);
+            }
+        }
+    });
+    let name = format!("{}/web:1", registry.host);
+    host.hoist(&["image", "pull", &name])
+        .ok()
+        .says(&["Downloaded newer image"]);
+    assert_eq!((layers(&host), staged(&host)), (2, 0));
+    let blob = Digest::of(&Image::new().blobs[2]).to_string();
+    let asked = registry.asked.lock().unwrap();
+    let ranges: Vec<&str> = asked
+        .iter()
+        .filter(|asked| asked.path.ends_with(&blob))
+        .map(|asked| asked.header("range"))
+        .collect();
+    assert_eq!(ranges, ["", "", "", "bytes=100000-"]);
+}
+
+/// What a load had unpacked when its engine died goes with the next engine's start.
+#[test]
+fn a_killed_load_leaves_a_store_that_works() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let saved = host.path("saved.tar");
+    let path = saved.to_str().unwrap();
+    host.hoist(&["image", "save", "-o", path, "busybox"]).ok();
+    host.hoist(&["image", "prune", "-a", "-f"]).ok();
+    let archive = std::fs::read(&saved).unwrap();
+    let mut command = host.hoist_command();
+    command.args(["image", "load"]);
+    command.stdin(std::process::Stdio::piped());
+    let mut load = command.spawn().unwrap();
+    let mut input = load.stdin.take().unwrap();
+    input.write_all(&archive[..archive.len() / 2]).unwrap();
+    wait_until(Duration::from_secs(20), "half a layer is there", || {
+        staged(&host) == 1
+    });
+    host.kill_engine();
+    drop(input);
+    assert!(!load.wait().unwrap().success());
+    assert_eq!(host.hoist(&["image", "ls", "-q"]).ok().stdout, "");
+    assert_eq!((layers(&host), staged(&host)), (0, 0));
+    host.hoist(&["image", "load", "-i", path])
+        .ok()
+        .says(&["Loaded image: busybox:latest"]);
+    assert_eq!((layers(&host), staged(&host)), (1, 0));
 }
 
 #[test]
