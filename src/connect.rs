@@ -22,8 +22,10 @@ use crate::places::Places;
 const READY: &[u8] = b"ready\n";
 /// How long another engine with these places may take to answer or to leave once it holds the lock.
 const OTHER_ENGINE: Duration = Duration::from_secs(20);
-/// How long to wait for one before the next try.
-const BETWEEN_STARTS: Duration = Duration::from_millis(50);
+/// How long to wait for it to answer before the first and before later tries to take its place.
+const BETWEEN_STARTS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How often it is asked meanwhile.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// This program: by the link and not by its target, which an update may have replaced.
 const OURSELVES: &str = "/proc/self/exe";
 /// How many lines of the log tell why an engine did not start.
@@ -108,6 +110,7 @@ fn denied(context: &Context) -> Option<Failure> {
 pub(crate) async fn start(places: &Places) -> Result<Client, Failure> {
     let client = Client::connect(places.endpoint.clone());
     let deadline = Instant::now() + OTHER_ENGINE;
+    let mut pause = BETWEEN_STARTS.0;
     loop {
         let place = places.clone();
         let outcome = tokio::task::spawn_blocking(move || spawn_and_wait(&place)).await;
@@ -124,10 +127,15 @@ pub(crate) async fn start(places: &Places) -> Result<Client, Failure> {
         if !held || Instant::now() > deadline {
             return Err(not_started(places, status, &log));
         }
-        if client.ping().await.is_ok() {
-            return Ok(client);
+        let next = Instant::now() + pause;
+        while Instant::now() < next {
+            if client.ping().await.is_ok() {
+                return Ok(client);
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
         }
-        tokio::time::sleep(BETWEEN_STARTS).await;
+        // Each try is a process and a line of the log.
+        pause = (2 * pause).min(BETWEEN_STARTS.1);
     }
 }
 

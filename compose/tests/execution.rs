@@ -29,10 +29,10 @@ fn service(check: bool) -> Service {
     service.networks.insert("default".to_owned(), None);
     if check {
         let test = vec!["CMD".to_owned(), "true".to_owned()];
-        service.healthcheck = Some(Healthcheck {
+        service.healthcheck = Some(Box::new(Healthcheck {
             test,
             ..Healthcheck::default()
-        });
+        }));
     }
     service
 }

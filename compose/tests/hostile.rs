@@ -97,6 +97,28 @@ fn megabytes_of_keys() {
 }
 
 #[test]
+fn many_mistakes_end_the_reading() {
+    let text = format!(
+        "services:\n  a:\n    image: x\n{}",
+        "    image: y\n".repeat(70_000)
+    );
+    let error = load_text(&text).unwrap_err();
+    let told = error.diagnostics.len();
+    assert!((1_000..20_000).contains(&told), "{told} mistakes are kept");
+    refused_text(&text, "the key `image` is written twice");
+}
+
+#[test]
+fn services_that_extend_too_much_are_not_made() {
+    let labels: String = (0..2_000).map(|i| format!("      l{i}: x\n")).collect();
+    let services: String = (0..3_000)
+        .map(|i| format!("  s{i}: {{extends: base}}\n"))
+        .collect();
+    let text = format!("services:\n  base:\n    image: i\n    labels:\n{labels}{services}");
+    refused_text(&text, "those taken over by `extends` included");
+}
+
+#[test]
 fn long_lines() {
     let text = format!(
         "services: {{a: {{image: i, command: \"{}\"}}}}",
@@ -174,7 +196,10 @@ fn loops() {
     let chain: String = (0..3_000)
         .map(|i| format!("  s{i}: {{image: i, depends_on: [s{}]}}\n", (i + 1) % 3_000))
         .collect();
-    refused_text(&format!("services:\n{chain}"), "dependency cycle");
+    let circle = format!("services:\n{chain}");
+    refused_text(&circle, "dependency cycle");
+    let error = load_text(&circle).unwrap_err();
+    assert!(error.render(false).len() < 10_000, "all of it is told");
     let chain: String = (0..3_000)
         .map(|i| format!("  s{i}: {{extends: s{}}}\n", i + 1))
         .collect();

@@ -169,10 +169,10 @@ fn service(world: &World, index: usize, shape: &Shape) -> Service {
         .insert("VARIANT".to_owned(), Some(shape.variant.to_string()));
     if !is_job(world, index) {
         let test = vec!["CMD".to_owned(), "true".to_owned()];
-        service.healthcheck = Some(Healthcheck {
+        service.healthcheck = Some(Box::new(Healthcheck {
             test,
             ..Healthcheck::default()
-        });
+        }));
     }
     for (other, &(needed, required, restart)) in shape.needs.iter().enumerate().take(index) {
         let target = &world.services[other];

@@ -29,7 +29,7 @@ pub(crate) fn lower(
         open_stdin: service.stdin_open,
         env: environment(project, service),
         cmd: service.command.clone(),
-        healthcheck: service.healthcheck.as_ref().map(health_check),
+        healthcheck: service.healthcheck.as_deref().map(health_check),
         image: image.to_owned(),
         volumes: (!volumes.is_empty()).then(|| {
             volumes

@@ -252,7 +252,7 @@ fn set_devices(host: &mut HostConfig, service: &Service) {
         .clone_from(&service.device_cgroup_rules);
     let reserved = service
         .deploy
-        .as_ref()
+        .as_deref()
         .and_then(|deploy: &Deploy| deploy.resources.reservations.as_ref());
     let reserved = reserved
         .map(|reservations| reservations.devices.as_slice())

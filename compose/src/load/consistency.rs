@@ -39,6 +39,9 @@ impl Places<'_> {
     }
 }
 
+/// Of a longer circle of dependencies only the beginning is told: the rest helps nobody.
+const LONGEST_CIRCLE: usize = 20;
+
 struct Checker<'a> {
     project: &'a Project,
     places: Places<'a>,
@@ -532,11 +535,20 @@ impl Checker<'_> {
             .copied()
             .collect::<Vec<_>>();
         let edge = |from: &str, to: &str| self.places.key(&["services", from, "depends_on", to]);
+        let way = match names.get(..LONGEST_CIRCLE) {
+            Some(first) => format!(
+                "{} -> {} services more -> {}",
+                first.join(" -> "),
+                circle.len() - LONGEST_CIRCLE,
+                names[0]
+            ),
+            None => names.join(" -> "),
+        };
         let mut problem = Diagnostic::error(
             "dependency-cycle",
-            format!("dependency cycle detected: {}", names.join(" -> ")),
+            format!("dependency cycle detected: {way}"),
         );
-        for (index, pair) in names.windows(2).enumerate() {
+        for (index, pair) in names.windows(2).take(LONGEST_CIRCLE).enumerate() {
             let label = format!("`{}` needs `{}`", pair[0], pair[1]);
             problem = if index == 0 {
                 problem.on(edge(pair[0], pair[1]), label)

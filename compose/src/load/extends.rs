@@ -63,6 +63,10 @@ impl Loader<'_> {
         };
         for name in names {
             self.extend_service(&name, &mut file, scope, &mut Vec::new());
+            if self.budget.nodes == 0 {
+                // It was told; every further service would only cost more.
+                break;
+            }
         }
         if let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) {
             *services = file.services;

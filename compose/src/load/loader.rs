@@ -70,8 +70,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) findings: Vec<Diagnostic>,
     /// Services of files that were extended from, by file and scope.
     pub(crate) extends_files: HashMap<(PathBuf, usize), Rc<FileServices>>,
-    /// Documents of the main files, read before their name is known.
-    main: HashMap<PathBuf, Vec<Node>>,
+    /// Documents of the main files, read before the project's name is known; none when a file cannot be used, which was told.
+    main: HashMap<PathBuf, Option<Vec<Node>>>,
     /// Also tell what is doubtful.
     pub(crate) lint: bool,
     /// The last scope's number.
@@ -111,7 +111,7 @@ impl<'a> Loader<'a> {
         let mut model = Node::empty_map(Span::NONE);
         for (path, asked_at) in files {
             let documents = match self.main.remove(path).filter(|_| scope.top) {
-                Some(documents) => documents,
+                Some(documents) => documents.unwrap_or_default(),
                 None if scope.top && path.as_os_str() == "-" => continue,
                 None => self.documents(path, *asked_at).unwrap_or_default(),
             };
@@ -155,9 +155,8 @@ impl<'a> Loader<'a> {
     /// Reads the main files ahead: one of them may name the project.
     pub(crate) fn read_main_files(&mut self, files: &[PathBuf]) {
         for path in files {
-            if !self.main.contains_key(path)
-                && let Some(documents) = self.documents(path, None)
-            {
+            if !self.main.contains_key(path) {
+                let documents = self.documents(path, None);
                 self.main.insert(path.clone(), documents);
             }
         }
@@ -165,7 +164,7 @@ impl<'a> Loader<'a> {
 
     /// The documents of a main file that was read ahead.
     pub(crate) fn main_documents(&self, path: &FilePath) -> Option<&Vec<Node>> {
-        self.main.get(path)
+        self.main.get(path)?.as_ref()
     }
 
     /// Decodes the tree into the project, one resource at a time, so that all that does not fit is told.

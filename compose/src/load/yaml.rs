@@ -66,6 +66,9 @@ pub(crate) fn parse(
     }
 }
 
+/// What a mistake counts as in [`Limits::nodes`]: telling it takes as much memory as so many values.
+const MISTAKE: usize = 10;
+
 struct Anchored {
     node: Node,
     weight: usize,
@@ -251,6 +254,7 @@ impl<'a> Composer<'a> {
             let value = self.node(event, value_span, depth + 1)?;
             weight += key_weight + value.weight;
             deepest = deepest.max(value.depth + 1);
+            let mistakes = self.problems.len();
             match name {
                 Name::Merge => {
                     if let Some(first) = merge_at.replace(span) {
@@ -260,6 +264,9 @@ impl<'a> Composer<'a> {
                 }
                 Name::Text(name) => self.insert(&mut map, (name, span), value.node),
                 Name::Other(key) => self.non_string_key(&key),
+            }
+            if self.problems.len() > mistakes {
+                self.charge(MISTAKE, span)?;
             }
         }
         for source in merges {

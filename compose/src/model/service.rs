@@ -22,11 +22,11 @@ pub struct Service {
     /// Whether `up` shows its logs; none means yes.
     pub attach: Option<bool>,
     /// How to build its image.
-    pub build: Option<Build>,
+    pub build: Option<Box<Build>>,
     /// Development settings.
     pub develop: Option<Develop>,
     /// Block device limits.
-    pub blkio_config: Option<BlkioConfig>,
+    pub blkio_config: Option<Box<BlkioConfig>>,
     /// Capabilities to add.
     pub cap_add: Vec<String>,
     /// Capabilities to drop.
@@ -60,11 +60,11 @@ pub struct Service {
     /// The container's name, used verbatim.
     pub container_name: Option<String>,
     /// Windows credentials.
-    pub credential_spec: Option<CredentialSpec>,
+    pub credential_spec: Option<Box<CredentialSpec>>,
     /// What must be there before it starts, by service name.
     pub depends_on: IndexMap<String, Dependency>,
     /// Replicas, resources, restart policy.
-    pub deploy: Option<Deploy>,
+    pub deploy: Option<Box<Deploy>>,
     /// Device control group rules (`c 1:3 rmw`).
     pub device_cgroup_rules: Vec<String>,
     /// Devices.
@@ -80,7 +80,7 @@ pub struct Service {
     /// The entrypoint. None: the image's; an empty list: none at all.
     pub entrypoint: Option<Vec<String>>,
     /// The service is run by this program instead of a container.
-    pub provider: Option<Provider>,
+    pub provider: Option<Box<Provider>>,
     /// Variables, with those of `env_file` merged in; none means "unset, and hide the image's or the file's value".
     pub environment: IndexMap<String, Option<String>>,
     /// Files of variables; empty once they are resolved into `environment`.
@@ -98,7 +98,7 @@ pub struct Service {
     /// Host name.
     pub hostname: Option<String>,
     /// Health check; none means the image's.
-    pub healthcheck: Option<Healthcheck>,
+    pub healthcheck: Option<Box<Healthcheck>>,
     /// Image reference.
     pub image: Option<String>,
     /// Run a small init as process 1.
@@ -114,7 +114,7 @@ pub struct Service {
     /// `service[:alias]` links.
     pub links: Vec<String>,
     /// Log driver and its options.
-    pub logging: Option<Logging>,
+    pub logging: Option<Box<Logging>>,
     /// Memory limit.
     pub mem_limit: ByteSize,
     /// Memory reservation.
