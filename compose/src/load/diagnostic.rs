@@ -3,19 +3,52 @@
 //! A diagnostic carries the text of the files it points into, so that it can be shown without reading them again.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value, json};
 
 /// A text that was read, with the name it is shown by.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SourceText {
     /// Shown name: the path as the user would write it.
     pub name: String,
     /// The text.
     pub text: String,
+    /// Where its lines end, once that was asked: a file may be long and have many findings.
+    line_ends: OnceLock<Vec<usize>>,
 }
+
+impl SourceText {
+    /// A text with its name.
+    pub fn new(name: String, text: String) -> Self {
+        Self {
+            name,
+            text,
+            line_ends: OnceLock::new(),
+        }
+    }
+
+    /// The line in which a byte is, from 0.
+    fn line_of(&self, byte: usize) -> usize {
+        let ends = self.line_ends.get_or_init(|| {
+            let bytes = self.text.bytes().enumerate();
+            bytes
+                .filter(|(_, byte)| *byte == b'\n')
+                .map(|(at, _)| at)
+                .collect()
+        });
+        ends.partition_point(|end| *end < byte)
+    }
+}
+
+impl PartialEq for SourceText {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for SourceText {}
 
 /// A stretch of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +65,7 @@ impl Location {
     /// Line and column of the first character, both from 1, the column in characters.
     pub fn line_and_column(&self) -> (usize, usize) {
         let before = self.source.text.get(..self.start).unwrap_or_default();
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let line = self.source.line_of(before.len()) + 1;
         let column = before
             .rsplit('\n')
             .next()
@@ -294,8 +327,7 @@ impl<'a> Window<'a> {
             .text
             .get(self.start..self.end)
             .unwrap_or_default();
-        let before = self.source.text.get(..self.start).unwrap_or_default();
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let line = self.source.line_of(self.start) + 1;
         let annotations = self.labels.iter().map(|(kind, label)| {
             let place = |offset: usize| offset.saturating_sub(self.start).min(text.len());
             // Whole characters: the renderer cuts the line there.
@@ -373,18 +405,21 @@ pub fn render_all(diagnostics: &[Diagnostic], color: bool) -> Vec<String> {
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, diagnostic) in self
-            .diagnostics
-            .iter()
-            .filter(|diagnostic| diagnostic.severity == Severity::Error)
-            .enumerate()
-        {
+        let errors = || {
+            let all = self.diagnostics.iter();
+            all.filter(|diagnostic| diagnostic.severity == Severity::Error)
+        };
+        // Finding out the line of each takes a walk through its file.
+        for (index, diagnostic) in errors().take(MOST_FINDINGS).enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
             diagnostic.fmt(f)?;
         }
-        Ok(())
+        match errors().count().saturating_sub(MOST_FINDINGS) {
+            0 => Ok(()),
+            more => write!(f, "\n… and {more} more"),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl SourceMap {
         }
         let file = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
         self.by_name.insert(name.clone(), file);
-        self.texts.push(Arc::new(SourceText { name, text }));
+        self.texts.push(Arc::new(SourceText::new(name, text)));
         file
     }
 
@@ -157,10 +157,7 @@ fn in_environment(name: &str, value: &str) -> Location {
     let text = format!("{name}={shown}");
     let end = text.len();
     Location {
-        source: Arc::new(SourceText {
-            name: "<environment>".to_owned(),
-            text,
-        }),
+        source: Arc::new(SourceText::new("<environment>".to_owned(), text)),
         start: name.len() + 1,
         end,
     }
