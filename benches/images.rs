@@ -2,7 +2,7 @@
 //! its archive, and a Dockerfile of ten steps built and built again.
 //!
 //! Each side has network and mount namespaces and a registry of its own, and keeps everything on a tmpfs. Rounds of the two alternate; the
-//! figures are medians. The floor is what fetching, decompressing (ISA-L) and unpacking all layers at the same time takes, without hashing
+//! figures are medians. Processor time is the engines' alone, without their clients and registries. The floor is what fetching, decompressing (ISA-L) and unpacking all layers at the same time takes, without hashing
 //! them. Prints a Markdown table and writes it to `target/bench/images.md`; with `HOIST_BENCH_WRITE=1` also into `README.md`.
 #![allow(
     clippy::unwrap_used,
@@ -39,6 +39,8 @@ struct Measured {
     milliseconds: f64,
     /// Of the engine's processes together, in MB.
     peak: f64,
+    /// Processor time of the engine's processes, in milliseconds.
+    processor: f64,
 }
 
 /// A round of one side; the floor is measured by hoist's.
@@ -75,16 +77,20 @@ fn main() {
 
 fn table(ours: &[Round], theirs: &[Round]) -> String {
     let mut table = String::from(
-        "| | Docker's engine | hoist | times faster | Docker's memory | hoist's memory |\n|---|---|---|---|---|---|\n",
+        "| | Docker's engine | hoist | times faster | Docker's processor time | hoist's processor time | Docker's memory | hoist's memory |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for (index, what) in STEPS.iter().enumerate() {
         let time = |rounds: &[Round]| median(rounds, |round| round.steps[index].milliseconds);
         let peak = |rounds: &[Round]| median(rounds, |round| round.steps[index].peak);
+        let processor = |rounds: &[Round]| median(rounds, |round| round.steps[index].processor);
         let (our_time, their_time) = (time(ours), time(theirs));
         let _ = writeln!(
             table,
-            "| {what} | {their_time:.0} ms | {our_time:.1} ms | {:.1} | {:.0} MB | {:.0} MB |",
+            "| {what} | {their_time:.0} ms | {our_time:.1} ms | {:.1} | {:.0} ms | {:.0} ms | {:.0} MB | {:.0} MB |",
             their_time / our_time,
+            processor(theirs),
+            processor(ours),
             peak(theirs),
             peak(ours)
         );
@@ -93,7 +99,7 @@ fn table(ours: &[Round], theirs: &[Round]) -> String {
     let pull = median(ours, |round| round.steps[0].milliseconds);
     let _ = writeln!(
         table,
-        "| pull's floor: fetch, decompress and unpack only | | {floor:.0} ms | {:.1} | | |",
+        "| pull's floor: fetch, decompress and unpack only | | {floor:.0} ms | {:.1} | | | | |",
         floor / pull
     );
     table
@@ -179,11 +185,15 @@ impl Speaker<'_> {
         for pid in (self.engine)() {
             let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
         }
+        let processor = || -> f64 { (self.engine)().into_iter().map(processor_time_of).sum() };
+        let before = processor();
         let milliseconds = self.run(arguments);
+        let processor = processor() - before;
         let peaks = (self.engine)().into_iter().map(peak_of);
         Measured {
             milliseconds,
             peak: peaks.sum(),
+            processor,
         }
     }
 
@@ -199,6 +209,17 @@ fn peak_of(pid: u32) -> f64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
     kilobytes.unwrap_or(0.0) * 1024.0 / 1e6
+}
+
+/// The processor time of a process so far, in milliseconds (`proc_pid_stat(5)`: 14 and 15, in ticks of 10 ms).
+fn processor_time_of(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before may hold spaces.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    10.0 * ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
 }
 
 /// Ten steps, five of them commands, and files to copy.

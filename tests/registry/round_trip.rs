@@ -71,6 +71,8 @@ fn what_is_pushed_comes_back_and_runs() {
     let pulled = host.hoist(&["image", "pull", &name]).ok();
     pulled.says(&[
         "1: Pulling from ",
+        ": Extracted ",
+        "waiting for the registry",
         ": Pull complete",
         &format!("Digest: {digest}"),
         &format!("Status: Downloaded newer image for {name}"),
@@ -84,6 +86,7 @@ fn what_is_pushed_comes_back_and_runs() {
     let by_digest = format!("{}/shop/web@{digest}", registry.host);
     assert_eq!(after[0]["RepoDigests"][0], by_digest.as_str());
     host.hoist(&["image", "pull", &by_digest]).ok();
+    known_by_digest_alone(&host, (&name, &by_digest));
 
     let project = host.project(
         "p",
@@ -100,6 +103,22 @@ fn what_is_pushed_comes_back_and_runs() {
     host.hoist(&["image", "pull", &format!("{}/shop/web:9", registry.host)])
         .fails()
         .says(&["not found: manifest unknown"]);
+}
+
+/// An image without a tag is listed with its repository; the one of another platform comes with a warning when there is no list to choose
+/// from.
+fn known_by_digest_alone(host: &TestHost, (name, by_digest): (&str, &str)) {
+    host.hoist(&["image", "rm", name]).ok();
+    host.hoist(&["image", "pull", by_digest]).ok();
+    let format = "{{.Repository}} {{.Tag}} {{.Digest}}";
+    let listed = host.hoist(&["image", "ls", "--digests", "--format", format]);
+    let (repository, digest) = by_digest.split_once('@').unwrap();
+    listed
+        .ok()
+        .says(&[&format!("{repository} <none> {digest}")]);
+    host.hoist(&["image", "pull", "--platform", "linux/s390x", name])
+        .ok()
+        .says(&["WARNING: image with reference", "wanted linux/s390x"]);
 }
 
 #[test]

@@ -68,6 +68,7 @@ pub use store::{
     StoreOptions,
 };
 
+pub(crate) use unpack::human;
 pub use weave::LayerArchive;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -19,7 +20,7 @@ use tokio::sync::mpsc;
 use super::registry::registry_error;
 use super::report::Reporter;
 use super::{Service, image_error};
-use crate::image::{HeldLayer, ImageId, PulledImage};
+use crate::image::{HeldLayer, ImageId, PulledImage, human};
 
 /// Layers that one pull works on at a time.
 const AT_A_TIME: usize = 4;
@@ -104,6 +105,12 @@ impl Service {
         reporter
             .say("", format!("Status: {outcome} {familiar}"))
             .await;
+        // An image without a list is what its registry has: it is kept, and told.
+        if let Some(platform) = &request.platform
+            && let Err(other) = self.check_platform(&familiar, &platform.to_string())
+        {
+            reporter.say("", format!("WARNING: {other}")).await;
+        }
         self.emit_image("pull", &familiar, &familiar);
         Ok(id)
     }
@@ -213,14 +220,25 @@ impl Service {
                     .images
                     .add_pulled_layer(&mut archive, (&blob, &diff_id));
                 // What the registry did wrong says more than what it did to the archive.
-                Ok(unpacked.map_err(|error| match archive.failure {
+                let unpacked = unpacked.map_err(|error| match archive.failure {
                     Some(failure) => FetchError::Registry(failure),
                     None => FetchError::Other(image_error(error)),
-                }))
+                });
+                Ok(unpacked.map(|layer| (layer, archive.waited)))
             })
         };
-        let (_, layer) = tokio::join!(fetch.join_next(), unpack);
-        layer.map_err(FetchError::Other)?
+        let begun = Instant::now();
+        let (_, unpacked) = tokio::join!(fetch.join_next(), unpack);
+        let (layer, waited) = unpacked.map_err(FetchError::Other)??;
+        let told = format!(
+            "Extracted {} to {} of files in {:.2}s, of which {:.2}s waiting for the registry",
+            human(blob.size),
+            human(layer.size()),
+            begun.elapsed().as_secs_f64(),
+            waited.as_secs_f64()
+        );
+        reporter.say(short, told).await;
+        Ok(layer)
     }
 }
 
@@ -284,6 +302,8 @@ pub(super) struct PulledReader {
     current: Bytes,
     is_ended: bool,
     failure: Option<RegistryError>,
+    /// How long the reader had nothing to do.
+    waited: Duration,
 }
 
 impl PulledReader {
@@ -293,6 +313,7 @@ impl PulledReader {
             current: Bytes::new(),
             is_ended: false,
             failure: None,
+            waited: Duration::ZERO,
         }
     }
 }
@@ -300,7 +321,10 @@ impl PulledReader {
 impl Read for PulledReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() && !self.is_ended {
-            match self.pieces.blocking_recv() {
+            let begun = Instant::now();
+            let fed = self.pieces.blocking_recv();
+            self.waited += begun.elapsed();
+            match fed {
                 Some(Ok(Some(piece))) => self.current = piece,
                 Some(Ok(None)) => self.is_ended = true,
                 Some(Err(error)) => {

@@ -333,16 +333,24 @@ fn rows(image: &ImageSummary, whole: bool) -> Vec<Value> {
     names_of(image).into_iter().map(row).collect()
 }
 
-/// The image's repositories and tags; one pair of `<none>` when it has none.
+/// The image's repositories and tags; where only a digest is known of a repository, `<none>` for the tag, and for both when it has no name.
 pub(crate) fn names_of(image: &ImageSummary) -> Vec<(String, String)> {
-    if image.repo_tags.is_empty() {
-        return vec![("<none>".to_owned(), "<none>".to_owned())];
-    }
-    image
+    let none = || "<none>".to_owned();
+    let mut names: Vec<(String, String)> = image
         .repo_tags
         .iter()
         .map(|name| split_reference(name))
-        .collect()
+        .collect();
+    for digest in &image.repo_digests {
+        let repository = digest.split('@').next().unwrap_or(digest);
+        if !names.iter().any(|(known, _)| known == repository) {
+            names.push((repository.to_owned(), none()));
+        }
+    }
+    if names.is_empty() {
+        names.push((none(), none()));
+    }
+    names
 }
 
 /// Repository and tag of `repo:tag`.
