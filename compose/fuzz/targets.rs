@@ -42,7 +42,26 @@ pub(crate) fn dotenv(data: &[u8]) {
 
 /// Short forms of ports.
 pub(crate) fn ports(data: &[u8]) {
-    in_service(data, "ports: [\"", "\"]");
+    if widest_range(data) <= MOST_PORTS {
+        in_service(data, "ports: [\"", "\"]");
+    }
+}
+
+/// A run is of no more ports than this: what tens of thousands of them cost is measured elsewhere.
+const MOST_PORTS: u32 = 300;
+
+/// The most that `first-last` in a text spans.
+fn widest_range(data: &[u8]) -> u32 {
+    let text = String::from_utf8_lossy(data);
+    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
+    let parts = text.split(|c: char| !c.is_ascii_digit() && c != '-');
+    let spans = parts
+        .filter_map(|part| part.split_once('-'))
+        .map(|(first, rest)| {
+            let last = rest.split('-').next().unwrap_or_default();
+            number(last).saturating_sub(number(first))
+        });
+    spans.max().unwrap_or(0)
 }
 
 /// Short forms of mounts and devices.

@@ -270,6 +270,9 @@ fn the_name_as_it_is_written() {
     assert_eq!(project(&options, &files)["name"], "My${X}");
     options.project_name = Some("given".to_owned());
     assert_eq!(project(&options, &files)["name"], "given");
+    options.project_name = None;
+    options.skip.interpolation = false;
+    assert_eq!(project(&options, &files)["name"], "My");
 }
 
 /// What is printed of sizes that no user means is a file all the same.
@@ -277,4 +280,21 @@ fn the_name_as_it_is_written() {
 fn negative_sizes_are_printed_as_numbers() {
     overridden("mem_swappiness", "-5", "-5", json!(-5));
     overridden("memswap_limit", "-1", "-1", json!("-1"));
+}
+
+/// Without interpolation, one port that holds a variable leaves all of them as they are written.
+#[test]
+fn ports_with_variables_left_in_place() {
+    let mut options = options();
+    options.skip.interpolation = true;
+    let ports = |list: &str| {
+        let text = format!("services: {{a: {{image: x, ports: {list}}}}}\n");
+        project(&options, &[("compose.yaml", &text)])["services"]["a"]["ports"].clone()
+    };
+    assert_eq!(
+        ports("['${P}:81', '80:80', 82]"),
+        json!(["${P}:81", "80:80", 82])
+    );
+    let long = json!([{"mode": "ingress", "published": "80", "protocol": "tcp", "target": 80}]);
+    assert_eq!(ports("['80:80']"), long);
 }

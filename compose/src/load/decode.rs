@@ -7,6 +7,7 @@ use std::fmt::Display;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::diagnostic::value_in_words;
 use super::map;
 use super::node::{Node, Span, Value};
 use super::schema::{Presence, Type};
@@ -89,6 +90,28 @@ pub(crate) fn decode<'de, T: de::Deserialize<'de>>(node: &'de Node) -> Result<T,
     T::deserialize(NodeDeserializer { node }).map_err(|error| error.at(node.span))
 }
 
+/// The path from a node to the value at a place below it, as `.build.pull` or `.ports[0]`.
+pub(crate) fn path_to(node: &Node, place: Span) -> Option<String> {
+    if node.span == place {
+        return Some(String::new());
+    }
+    match &node.value {
+        Value::Map(map) => map.iter().find_map(|(name, entry)| {
+            let rest = path_to(entry, place)?;
+            Some(if name.as_str() == EXTENSIONS_KEY {
+                rest
+            } else {
+                format!(".{name}{rest}")
+            })
+        }),
+        Value::List(items) => items.iter().enumerate().find_map(|(index, item)| {
+            let rest = path_to(item, place)?;
+            Some(format!("[{index}]{rest}"))
+        }),
+        _ => None,
+    }
+}
+
 struct NodeDeserializer<'de> {
     node: &'de Node,
 }
@@ -114,7 +137,10 @@ impl<'de> NodeDeserializer<'de> {
             Value::Bool(value) => Ok(i64::from(*value)),
             Value::Null | Value::Invalid => Ok(0),
             Value::String(text) => text.parse().map_err(|_| DecodeError {
-                message: format!("`{text}` is not an integer"),
+                message: format!(
+                    "{} is not an integer: write a whole number",
+                    value_in_words(text)
+                ),
                 span: self.node.span,
             }),
             _ => Err(wrong()),
@@ -143,7 +169,10 @@ impl<'de> NodeDeserializer<'de> {
                 "true" | "y" | "yes" | "on" => Ok(true),
                 "false" | "n" | "no" | "off" => Ok(false),
                 _ => Err(DecodeError {
-                    message: format!("`{text}` is not a boolean: write `true` or `false`"),
+                    message: format!(
+                        "{} is not a boolean: write `true` or `false`",
+                        value_in_words(text)
+                    ),
                     span: self.node.span,
                 }),
             },
@@ -159,7 +188,12 @@ macro_rules! integers {
     ($read:ident: $($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
             let span = self.node.span;
-            visitor.visit_i64(self.$read()?).map_err(|error: DecodeError| error.at(span))
+            let value = self.$read()?;
+            // Serde's own words name types of this program.
+            visitor.visit_i64(value).map_err(|_: DecodeError| DecodeError {
+                message: format!("`{value}` is too large or too small here"),
+                span,
+            })
         })*
     };
 }
@@ -199,7 +233,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
         let value = match &self.node.value {
             Value::Float(value) => *value,
             Value::String(text) => text.parse().map_err(|_| DecodeError {
-                message: format!("`{text}` is not a number"),
+                message: format!("{} is not a number", value_in_words(text)),
                 span: self.node.span,
             })?,
             _ => self.integer()? as f64,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 
 use super::LoadOptions;
-use super::decode::decode;
+use super::decode::{decode, path_to};
 use super::defaults::set_defaults;
 use super::diagnostic::{Diagnostic, Label, Location};
 use super::environment::{Names, resolve_nulls};
@@ -201,11 +201,12 @@ impl<'a> Loader<'a> {
                 }
                 Err(_) if told => {}
                 Err(error) => {
-                    let message = format!("`{section}.{name}`: {}", error.message);
+                    let path = path_to(node, error.span).unwrap_or_default();
+                    let message = format!("`{section}.{name}{path}`: {}", error.message);
                     let place = self.sources.locate(error.span);
                     let place = place.or_else(|| self.sources.locate(node.key_or_value()));
                     self.findings
-                        .push(Diagnostic::error("wrong-value", message).at(place, ""));
+                        .push(Diagnostic::error("wrong-value", message).at(place, "this value"));
                 }
             }
         }

@@ -45,7 +45,11 @@ pub(crate) fn project_name(
         };
         // A malformed name is told with its place when the file is interpolated.
         if let Ok(text) = text {
-            return Ok(normalized(&text));
+            return Ok(if options.skip.normalization {
+                text
+            } else {
+                normalized(&text)
+            });
         }
     }
     let base = found

@@ -514,15 +514,43 @@ impl<'a> Composer<'a> {
             return problem
                 .help("inside `[…]` and `{…}`, write values that contain `${…}` in quotes");
         }
-        let advice = if self.text[offset..end].starts_with(['%', '@', '`']) {
-            "write values that start with `%`, `@` or a backquote in quotes"
-        } else if error.info().contains("did not find expected key") {
-            "check the indentation here and in the line above"
-        } else {
-            return problem;
-        };
-        problem.help(advice)
+        match syntax_advice(&error.info(), &self.text[offset..end]) {
+            Some(advice) => problem.help(advice),
+            None => problem,
+        }
     }
+}
+
+/// What to write instead of what the parser stumbled over, at a character.
+fn syntax_advice(info: &str, at: &str) -> Option<&'static str> {
+    let known = [
+        ("YAML major version", "remove the line with `%YAML`"),
+        (
+            "did not find expected key",
+            "check the indentation here and in the line above",
+        ),
+        (
+            "mapping values are not allowed",
+            "put a value that holds `: ` in quotes, or check the indentation",
+        ),
+        (
+            "mapping keys are not allowed",
+            "put a value that starts with `? ` in quotes",
+        ),
+        (
+            "only valid inside a block",
+            "write `[first, second]`, or each `- ` entry in a line of its own",
+        ),
+        (
+            "expected ',' or",
+            "separate entries by commas, close each bracket, and put values that hold `: `, commas or brackets in quotes",
+        ),
+    ];
+    if at.starts_with(['%', '@', '`']) && !info.contains("version") {
+        return Some("write values that start with `%`, `@` or a backquote in quotes");
+    }
+    let found = known.into_iter().find(|(words, _)| info.contains(words));
+    found.map(|(_, advice)| advice)
 }
 
 /// The name of an anchor or alias at the front of a text, without its sign.

@@ -31,6 +31,14 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
         items.clear();
         return;
     }
+    let unread = |item: &Node| {
+        let text = item.scalar().filter(|_| item.as_map().is_none());
+        text.is_some_and(|text| parse(&text).is_err())
+    };
+    if expansion.lenient && items.iter().any(unread) {
+        // As in the reference, one port that holds variables leaves all of them as they are written.
+        return;
+    }
     let mut expanded = Vec::with_capacity(items.len());
     for (index, mut item) in std::mem::take(items).into_iter().enumerate() {
         if item.as_map().is_some() || item.is_invalid() {
@@ -66,9 +74,6 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
                     None => problem,
                 };
                 expansion.wrong(&mut item, problem);
-                if expansion.lenient {
-                    expanded.push(item);
-                }
             }
         }
     }

@@ -47,13 +47,14 @@ pub(super) fn volumes(node: &mut Node, path: &Path<'_>, expansion: &mut Expansio
         {
             let message = format!("`{}.tmpfs.mode` must be a number", path.item(index));
             let problem = Diagnostic::error("wrong-type", message);
-            expansion.wrong(
-                mode,
-                problem.help(format!(
-                    "write 0{} without quotes",
-                    text.trim_start_matches('0')
-                )),
-            );
+            let digits = text.trim_start_matches('0');
+            let octal = !digits.is_empty() && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
+            let advice = if octal {
+                format!("write 0{digits} without quotes")
+            } else {
+                "write octal digits after a 0, as in 0755".to_owned()
+            };
+            expansion.wrong(mode, problem.help(advice));
         }
         if let Some(target) = item.get_mut("target")
             && let Some(text) = target.as_str()

@@ -25,7 +25,9 @@ fn check_here(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut 
         Value::Int(_) | Value::Unsigned(_) => ty.scalars & INT != 0,
         Value::Float(value) if !value.is_finite() && is_number(ty) => false,
         Value::Float(value) => {
-            ty.scalars & NUMBER == NUMBER || (ty.scalars & INT != 0 && value.fract() == 0.0)
+            // 2^63: what is larger is no integer that could be kept.
+            let whole = value.fract() == 0.0 && value.abs() < 9_223_372_036_854_775_808.0;
+            ty.scalars & NUMBER == NUMBER || (ty.scalars & INT != 0 && whole)
         }
         Value::String(_) => ty.scalars & STRING != 0,
         Value::Timestamp(_) => std::ptr::eq(ty, &super::types::ANY),
@@ -246,6 +248,7 @@ fn scalar_advice(node: &Node, ty: &'static Type, path: &Path<'_>) -> Option<Stri
     );
     if let Value::Float(value) = node.value
         && !value.is_finite()
+        && is_number(ty)
     {
         return Some("write a finite number".to_owned());
     }
@@ -261,12 +264,19 @@ fn scalar_advice(node: &Node, ty: &'static Type, path: &Path<'_>) -> Option<Stri
         return Some(format!("write {}", words.join(" or ")));
     }
     Some(match (ty.format, ty.cast) {
-        (Format::Duration, _) if number => format!("write `{text}s` for seconds"),
+        (Format::Duration, _) if matches!(node.value, Value::Int(_)) => {
+            format!("write `{text}s` for seconds")
+        }
+        (Format::Duration, _) if number => {
+            "write a number and a unit in quotes, as in \"1.5s\"".to_owned()
+        }
         (Format::Bytes, _) if number => {
             "write a whole number of bytes, or one with its unit, as in `512m`".to_owned()
         }
         (_, Cast::Bool) => "write `true` or `false`".to_owned(),
-        (_, Cast::Int | Cast::Float) if number => "write a whole number".to_owned(),
+        (_, Cast::Int) => "write a whole number".to_owned(),
+        (_, Cast::Float | Cast::Microseconds) => "write a number".to_owned(),
+        _ if number && ty.scalars & BOOL != 0 => "write `true` or `false`".to_owned(),
         _ if from_variable => return None,
         _ => format!("write \"{text}\" in quotes"),
     })

@@ -243,7 +243,12 @@ static PORT_FIELDS: Fields = Fields::closed(&[
     ("name", TEXT),
     ("mode", TEXT),
     ("host_ip", TEXT),
-    ("target", Type::scalar(INT | STRING).cast(Cast::Int)),
+    (
+        "target",
+        Type::scalar(INT | STRING)
+            .cast(Cast::Int)
+            .rule(Rule::Between(0, u32::MAX as i64)),
+    ),
     (
         "published",
         Type::scalar(INT | STRING).rule(Rule::NoFraction),
