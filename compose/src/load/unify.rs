@@ -103,7 +103,10 @@ fn missing(item: &Node, unify: Unify) -> Option<&'static str> {
         Unify::EnvFile => "path",
         Unify::FileTarget(_) | Unify::KeyValue | Unify::Expose | Unify::None => return None,
     };
-    let is_there = map.get(needed).is_some_and(Node::is_scalar);
+    // What is wrong was told already.
+    let is_there = map
+        .get(needed)
+        .is_some_and(|node| node.is_scalar() || node.is_invalid());
     (!is_there).then_some(needed)
 }
 
