@@ -34,6 +34,8 @@ EOF
   clean)
     "${shop[@]}" down -v --remove-orphans --rmi all
     "$HOIST" image rm debian-base:latest || true
+    # What the builds kept, the directories of their cache mounts too.
+    "$HOIST" builder prune --all --force >/dev/null
     "$HOIST" engine stop --containers
     ;;
   *)

@@ -16,6 +16,7 @@ use crate::commands::lifecycle::{
 };
 use crate::commands::listing::{ImagesArgs, LsArgs, PortArgs, TopArgs, VersionArgs, VolumesArgs};
 use crate::commands::logs::LogsArgs;
+use crate::commands::object::builder::BuilderVerb;
 use crate::commands::object::container::ContainerVerb;
 use crate::commands::object::engine::EngineVerb;
 use crate::commands::object::image::ImageVerb;
@@ -147,6 +148,9 @@ pub(crate) enum Verb {
     /// Work with the engine's images
     #[command(subcommand)]
     Image(ImageVerb),
+    /// Work with the build cache
+    #[command(subcommand, alias = "buildx")]
+    Builder(BuilderVerb),
     /// Work with the engine's volumes
     #[command(subcommand)]
     Volume(VolumeVerb),

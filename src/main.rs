@@ -137,6 +137,7 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Push(args) => commands::pull::push(context, args).await,
         Verb::Login(args) => object::transfer::login(context, args).await,
         Verb::Image(verb) => object::image::run(context, verb).await,
+        Verb::Builder(verb) => object::builder::run(context, verb).await,
         Verb::Volume(verb) => object::volume::run(context, verb).await,
         Verb::Network(verb) => object::network::run(context, verb).await,
         Verb::Container(verb) => object::container::run(context, verb).await,

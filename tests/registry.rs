@@ -9,6 +9,8 @@ mod archives;
 mod builds;
 #[path = "registry/interrupted.rs"]
 mod interrupted;
+#[path = "registry/outputs.rs"]
+mod outputs;
 #[path = "registry/round_trip.rs"]
 mod round_trip;
 #[path = "../engine/registry/tests/support/mod.rs"]

@@ -5,6 +5,8 @@ mod common;
 
 #[path = "scenario/build.rs"]
 mod build;
+#[path = "scenario/builder.rs"]
+mod builder;
 #[path = "scenario/compose_build.rs"]
 mod compose_build;
 #[path = "scenario/docker.rs"]

@@ -382,7 +382,16 @@ fn has_help(words: &[&str]) -> bool {
     let Some(verb) = verbs.first() else {
         return true;
     };
-    let depth = if ["image", "volume", "network", "container", "engine"].contains(verb) {
+    let depth = if [
+        "image",
+        "volume",
+        "network",
+        "container",
+        "builder",
+        "engine",
+    ]
+    .contains(verb)
+    {
         2
     } else {
         1

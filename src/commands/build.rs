@@ -12,7 +12,7 @@ use hoist_compose::observe::{Observed, observe};
 use hoist_compose::plan::{Build, plan_build};
 
 use super::exec;
-use super::object::build::given;
+use super::object::build::{attestations, given};
 use super::pull::{self, PushArgs};
 use crate::building::{self, Built, Job};
 use crate::connect;
@@ -121,6 +121,10 @@ pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failur
     if context.globals.dry_run {
         return planned::print(context, &plan);
     }
+    attestations(
+        context,
+        [("provenance", &args.provenance), ("sbom", &args.sbom)],
+    );
     let overrides = Overrides::of(context, &args)?;
     let mut jobs = building::jobs(&plan);
     for job in &mut jobs {

@@ -38,6 +38,7 @@ const COMMANDS: &[&str] = &[
     "ls",
     "version",
     "image",
+    "builder",
     "image build",
     "image import",
     "image load",

@@ -4,6 +4,8 @@
 //! [`BuildContext::Archive`] says so; it answers with one [`BuildEvent`] a line. Docker's `POST /build` is read into the same request.
 //! Client and engine are on one machine, so contexts, Dockerfiles and secrets are best given as paths: nothing is packed then.
 
+mod output;
+
 use std::collections::BTreeMap;
 
 use futures_util::stream::BoxStream;
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::host_config::Ulimit;
 use crate::wire::wire;
+
+pub use output::{ArchiveFormat, Compression, ImageArchive, OutputAsked};
 
 /// What a build tells, in order; the last item is [`BuildEvent::Finished`] or [`BuildEvent::Failed`].
 pub type BuildStream = BoxStream<'static, Result<BuildEvent>>;
@@ -82,7 +86,7 @@ impl std::fmt::Debug for RegistryLogin {
 }
 
 /// What becomes of the result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BuildOutput {
     /// An image in the engine's store. The only one when none is given.
@@ -91,10 +95,8 @@ pub enum BuildOutput {
     Directory(String),
     /// The files of the result, as a tar archive at this path of this machine.
     Tar(String),
-    /// The image as an OCI archive at this path of this machine.
-    OciArchive(String),
-    /// The image as `docker save` writes it, at this path of this machine.
-    DockerArchive(String),
+    /// The image as files of this machine.
+    Archive(ImageArchive),
     /// Nothing is kept but the cache.
     Cache,
 }
@@ -275,8 +277,11 @@ wire! {
         pub image: String,
         /// The digest of its manifest.
         pub digest: String,
-        /// The names it got, familiar form.
+        /// The names it got in the store, familiar form.
         pub tags: Vec<String>,
+        /// The result's layers: digests of their uncompressed archives, lowest first. The store keeps them as long as the build cache
+        /// has the steps that made them.
+        pub layers: Vec<String>,
     }
 }
 
@@ -333,12 +338,18 @@ pub enum BuildEvent {
 wire! {
     /// What [`crate::Engine::build_prune`] is asked for.
     pub struct BuildPrune {
-        /// Also what images are made of and other records use.
+        /// Also what images are made of.
         pub all: bool,
         /// Bytes that may stay; 0: none.
         pub keep_storage: i64,
+        /// Remove until no more bytes are used; 0: no such limit.
+        pub max_used_space: i64,
+        /// Remove until this many bytes of the disk are free; 0: no such limit.
+        pub min_free_space: i64,
         /// Only what was not used for this many seconds; 0: any.
         pub unused_for: i64,
+        /// Only records of which this holds: `id`, `type`, `description`, `inuse`, `shared`, `private`.
+        pub filters: BTreeMap<String, Vec<String>>,
     }
 
     /// What a prune of the build cache removed.

@@ -38,6 +38,12 @@ impl Filters {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// All keys with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        let pairs = self.0.iter();
+        pairs.map(|(key, values)| (key.as_str(), values.as_slice()))
+    }
+
     /// Whether nothing is filtered.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 
 use crate::session::Session;
 
-/// Listens at a path as long as the tasks live.
+/// Listens at a path as long as the tasks live; connections go to the agent of that name of the session's client.
 ///
 /// # Errors
 /// When the socket cannot be made.
-pub(crate) fn listen(
+pub fn listen_for_agent(
     path: &Path,
     session: Arc<Session>,
     id: String,

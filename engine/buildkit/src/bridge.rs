@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use crate::builder::{Look, Seen, Tree};
 use crate::control::{Answer, Control, unknown};
 use crate::grpc::{Call, Code, Status, respond};
 use crate::jobs::{Job, Made};
 use crate::proto::control::{StatusResponse, VertexWarning};
 use crate::proto::gateway::{
-    Capability, InputsResponse, PongResponse, Ref, ResolveImageConfigRequest,
-    ResolveImageConfigResponse, ResultMessage, ReturnRequest, SolveRequest, SolveResponse,
-    StatFileRequest, StatFileResponse, WarnRequest,
+    Capability, InputsResponse, PongResponse, ReadDirRequest, ReadDirResponse, ReadFileRequest,
+    ReadFileResponse, Ref, ResolveImageConfigRequest, ResolveImageConfigResponse, ResultMessage,
+    ReturnRequest, SolveRequest, SolveResponse, StatFileRequest, StatFileResponse, WarnRequest,
 };
-use crate::proto::session::{Empty, Stat};
+use crate::proto::session::Empty;
 use crate::request::{definition_of, result_of};
 use crate::solve::{Wanted, status};
-use crate::transfer::mode;
 
 /// What the gateway can do, in BuildKit's names (`frontend/gateway/pb/caps.go`).
 const GATEWAY: &[&str] = &[
@@ -23,6 +23,8 @@ const GATEWAY: &[&str] = &[
     "resolveimage.resolvemode",
     "return",
     "returnmap",
+    "readdir",
+    "readfile",
     "statfile",
     "importcaches",
     "proto.refarray",
@@ -80,7 +82,9 @@ impl Control {
             "ResolveImageConfig" => self.resolve(call.message().await?).await,
             // Everything is evaluated when it is solved.
             "Evaluate" => Ok(respond(&Empty {})),
-            "StatFile" => stat(&job, &call.message().await?),
+            "ReadFile" => self.read_file(&job, call.message().await?).await,
+            "ReadDir" => self.read_directory(&job, call.message().await?).await,
+            "StatFile" => self.stat(&job, call.message().await?).await,
             "Warn" => {
                 warn(&job, call.message().await?);
                 Ok(respond(&Empty {}))
@@ -114,8 +118,7 @@ impl Control {
                         "graphs are not carried out by this engine: it builds Dockerfiles";
                     Status::new(Code::Unimplemented, message)
                 })?,
-                names: String::new(),
-                files: None,
+                ..Made::default()
             },
             None => {
                 let wanted = Wanted {
@@ -148,6 +151,52 @@ impl Control {
         }))
     }
 
+    /// Looks at a path of a result.
+    async fn look(
+        &self,
+        job: &Job,
+        (reference, path): (&str, String),
+        look: Look,
+    ) -> Result<Seen, Status> {
+        let made = job.result(reference)?;
+        let tree = match made.image.as_str() {
+            "" => Tree::Layers(made.result.layers.clone()),
+            image => Tree::Image(image.to_owned()),
+        };
+        let seen = self.solver.builder.look(tree, path, look).await;
+        seen.map_err(|error| status(&error))
+    }
+
+    async fn read_file(&self, job: &Job, request: ReadFileRequest) -> Answer {
+        let positive = |number: i64| u64::try_from(number).unwrap_or_default();
+        let look = Look::Read {
+            offset: request.range.map_or(0, |range| positive(range.offset)),
+            length: request.range.map(|range| positive(range.length)),
+        };
+        let of = (request.reference.as_str(), request.path);
+        match self.look(job, of, look).await? {
+            Seen::Bytes(data) => Ok(respond(&ReadFileResponse { data })),
+            _ => Err(astray()),
+        }
+    }
+
+    async fn read_directory(&self, job: &Job, request: ReadDirRequest) -> Answer {
+        let look = Look::List(request.include_pattern);
+        let of = (request.reference.as_str(), request.path);
+        match self.look(job, of, look).await? {
+            Seen::Entries(entries) => Ok(respond(&ReadDirResponse { entries })),
+            _ => Err(astray()),
+        }
+    }
+
+    async fn stat(&self, job: &Job, request: StatFileRequest) -> Answer {
+        let of = (request.reference.as_str(), request.path);
+        match self.look(job, of, Look::Stat).await? {
+            Seen::Entry(stat) => Ok(respond(&StatFileResponse { stat: Some(stat) })),
+            _ => Err(astray()),
+        }
+    }
+
     async fn resolve(&self, request: ResolveImageConfigRequest) -> Answer {
         let image = self.solver.builder.image_config(request.reference).await;
         let image = image.map_err(|error| status(&error))?;
@@ -178,20 +227,9 @@ fn done(job: &Job, request: ReturnRequest) -> Answer {
     Ok(respond(&Empty {}))
 }
 
-/// Clients without another way to have a result evaluated ask for its root.
-fn stat(job: &Job, request: &StatFileRequest) -> Answer {
-    job.result(&request.reference)?;
-    if !matches!(request.path.as_str(), "" | "." | "/") {
-        let message = "files of results cannot be read before they are exported";
-        return Err(Status::new(Code::Unimplemented, message));
-    }
-    Ok(respond(&StatFileResponse {
-        stat: Some(Stat {
-            path: ".".to_owned(),
-            mode: mode::DIRECTORY | 0o755,
-            ..Stat::default()
-        }),
-    }))
+/// The builder answered something else than it was asked.
+fn astray() -> Status {
+    Status::new(Code::Internal, "the builder answered another question")
 }
 
 fn warn(job: &Job, request: WarnRequest) {

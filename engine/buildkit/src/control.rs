@@ -82,6 +82,19 @@ fn version() -> BuildkitVersion {
     }
 }
 
+/// `type==regular`, `id~=abc`, `inuse`: BuildKit's way to write filters.
+fn filters(texts: &[String]) -> BTreeMap<String, Vec<String>> {
+    let parts = texts.iter().flat_map(|text| text.split(','));
+    let pair = |text: &str| match text.split_once(['=', '~']) {
+        Some((key, value)) => (
+            key.to_owned(),
+            vec![value.trim_start_matches('=').to_owned()],
+        ),
+        None => (text.to_owned(), Vec::new()),
+    };
+    parts.filter(|text| !text.is_empty()).map(pair).collect()
+}
+
 /// This machine, in Go's words.
 pub(crate) fn platform() -> Platform {
     let (architecture, variant) = match std::env::consts::ARCH {
@@ -182,7 +195,10 @@ impl Control {
         let options = BuildPrune {
             all: request.all,
             keep_storage: request.reserved_space,
+            max_used_space: request.max_used_space,
+            min_free_space: request.min_free_space,
             unused_for: i64::try_from(unused.as_secs()).unwrap_or(i64::MAX),
+            filters: filters(&request.filter),
         };
         let pruned = self.solver.builder.prune(options).await;
         let pruned = pruned.map_err(|error| status(&error))?;

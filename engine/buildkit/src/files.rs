@@ -6,20 +6,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hoist_api::build::{BuildContext, DockerfileSource, SecretSource};
+use hoist_api::build::{BuildContext, DockerfileSource};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use crate::contexts::{Context, Contexts};
 use crate::grpc::{Code, Status, frame};
-use crate::mounts::mounts;
+use crate::ignore;
+use crate::proto::control::BytesMessage;
 use crate::proto::session::Packet;
 use crate::request::{Asked, Source};
-use crate::session::{FilesWanted, Session, Sessions};
+use crate::session::{FilesWanted, Session, Sessions, UPLOAD_HOST};
 use crate::steps::Steps;
 use crate::transfer::{Limits, Received, receive};
-use crate::{agents, ignore};
 
 /// Longest Dockerfile or list of what is ignored.
 const MAX_TEXT: u64 = 4 << 20;
@@ -31,17 +31,17 @@ const QUEUE: usize = 32;
 pub(crate) struct Files {
     /// The Dockerfile's name for the user and its text, when it came from the client.
     pub(crate) dockerfile: Option<(String, Vec<u8>)>,
-    /// This build's alone: the Dockerfile, agents' sockets, what is exported to files.
+    /// This build's alone: the Dockerfile, what is exported to files.
     pub(crate) own: Context,
+    /// The context when it came as an archive, from its beginning.
+    pub(crate) archive: Option<std::fs::File>,
     kept: Vec<Context>,
-    agents: JoinSet<()>,
 }
 
 impl Files {
     /// The build is done: what it was made from is there for the next one.
     pub(crate) fn release(&mut self) {
         self.kept.clear();
-        self.agents.abort_all();
     }
 }
 
@@ -61,8 +61,8 @@ impl Gather<'_> {
         let mut files = Files {
             dockerfile: None,
             own: own.map_err(|error| disk(&error))?,
+            archive: None,
             kept: Vec::new(),
-            agents: JoinSet::new(),
         };
         let mut ignored = match asked.dockerfile.clone() {
             Some(name) => self.dockerfile(asked, &mut files, &name).await?,
@@ -92,7 +92,7 @@ impl Gather<'_> {
             asked.request.dockerfile = DockerfileSource::File(path);
         }
         self.further_contexts(asked, &mut files).await?;
-        self.secrets_and_agents(asked, &mut files).await?;
+        self.uploaded(asked, &mut files).await?;
         Ok(files)
     }
 
@@ -198,29 +198,33 @@ impl Gather<'_> {
         Ok(())
     }
 
-    /// Asks for the secrets that the Dockerfile mounts, and makes sockets that lead to the client's agents.
-    async fn secrets_and_agents(&self, asked: &mut Asked, files: &mut Files) -> Result<(), Status> {
-        let Some((_, text)) = &files.dockerfile else {
+    /// Brings the archive that the client uploads, when the context is one.
+    async fn uploaded(&self, asked: &mut Asked, files: &mut Files) -> Result<(), Status> {
+        let Source::Elsewhere(url) = &asked.context else {
             return Ok(());
         };
-        let mounts = mounts(text);
-        for id in mounts.secrets {
-            if let Some(value) = self.session.secret(&id).await? {
-                let source = SecretSource::Value(value);
-                asked.request.secrets.insert(id, source);
-            }
+        let place = url
+            .strip_prefix("http://")
+            .and_then(|place| place.strip_prefix(UPLOAD_HOST));
+        let Some(path) = place.filter(|path| path.starts_with('/')) else {
+            return Ok(());
+        };
+        let step = self.steps.begin("[internal] load remote build context");
+        let mut messages = self.session.upload(path).await?;
+        let failed = |error: std::io::Error| disk(&error);
+        let archive = tempfile::tempfile_in(files.own.path()).map_err(failed)?;
+        let mut file = tokio::fs::File::from_std(archive);
+        let mut bytes = 0;
+        while let Some(BytesMessage { data }) = messages.next().await? {
+            file.write_all(&data).await.map_err(failed)?;
+            bytes += data.len() as u64;
         }
-        for (number, id) in mounts.agents.into_iter().enumerate() {
-            if self.session.check_agent(&id).await.is_err() {
-                // The builder says so, when the mount is required.
-                continue;
-            }
-            let path = files.own.path().join(format!("agent-{number}"));
-            agents::listen(&path, self.session.clone(), id.clone(), &mut files.agents)
-                .map_err(|error| disk(&error))?;
-            let path = path.to_string_lossy().into_owned();
-            asked.request.ssh.insert(id, path);
-        }
+        file.flush().await.map_err(failed)?;
+        file.rewind().await.map_err(failed)?;
+        step.moved("transferring context:", bytes);
+        step.end(None);
+        files.archive = Some(file.into_std().await);
+        asked.request.context = BuildContext::Archive;
         Ok(())
     }
 
@@ -327,7 +331,7 @@ fn disk(error: &std::io::Error) -> Status {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hoist_api::build::BuildResult;
 use tokio::sync::{oneshot, watch};
 
+use crate::export::Exports;
 use crate::files::Files;
 use crate::grpc::{Code, Status};
 use crate::progress::Progress;
@@ -18,14 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MEMORY: Duration = Duration::from_secs(20);
 
 /// What a build made, before it is exported.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub(crate) struct Made {
-    /// The image's id; empty when none was asked for.
+    /// The image's id in the store; empty when none was asked for.
     pub(crate) image: String,
     /// Its names.
     pub(crate) names: String,
-    /// What it wrote to files.
-    pub(crate) files: Option<Arc<Files>>,
+    /// What it became.
+    pub(crate) result: BuildResult,
+    /// What goes back to the client.
+    pub(crate) exports: Exports,
+    /// Keeps what it wrote to files.
+    pub(crate) _files: Option<Files>,
 }
 
 /// What the client decided at the end: this result, or nothing.

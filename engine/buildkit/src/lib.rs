@@ -2,7 +2,7 @@
 //!
 //! A client opens two HTTP/2 connections through the engine's socket. On `POST /grpc` it calls us ([`BuildKit::serve_grpc`]): it
 //! asks for a build and follows its progress. On `POST /session` the roles are reversed ([`BuildKit::serve_session`]): we call the
-//! client for the files of the build, for secrets, credentials and its SSH agent.
+//! client for the files of the build, for secrets, credentials and its SSH agent, and send results back.
 //!
 //! Nothing is built here. What a client asks for becomes a [`hoist_api::build::BuildRequest`], its files are brought into
 //! directories that are kept between builds, and a [`Builder`] does the rest; its events go back in BuildKit's shape. Graphs of
@@ -19,7 +19,6 @@ mod files;
 mod grpc;
 mod ignore;
 mod jobs;
-mod mounts;
 mod progress;
 pub mod proto;
 mod request;
@@ -30,6 +29,7 @@ mod steps;
 mod tests;
 pub mod transfer;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,17 +37,19 @@ use std::time::Duration;
 use hoist_api::build::BuildRequest;
 use hyper::rt::{Read, Write};
 
-pub use builder::{Builder, Events, ImageConfig};
+pub use agents::listen_for_agent;
+pub use builder::{Builder, Events, ImageConfig, Look, Seen, Tree};
 pub use contexts::{Context, Contexts, Usage};
+pub use export::Exports;
 pub use grpc::{Channel, ChannelError, Code, Messages, Status};
 pub use ignore::patterns as ignore_patterns;
-pub use mounts::{Mounts, mounts};
 pub use progress::{Progress, Translator, failure_message, trace_line};
 pub use session::{FilesWanted, Session, SessionError, SessionInfo, Sessions};
 pub use solve::{Gathered, Kept};
 
 use control::Control;
 use jobs::Jobs;
+use proto::control::Exporter;
 use solve::Solver;
 
 /// Where things are.
@@ -124,6 +126,26 @@ impl BuildKit {
     /// When it does not come.
     pub async fn session(&self, id: &str) -> Result<Arc<Session>, Status> {
         self.control.solver.sessions.get(id).await
+    }
+
+    /// What a session that is open is to be sent of the result: `kind` and attributes of each, as in BuildKit's exporters. What is
+    /// written lies in the directory, which goes with it.
+    ///
+    /// # Errors
+    /// For what cannot be sent, and when there is no space for it.
+    pub fn exports(
+        &self,
+        outputs: Vec<(String, BTreeMap<String, String>)>,
+    ) -> Result<(Exports, Context), Status> {
+        let place = self.control.solver.contexts.take("", "exports");
+        let place = place.map_err(|error| {
+            Status::new(Code::Internal, format!("no place for the exports: {error}"))
+        })?;
+        let exporters: Vec<Exporter> = outputs
+            .into_iter()
+            .map(|(kind, attrs)| Exporter { kind, attrs })
+            .collect();
+        Ok((Exports::read(&exporters, place.path())?, place))
     }
 
     /// What is kept between builds.

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::Stream;
-use hoist_api::build::{BuildEvent, BuildFailure, BuildPlace, BuildStep, BuildWarning};
+use hoist_api::ImageRef;
+use hoist_api::build::{
+    BuildEvent, BuildFailure, BuildPlace, BuildResult, BuildStep, BuildWarning,
+};
 use prost::Message as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -210,7 +213,8 @@ impl Translator {
             }
             BuildEvent::Warning(warning) => response.warnings.push(self.warned(warning)),
             BuildEvent::Failed(failure) => response.vertexes.push(self.failed(failure)?),
-            BuildEvent::Finished(_) => return None,
+            BuildEvent::Finished(result) if result.tags.is_empty() => return None,
+            BuildEvent::Finished(result) => self.named(result, &mut response),
         }
         Some(response)
     }
@@ -300,6 +304,36 @@ impl Translator {
             ranges,
             ..VertexWarning::default()
         }
+    }
+
+    /// The image as the last step's result, with the names that scripts look for.
+    fn named(&self, result: &BuildResult, response: &mut StatusResponse) {
+        let now = Some(Timestamp::now());
+        let vertex = Vertex {
+            digest: digest(&self.build, u32::MAX),
+            name: "exporting to image".to_owned(),
+            started: now,
+            completed: now,
+            ..Vertex::default()
+        };
+        let names = result.tags.iter().map(|tag| {
+            let full = tag.parse::<ImageRef>();
+            format!("naming to {}", full.map_or(tag.clone(), |name| name.full()))
+        });
+        for id in [format!("writing image {}", result.image)]
+            .into_iter()
+            .chain(names)
+        {
+            response.statuses.push(VertexStatus {
+                id,
+                vertex: vertex.digest.clone(),
+                timestamp: now,
+                started: now,
+                completed: now,
+                ..VertexStatus::default()
+            });
+        }
+        response.vertexes.push(vertex);
     }
 
     /// The failed step, when it has not been said that it ended.

@@ -19,6 +19,8 @@ use crate::proto::session::{
     CheckAgentRequest, CredentialsRequest, CredentialsResponse, GetSecretRequest, GetSecretResponse,
 };
 
+/// The host of addresses that are files which the client uploads.
+pub(crate) const UPLOAD_HOST: &str = "buildkit-session";
 /// How long a build waits for its session: clients open both at the same time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -126,6 +128,20 @@ impl Session {
         });
         let path = "/moby.filesync.v1.FileSend/DiffCopy";
         self.channel.open(path, &headers, outgoing).await
+    }
+
+    /// What the client uploads under a path of `http://buildkit-session/`.
+    ///
+    /// # Errors
+    /// When the client has nothing there.
+    pub async fn upload(&self, path: &str) -> Result<Messages, Status> {
+        let mut metadata = HeaderMap::new();
+        put(&mut metadata, "urlpath", &[path.to_owned()]);
+        put(&mut metadata, "urlhost", &[UPLOAD_HOST.to_owned()]);
+        // Nothing is said but that nothing more is said.
+        let outgoing = futures_util::stream::empty();
+        let path = "/moby.upload.v1.Upload/Pull";
+        self.channel.open(path, &metadata, outgoing).await
     }
 
     /// A secret; none when the client has no such secret.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use hoist_api::build::{BuildEvent, BuildOutput, BuildRequest, BuildResult};
+use hoist_api::build::{BuildEvent, BuildRequest, BuildResult};
 use hoist_api::error::{ApiError, ErrorKind};
 
 use crate::builder::Builder;
 use crate::contexts::Contexts;
-use crate::export;
+use crate::export::Exports;
 use crate::files::{Files, Gather};
 use crate::grpc::{Code, Status};
 use crate::jobs::{Job, Made};
@@ -69,14 +69,21 @@ impl Solver {
             steps: &steps,
         };
         let mut files = gather.run(&mut asked).await?;
-        complete(&mut asked, &job.request, &files)?;
+        let exports = Exports::read(&exporters(&job.request), files.own.path())?;
+        complete(&mut asked, &job.request, &exports);
         let names = asked.request.tags.join(",");
-        let result = self.build(job, asked, (&files, &steps)).await?;
+        let result = self.build(job, asked, (&mut files, &steps)).await?;
         files.release();
         Ok(Made {
-            image: result.image,
+            image: if exports.has_image() {
+                result.image.clone()
+            } else {
+                String::new()
+            },
             names,
-            files: Some(Arc::new(files)),
+            result,
+            exports,
+            _files: Some(files),
         })
     }
 
@@ -122,7 +129,7 @@ impl Solver {
         &self,
         job: &Job,
         asked: Asked,
-        (files, steps): (&Files, &Steps),
+        (files, steps): (&mut Files, &Steps),
     ) -> Result<BuildResult, Status> {
         let mut translator = Translator::new(&job.request.reference).without(steps.names());
         if let Some((name, text)) = &files.dockerfile {
@@ -131,7 +138,7 @@ impl Solver {
         let session = self.sessions.get(&job.request.session).await?;
         let mut events = self
             .builder
-            .build(asked.request, session)
+            .build(asked.request, files.archive.take(), session)
             .await
             .map_err(|error| status(&error))?;
         while let Some(event) = events.next().await {
@@ -156,22 +163,32 @@ impl Solver {
         job: &Job,
         made: &Made,
     ) -> Result<BTreeMap<String, String>, Status> {
-        if let Some(files) = &made.files {
-            for (number, exporter) in exporters(&job.request).into_iter().enumerate() {
-                let session = self.sessions.get(&job.request.session).await?;
-                export::send(&session, number, &exporter, files).await?;
-            }
-        }
         let mut response = BTreeMap::new();
-        if !made.image.is_empty() {
-            // Docker's own exporter gives the image's id for both.
-            for key in ["containerimage.digest", "containerimage.config.digest"] {
-                response.insert(key.to_owned(), made.image.clone());
+        // Docker's own exporter gives the image's id for both.
+        let (digest, config) = match made.image.as_str() {
+            "" => (&made.result.digest, &made.result.image),
+            image => (&made.image, &image.to_owned()),
+        };
+        for (key, value) in [
+            ("containerimage.digest", digest),
+            ("containerimage.config.digest", config),
+            ("image.name", &made.names),
+        ] {
+            if !value.is_empty() {
+                response.insert(key.to_owned(), value.clone());
             }
         }
-        if !made.names.is_empty() {
-            response.insert("image.name".to_owned(), made.names.clone());
+        if !made.exports.is_sent() {
+            return Ok(response);
         }
+        let session = self.sessions.get(&job.request.session).await?;
+        let mut translator = Translator::new(format!("{}\nexport", job.request.reference));
+        let tell = |event: BuildEvent| {
+            if let Some(told) = translator.translate(&event) {
+                job.progress.tell(told);
+            }
+        };
+        made.exports.send(&session, &response, tell).await?;
         Ok(response)
     }
 }
@@ -208,26 +225,14 @@ pub(crate) fn exporters(request: &SolveRequest) -> Vec<Exporter> {
 }
 
 /// Adds what the build as a whole says.
-fn complete(asked: &mut Asked, request: &SolveRequest, files: &Files) -> Result<(), Status> {
+fn complete(asked: &mut Asked, request: &SolveRequest, exports: &Exports) {
     let build = &mut asked.request;
     build.entitlements.clone_from(&request.entitlements);
     let cache = request.cache.iter();
-    let exports = cache.flat_map(|cache| &cache.exports);
-    build.cache_to = exports.map(request::cache).collect();
-    for (number, exporter) in exporters(request).iter().enumerate() {
-        let output = export::output(exporter, number, files.own.path())?;
-        if output == BuildOutput::Image {
-            let names = exporter.attrs.get("name").map(String::as_str);
-            let names = names.unwrap_or_default().split(',');
-            let names = names.filter(|name| !name.is_empty()).map(str::to_owned);
-            build.tags.extend(names);
-        }
-        build.outputs.push(output);
-    }
-    if build.outputs.is_empty() {
-        build.outputs.push(BuildOutput::Cache);
-    }
-    Ok(())
+    let caches = cache.flat_map(|cache| &cache.exports);
+    build.cache_to = caches.map(request::cache).collect();
+    build.tags.extend(exports.names.clone());
+    build.outputs = exports.outputs();
 }
 
 /// An error of the builder.

@@ -22,6 +22,10 @@ pub const DOCKER_LIST_TYPE: &str = "application/vnd.docker.distribution.manifest
 pub const DOCKER_MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker's name of [`CONFIG_TYPE`].
 pub const DOCKER_CONFIG_TYPE: &str = "application/vnd.docker.container.image.v1+json";
+/// A layer's archive, compressed with zstd.
+pub const ZSTD_LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+/// Docker's name of [`LAYER_TYPE`].
+pub const DOCKER_PLAIN_LAYER_TYPE: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// Docker's name of [`GZIP_LAYER_TYPE`].
 pub const DOCKER_LAYER_TYPE: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
@@ -96,6 +100,9 @@ pub struct Manifest {
     /// Lowest first.
     #[serde(default)]
     pub layers: Vec<Descriptor>,
+    /// Free facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
 }
 
 /// A list of manifests.

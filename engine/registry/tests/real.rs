@@ -60,6 +60,7 @@ async fn push(repository: &Repository, tag: &str) -> Digest {
         media_type: MANIFEST_TYPE.to_owned(),
         config: descriptors.remove(0),
         layers: descriptors,
+        annotations: None,
     };
     let text = serde_json::to_vec(&manifest).unwrap();
     repository

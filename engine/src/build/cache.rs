@@ -178,23 +178,12 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes the records that were not used since `before`, the longest unused first, until the rest has at most `keep` bytes.
-    /// Returns their keys; the space comes back when the store is swept.
-    pub(crate) fn prune(&self, before: Timestamp, keep: u64) -> Result<Vec<String>, ImageError> {
-        let mut records = self.all();
-        records.sort_by_key(|(_, record)| record.used);
-        let mut held: u64 = records.iter().map(|(_, record)| record.size).sum();
-        let mut removed = Vec::new();
-        for (key, record) in records {
-            if record.used > before || (keep > 0 && held <= keep) {
-                continue;
-            }
-            held = held.saturating_sub(record.size);
-            self.forget(&key);
-            removed.push(key);
+    /// Removes records; the space comes back when the store is swept.
+    pub(crate) fn remove(&self, keys: &[String]) -> Result<(), ImageError> {
+        for key in keys {
+            self.forget(key);
         }
-        self.keep()?;
-        Ok(removed)
+        self.keep()
     }
 
     fn forget(&self, key: &str) {

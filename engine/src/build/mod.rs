@@ -21,6 +21,7 @@ pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod mounts;
 pub(crate) mod owner;
+pub(crate) mod prune;
 pub(crate) mod remains;
 pub(crate) mod report;
 pub(crate) mod select;

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use hoist_dockerfile::Sharing;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedRwLockWriteGuard;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
@@ -26,6 +28,16 @@ pub(crate) struct CacheMount {
     /// It was made for this step, so what it begins with may be copied in.
     pub(crate) is_new: bool,
     _lock: Lock,
+}
+
+/// What a cache takes.
+#[derive(Debug, Clone)]
+pub(crate) struct MountUsage {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    /// When a step took it last.
+    pub(crate) used: Timestamp,
+    pub(crate) in_use: bool,
 }
 
 #[derive(Debug)]
@@ -66,6 +78,9 @@ impl CacheMounts {
         let is_new = !path.exists();
         if is_new {
             make(&path, owner, mode).map_err(|error| BuildError::io("make cache", &path, error))?;
+        } else if let Ok(directory) = std::fs::File::open(&path) {
+            // Its time says when it was used last; one that cannot be set only makes it look older.
+            let _ = directory.set_modified(SystemTime::now());
         }
         Ok(CacheMount {
             path,
@@ -87,28 +102,32 @@ impl CacheMounts {
         }
     }
 
-    /// Removes the caches that no step uses; their number and bytes.
-    pub(crate) fn prune(&self) -> std::io::Result<(usize, u64)> {
-        let mut removed = (0, 0);
-        for name in crate::store::names(&self.directory).unwrap_or_default() {
-            let path = self.directory.join(name);
-            let Ok(_alone) = self.lock(&path).try_write_owned() else {
-                continue;
-            };
-            removed.1 += size(&path);
-            hoist_volumes::erase_tree(&path)?;
-            removed.0 += 1;
-        }
-        Ok(removed)
+    /// Removes a cache unless a step uses it; its bytes.
+    pub(crate) fn remove(&self, name: &str) -> std::io::Result<Option<u64>> {
+        let path = self.directory.join(name);
+        let Ok(_alone) = self.lock(&path).try_write_owned() else {
+            return Ok(None);
+        };
+        let bytes = size(&path);
+        hoist_volumes::erase_tree(&path)?;
+        Ok(Some(bytes))
     }
 
-    /// The caches: name, bytes, and whether a step uses it now.
-    pub(crate) fn usage(&self) -> Vec<(String, u64, bool)> {
+    /// The caches.
+    pub(crate) fn usage(&self) -> Vec<MountUsage> {
         let names = crate::store::names(&self.directory).unwrap_or_default();
         let known = names.into_iter().map(|name| {
             let path = self.directory.join(&name);
-            let is_used = self.lock(&path).try_write_owned().is_err();
-            (name, size(&path), is_used)
+            let modified = std::fs::metadata(&path).and_then(|found| found.modified());
+            let used = modified
+                .ok()
+                .and_then(|time| Timestamp::try_from(time).ok());
+            MountUsage {
+                in_use: self.lock(&path).try_write_owned().is_err(),
+                bytes: size(&path),
+                used: used.unwrap_or(Timestamp::UNIX_EPOCH),
+                name,
+            }
         });
         known.collect()
     }
@@ -164,8 +183,13 @@ mod tests {
         let busy = tokio::time::timeout(std::time::Duration::from_millis(20), waiting).await;
         assert!(busy.is_err());
         drop(other);
-        assert_eq!(mounts.prune().unwrap().0, 1);
+        let remove = || {
+            let known = mounts.usage().into_iter();
+            let removed = known.map(|mount| mounts.remove(&mount.name).unwrap());
+            removed.filter(Option::is_some).count()
+        };
+        assert_eq!(remove(), 1);
         drop(locked);
-        assert_eq!(mounts.prune().unwrap().0, 1);
+        assert_eq!(remove(), 1);
     }
 }

@@ -1,31 +1,26 @@
-//! What leaves the store: compressed layers for registries, and archives of images.
-//!
-//! A saved archive is what `docker save` writes today: an OCI layout that has Docker's `manifest.json` as well, so that old and new readers
-//! take it. It is reproducible: members in a fixed order, times of 1970, uncompressed layers, whose bytes are those that came.
+//! What leaves the store: compressed layers for registries, and images for archives ([`super::archive`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Seek as _, Write};
 use std::sync::Arc;
 
+use hoist_api::build::Compression;
 use hoist_registry::BlobFile;
 use sha2::{Digest as _, Sha256};
 
+use super::config::ImageConfig;
 use super::error::ImageError;
 use super::id::ImageId;
 use super::made::HeldLayer;
-use super::manifest::{
-    Annotations, CONFIG_TYPE, Descriptor, INDEX_TYPE, Index, LAYER_TYPE, MANIFEST_TYPE, Manifest,
-    NAME_ANNOTATION, REF_ANNOTATION, SavedImage,
-};
-use super::store::{Image, ImageStore};
-use super::tarball::write::{END, header, padding};
-use super::tarball::{Entry, EntryKind, Timestamp};
+use super::manifest::Manifest;
+use super::store::ImageStore;
 use hoist_api::{Digest, ImageRef};
 
-/// What most tools take; more costs much and gives little.
+/// Of gzip: what most tools take; more costs much and gives little.
 const LEVEL: u32 = 6;
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+/// Of zstd, its own default.
+const ZSTD_LEVEL: i32 = 3;
 
 /// An image's documents.
 #[derive(Debug, Clone)]
@@ -38,11 +33,37 @@ pub(crate) struct StoredDocuments {
 /// An image to be saved.
 #[derive(Debug)]
 pub(crate) struct Exported {
-    image: Arc<Image>,
+    pub(super) id: ImageId,
     /// In the order in which they were asked for.
-    names: Vec<ImageRef>,
-    layers: Vec<HeldLayer>,
-    config: Vec<u8>,
+    pub(super) names: Vec<ImageRef>,
+    pub(super) layers: Vec<HeldLayer>,
+    pub(super) config: Vec<u8>,
+}
+
+impl Exported {
+    /// An image that is in no store: the same content has the id there that it has here.
+    ///
+    /// # Errors
+    /// Its configuration cannot be written.
+    pub(crate) fn of(
+        mut config: ImageConfig,
+        layers: Vec<HeldLayer>,
+        names: Vec<ImageRef>,
+    ) -> io::Result<Self> {
+        config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id().clone()).collect();
+        let config = serde_json::to_vec(&config)?;
+        Ok(Self {
+            id: ImageId(Digest::of(&config)),
+            names,
+            layers,
+            config,
+        })
+    }
+
+    /// The digest of its configuration.
+    pub(crate) fn id(&self) -> &ImageId {
+        &self.id
+    }
 }
 
 impl ImageStore {
@@ -63,6 +84,15 @@ impl ImageStore {
 
     /// A layer's archive, compressed with gzip, in a file that is gone when it is closed. The same layer gives the same bytes.
     pub(crate) fn compress(&self, layer: &HeldLayer) -> Result<BlobFile, ImageError> {
+        self.compress_with(layer, (Compression::Gzip, None))
+    }
+
+    /// A layer's archive in a file that is gone when it is closed. The same layer gives the same bytes.
+    pub(super) fn compress_with(
+        &self,
+        layer: &HeldLayer,
+        (compression, level): (Compression, Option<i32>),
+    ) -> Result<BlobFile, ImageError> {
         let path = self.layers().scratch();
         let failed = |error: io::Error| ImageError::at("compress a layer to", &path, error);
         let file = File::options()
@@ -72,14 +102,29 @@ impl ImageStore {
             .open(&path)
             .map_err(failed)?;
         std::fs::remove_file(&path).map_err(failed)?;
-        let output = HashedFile {
+        let mut output = HashedFile {
             file: io::BufWriter::with_capacity(256 << 10, file),
             hasher: Sha256::new(),
             size: 0,
         };
-        let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::new(LEVEL));
-        io::copy(&mut layer.archive(), &mut encoder).map_err(failed)?;
-        let output = encoder.finish().map_err(failed)?;
+        let mut archive = layer.archive();
+        let output = match compression {
+            Compression::Uncompressed => io::copy(&mut archive, &mut output).map(|_| output),
+            Compression::Gzip => {
+                let level = level.and_then(|level| u32::try_from(level).ok());
+                let level = flate2::Compression::new(level.unwrap_or(LEVEL));
+                let mut encoder = flate2::write::GzEncoder::new(output, level);
+                io::copy(&mut archive, &mut encoder).and_then(|_| encoder.finish())
+            }
+            Compression::Zstd => {
+                let level = level.unwrap_or(ZSTD_LEVEL);
+                zstd::stream::Encoder::new(output, level).and_then(|mut encoder| {
+                    io::copy(&mut archive, &mut encoder)?;
+                    encoder.finish()
+                })
+            }
+        };
+        let output = output.map_err(failed)?;
         let (digest, size) = (Digest::from_hash(&output.hasher.finalize()), output.size);
         let mut file = output
             .file
@@ -100,7 +145,7 @@ impl ImageStore {
             for (text, reference) in self.meant(name) {
                 let (image, layers) = self.hold(&text)?;
                 let names: Vec<ImageRef> = reference.into_iter().collect();
-                match found.iter_mut().find(|known| known.image.id == image.id) {
+                match found.iter_mut().find(|known| known.id == image.id) {
                     Some(known) => {
                         known.names.extend(names);
                         known.names.sort();
@@ -108,7 +153,7 @@ impl ImageStore {
                     }
                     None => found.push(Exported {
                         config: self.documents(&image.id)?.config,
-                        image,
+                        id: image.id.clone(),
                         names,
                         layers,
                     }),
@@ -148,144 +193,6 @@ impl ImageStore {
             .map(|tag| (tag.full(), Some(tag.clone())))
             .collect()
     }
-}
-
-/// Writes images as one archive.
-pub(crate) fn save(images: &[Exported], output: &mut dyn Write) -> io::Result<()> {
-    let mut archive = Archive::default();
-    let mut saved = Vec::new();
-    let mut listed = Vec::new();
-    for image in images {
-        let manifest = archive.add_image(image)?;
-        listed.extend(entries(image, &manifest));
-        saved.push(SavedImage {
-            config: blob_name(&image.image.id.0),
-            repo_tags: (!image.names.is_empty())
-                .then(|| image.names.iter().map(ImageRef::familiar).collect()),
-            layers: Some(
-                image
-                    .layers
-                    .iter()
-                    .map(|layer| blob_name(layer.diff_id()))
-                    .collect(),
-            ),
-        });
-    }
-    let index = Index {
-        schema_version: 2,
-        media_type: INDEX_TYPE.to_owned(),
-        manifests: listed,
-    };
-    archive.put("index.json", serde_json::to_vec(&index)?);
-    archive.put("manifest.json", serde_json::to_vec(&saved)?);
-    archive.put("oci-layout", LAYOUT.to_vec());
-    archive.write(output)
-}
-
-/// The image in the index: once for each name.
-fn entries(image: &Exported, manifest: &Descriptor) -> Vec<Descriptor> {
-    if image.names.is_empty() {
-        return vec![manifest.clone()];
-    }
-    let named = |name: &ImageRef| {
-        let mut annotations = Annotations::from([(NAME_ANNOTATION.to_owned(), name.full())]);
-        let tag = name
-            .tag()
-            .map(|tag| (REF_ANNOTATION.to_owned(), tag.to_owned()));
-        annotations.extend(tag);
-        Descriptor {
-            annotations: Some(annotations),
-            ..manifest.clone()
-        }
-    };
-    image.names.iter().map(named).collect()
-}
-
-/// The members, by name: their order is the names'.
-#[derive(Default)]
-struct Archive {
-    documents: BTreeMap<String, Vec<u8>>,
-    layers: BTreeMap<String, HeldLayer>,
-}
-
-impl Archive {
-    fn put(&mut self, name: &str, content: Vec<u8>) {
-        self.documents.insert(name.to_owned(), content);
-    }
-
-    /// Adds an image's blobs; its manifest's descriptor.
-    fn add_image(&mut self, image: &Exported) -> io::Result<Descriptor> {
-        let layer = |layer: &HeldLayer| {
-            Descriptor::new(LAYER_TYPE, layer.diff_id().clone(), layer.archive_size())
-        };
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: MANIFEST_TYPE.to_owned(),
-            config: Descriptor::new(
-                CONFIG_TYPE,
-                image.image.id.0.clone(),
-                image.config.len() as u64,
-            ),
-            layers: image.layers.iter().map(layer).collect(),
-        };
-        let text = serde_json::to_vec(&manifest)?;
-        let digest = Digest::of(&text);
-        let described = Descriptor::new(MANIFEST_TYPE, digest.clone(), text.len() as u64);
-        self.put(&blob_name(&digest), text);
-        self.put(&blob_name(&image.image.id.0), image.config.clone());
-        for layer in &image.layers {
-            self.layers
-                .insert(blob_name(layer.diff_id()), layer.clone());
-        }
-        Ok(described)
-    }
-
-    fn write(self, output: &mut dyn Write) -> io::Result<()> {
-        for directory in ["blobs/", "blobs/sha256/"] {
-            output.write_all(&header(&member(directory, EntryKind::Directory, 0)))?;
-        }
-        for (name, layer) in &self.layers {
-            let size = layer.archive_size();
-            output.write_all(&header(&member(name, EntryKind::File, size)))?;
-            let written = io::copy(&mut layer.archive(), output)?;
-            if written != size {
-                let message = format!("the layer {} gave {written} bytes", layer.diff_id());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
-            output.write_all(&vec![0; padding(size)])?;
-        }
-        for (name, content) in &self.documents {
-            let size = content.len() as u64;
-            output.write_all(&header(&member(name, EntryKind::File, size)))?;
-            output.write_all(content)?;
-            output.write_all(&vec![0; padding(size)])?;
-        }
-        output.write_all(&END)
-    }
-}
-
-fn member(name: &str, kind: EntryKind, size: u64) -> Entry {
-    Entry {
-        path: name.as_bytes().to_vec(),
-        kind,
-        mode: if kind == EntryKind::Directory {
-            0o755
-        } else {
-            0o644
-        },
-        uid: 0,
-        gid: 0,
-        mtime: Timestamp::default(),
-        size,
-        link: Vec::new(),
-        device: (0, 0),
-        xattrs: Vec::new(),
-        segments: None,
-    }
-}
-
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
 }
 
 /// A file without a name that holds some bytes.

@@ -66,6 +66,7 @@ pub(super) fn describe(
         media_type: MANIFEST_TYPE.to_owned(),
         config: described,
         layers,
+        annotations: None,
     };
     let manifest_text = to_json(&manifest)?;
     Ok(NewImage {

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 pub(crate) use hoist_registry::manifest::{
-    Annotations, CONFIG_TYPE, DescribedPlatform, Descriptor, Document, INDEX_TYPE, Index,
-    LAYER_TYPE, MANIFEST_TYPE, Manifest, NAME_ANNOTATION, REF_ANNOTATION,
+    Annotations, CONFIG_TYPE, DOCKER_CONFIG_TYPE, DOCKER_LAYER_TYPE, DOCKER_MANIFEST_TYPE,
+    DOCKER_PLAIN_LAYER_TYPE, DescribedPlatform, Descriptor, Document, GZIP_LAYER_TYPE, INDEX_TYPE,
+    Index, LAYER_TYPE, MANIFEST_TYPE, Manifest, NAME_ANNOTATION, REF_ANNOTATION, ZSTD_LAYER_TYPE,
 };
 
 /// One image of `manifest.json` in a `docker save` archive.

@@ -23,6 +23,7 @@
 //!
 //! This module knows nothing of containers: who uses an image is told by the caller ([`ImageUsers`]).
 
+mod archive;
 pub mod change;
 mod commit;
 pub mod config;
@@ -53,10 +54,11 @@ mod upper;
 mod weave;
 mod words;
 
+pub(crate) use archive::{replace, save};
 pub use commit::CommitOptions;
 pub use config::{ContainerDefaults, HealthcheckDefaults, HistoryEntry, ImageConfig};
 pub use error::{ImageError, ImageErrorKind};
-pub(crate) use export::{StoredDocuments, save, small_file};
+pub(crate) use export::{Exported, StoredDocuments, small_file};
 pub use id::ImageId;
 pub use made::{HeldLayer, NewContent, StagedLayer};
 pub(crate) use origins::Origin;

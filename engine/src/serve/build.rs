@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use hoist_api::build::{BuildEvent, BuildPrune, BuildRequest, RegistryLogin};
+use hoist_api::build::{BuildEvent, BuildRequest, RegistryLogin};
 use hoist_api::error::{ApiError, Result};
 use hoist_registry::docker_config::domain_of;
 use tokio::sync::mpsc;
@@ -95,21 +95,21 @@ async fn own(State(server): State<Server>, request: Request) -> Answer {
 /// `POST /build/prune`
 async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
     let query = Query::of(&uri);
-    let filters = query.filters()?;
-    let unused_for = filters
-        .get("unused-for")
-        .iter()
-        .chain(filters.get("until"))
-        .next();
-    let options = BuildPrune {
-        all: query.flag("all"),
-        keep_storage: query
-            .number("reserved-space")?
-            .or(query.number("keep-storage")?)
-            .unwrap_or_default(),
-        unused_for: unused_for.map_or(Ok(0), |text| query::seconds(text))?,
+    let options = query::prune(&query)?;
+    let is_plain = options.filters.is_empty() && options.keep_storage == 0;
+    // Contexts that clients sent are kept beside the builder's records.
+    let contexts = if is_plain && options.max_used_space == 0 && options.min_free_space == 0 {
+        let unused = std::time::Duration::from_secs(options.unused_for.unsigned_abs());
+        server.buildkit.prune(unused)
+    } else {
+        Vec::new()
     };
-    Ok(Json(server.service.build_prune(options).await?).into_response())
+    let mut pruned = server.service.build_prune(options).await?;
+    for context in contexts {
+        pruned.space_reclaimed += i64::try_from(context.bytes).unwrap_or(i64::MAX);
+        pruned.caches_deleted.push(context.id);
+    }
+    Ok(Json(pruned).into_response())
 }
 
 /// Reads the request and gives back the rest of the body.

@@ -9,7 +9,9 @@ mod fetch;
 mod keys;
 mod layout;
 mod logins;
+pub(crate) mod look;
 mod network;
+mod of_session;
 mod place;
 mod plan;
 mod prepare;
@@ -18,7 +20,7 @@ mod run;
 mod run_mounts;
 mod steps;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use hoist_api::build::{
@@ -28,13 +30,14 @@ use hoist_api::error::{ApiError, Result};
 use hoist_api::system::BuildCacheRecord;
 use hoist_api::{Digest, ImageRef};
 use hoist_buildkit::Session;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::images::PieceReader;
 use super::pull::PullRequest;
 use super::{Service, image_error, internal};
 use crate::build::error::BuildError;
+use crate::build::prune::{self, Candidate};
 use crate::build::report::Reporter;
 use logins::Logins;
 use network::Sandboxes;
@@ -44,6 +47,8 @@ use steps::Build;
 
 /// Events that wait for a slow client.
 const QUEUE: usize = 256;
+/// Docker's word for directories that `RUN --mount=type=cache` keeps.
+const CACHE_MOUNT: &str = "exec.cachemount";
 
 /// Events of a build; dropping it ends the build.
 pub(crate) type BuildEvents = mpsc::Receiver<BuildEvent>;
@@ -78,7 +83,7 @@ impl Service {
 
     async fn build(
         self: &Arc<Self>,
-        request: BuildRequest,
+        mut request: BuildRequest,
         (body, plan, logins): (PieceReader, Plan, Logins),
         (reporter, cancel): (Reporter, watch::Sender<bool>),
     ) -> Result<BuildResult, Box<BuildFailure>> {
@@ -101,6 +106,9 @@ impl Service {
         if request.call == BuildCall::Check {
             return Ok(BuildResult::default());
         }
+        let of_session = of_session::complete(&mut request, logins.session(), (&graph, &scratch));
+        // They answer until the build is over.
+        let _agents = of_session.await.map_err(|error| refusal(&error))?;
         let build = Arc::new(Build {
             service: self.clone(),
             request,
@@ -193,72 +201,97 @@ impl Service {
     /// What the build cache holds: steps' layers, each counted once, and cache mounts.
     pub(crate) async fn build_usage(self: &Arc<Self>) -> Result<Vec<BuildCacheRecord>> {
         self.blocking(|service| {
-            let images = service.images.list();
-            let in_images: HashSet<Digest> = images
-                .iter()
-                .flat_map(|image| image.config.rootfs.diff_ids.iter().cloned())
-                .collect();
-            let mut counted = HashSet::new();
-            let mut listed = Vec::new();
-            for (key, record) in service.builder.cache.all() {
-                let layer = record.layer.as_ref();
-                let is_first = layer.is_some_and(|layer| counted.insert(layer.clone()));
-                listed.push(BuildCacheRecord {
+            let candidates = service.build_records().into_iter();
+            Ok(candidates.map(|candidate| candidate.record).collect())
+        })
+        .await
+    }
+
+    /// The records of the build cache. Blocks.
+    fn build_records(&self) -> Vec<Candidate> {
+        let images = self.images.list();
+        let in_images: HashSet<Digest> = images
+            .iter()
+            .flat_map(|image| image.config.rootfs.diff_ids.iter().cloned())
+            .collect();
+        let mut counted = HashSet::new();
+        let mut listed = Vec::new();
+        for (key, record) in self.builder.cache.all() {
+            let layer = record.layer.as_ref();
+            let is_first = layer.is_some_and(|layer| counted.insert(layer.clone()));
+            let size = if is_first { record.size } else { 0 };
+            listed.push(Candidate {
+                record: BuildCacheRecord {
                     id: key,
                     kind: "regular".to_owned(),
                     description: record.name,
                     in_use: false,
                     shared: layer.is_some_and(|layer| in_images.contains(layer)),
-                    size: if is_first { bytes(record.size) } else { 0 },
+                    size: bytes(size),
                     created_at: record.made.to_string(),
                     last_used_at: Some(record.used.to_string()),
                     usage_count: 1,
-                });
-            }
-            let mounts = service.builder.mounts.usage().into_iter();
-            listed.extend(mounts.map(|(id, size, in_use)| BuildCacheRecord {
-                id,
-                kind: "exec.cachemount".to_owned(),
+                },
+                used: record.used,
+                size,
+            });
+        }
+        let mounts = self.builder.mounts.usage().into_iter();
+        listed.extend(mounts.map(|mount| Candidate {
+            used: mount.used,
+            size: mount.bytes,
+            record: BuildCacheRecord {
+                id: mount.name,
+                kind: CACHE_MOUNT.to_owned(),
                 description: "cached mount".to_owned(),
-                in_use,
-                size: bytes(size),
+                in_use: mount.in_use,
+                size: bytes(mount.bytes),
+                last_used_at: Some(mount.used.to_string()),
                 usage_count: 1,
                 ..BuildCacheRecord::default()
-            }));
-            Ok(listed)
-        })
-        .await
+            },
+        }));
+        listed
     }
 
     /// Removes records of the build cache, and the space that only they hold.
     pub(crate) async fn build_prune(self: &Arc<Self>, options: BuildPrune) -> Result<BuildPruned> {
         self.blocking(move |service| {
-            let before = Timestamp::now()
-                .checked_sub(SignedDuration::from_secs(options.unused_for))
-                .map_err(|error| ApiError::bad_request(error.to_string()))?;
-            let keep = u64::try_from(options.keep_storage).unwrap_or(0);
-            let mut caches_deleted = service
-                .builder
-                .cache
-                .prune(before, keep)
-                .map_err(image_error)?;
+            let records = service.build_records();
+            let kinds: HashMap<String, String> = records
+                .iter()
+                .map(|candidate| (candidate.record.id.clone(), candidate.record.kind.clone()))
+                .collect();
+            let now = (Timestamp::now(), service.free_bytes());
+            let doomed = prune::doomed(records, &options, now)?;
+            let (mounts, steps): (Vec<String>, Vec<String>) = doomed
+                .into_iter()
+                .partition(|id| kinds.get(id).is_some_and(|kind| kind == CACHE_MOUNT));
+            service.builder.cache.remove(&steps).map_err(image_error)?;
             let mut reclaimed = service.images.reclaim();
-            if options.unused_for == 0 && keep == 0 {
+            let mut caches_deleted = steps;
+            for name in mounts {
+                let removed = service.builder.mounts.remove(&name);
+                if let Some(bytes) = removed.map_err(|error| internal(&error))? {
+                    reclaimed += bytes;
+                    caches_deleted.push(name);
+                }
+            }
+            if options.all {
                 service.builder.files.clear();
-                let (number, bytes) = service
-                    .builder
-                    .mounts
-                    .prune()
-                    .map_err(|error| internal(&error))?;
-                reclaimed += bytes;
-                caches_deleted.extend((0..number).map(|index| format!("mount-{index}")));
             }
             Ok(BuildPruned {
                 caches_deleted,
-                space_reclaimed: i64::try_from(reclaimed).unwrap_or(i64::MAX),
+                space_reclaimed: bytes(reclaimed),
             })
         })
         .await
+    }
+
+    /// What is free on the disk of the images; nothing when it cannot be told.
+    fn free_bytes(&self) -> u64 {
+        let disk = rustix::fs::statvfs(&self.config.root);
+        disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 }
 

@@ -269,6 +269,7 @@ fn manifest_for(documents: &StoredDocuments, blobs: Vec<Descriptor>) -> Result<(
             documents.config.len() as u64,
         ),
         layers: layers.collect(),
+        annotations: None,
     };
     let text = serde_json::to_vec(&manifest).map_err(|error| ApiError::internal(&error))?;
     Ok((text, MANIFEST_TYPE.to_owned()))

@@ -1,5 +1,7 @@
 //! `hoist image build`: build an image from a Dockerfile, with the options of `docker build`.
 
+mod outputs;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
@@ -8,16 +10,19 @@ use std::path::{Path, absolute};
 use clap::Args;
 use hoist_api::Engine;
 use hoist_api::build::{
-    BuildCall, BuildContext, BuildOutput, BuildRequest, DockerfileSource, SecretSource,
+    BuildCall, BuildContext, BuildRequest, BuildResult, DockerfileSource, SecretSource,
 };
 use hoist_api::host_config::Ulimit;
 use hoist_compose::desire::cache_location;
+use serde_json::json;
 
+use super::transfer::{self, PushArgs};
 use crate::building::{self, Job};
 use crate::commands::build::{bytes, shell, ssh_agents};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::globals::ProgressMode;
+use outputs::Outputs;
 
 /// `image build`.
 #[derive(Args, Debug, Clone)]
@@ -106,9 +111,22 @@ pub(crate) struct ImageBuildArgs {
     #[arg(long, value_name = "CACHE")]
     pub(crate) cache_to: Vec<String>,
 
-    /// What becomes of the result: DIRECTORY, or type=local|tar|oci|docker|cacheonly,dest=PATH
+    /// What becomes of the result: DIRECTORY, "-" (a tar archive on standard output), or
+    /// type=local|tar|oci|docker|image|registry|cacheonly,dest=PATH|-[,compression=uncompressed|gzip|zstd,…]
     #[arg(short, long, value_name = "OUTPUT")]
     pub(crate) output: Vec<String>,
+
+    /// Annotation of the image's manifest, with type=oci or type=docker; repeatable
+    #[arg(long, value_name = "[manifest:]NAME=VALUE")]
+    pub(crate) annotation: Vec<String>,
+
+    /// Push the image's names after building
+    #[arg(long)]
+    pub(crate) push: bool,
+
+    /// Write what was made to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<String>,
 
     /// Write the image's id to a file
     #[arg(long, value_name = "FILE")]
@@ -117,6 +135,77 @@ pub(crate) struct ImageBuildArgs {
     /// Only check the Dockerfile: run nothing
     #[arg(long)]
     pub(crate) check: bool,
+
+    /// build, or check
+    #[arg(long, value_name = "CALL", value_parser = ["build", "check", "lint"])]
+    pub(crate) call: Option<String>,
+
+    /// Memory and swap of each RUN; -1 for swap without a limit
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(crate) memory_swap: Option<String>,
+
+    /// Relative weight of the processor for each RUN
+    #[arg(
+        short,
+        long,
+        value_name = "WEIGHT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub(crate) cpu_shares: i64,
+
+    /// Microseconds of processor time of each RUN in a period
+    #[arg(
+        long,
+        value_name = "MICROSECONDS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub(crate) cpu_quota: i64,
+
+    /// The period, in microseconds
+    #[arg(
+        long,
+        value_name = "MICROSECONDS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub(crate) cpu_period: i64,
+
+    /// Processors for each RUN: 0-2,4
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) cpuset_cpus: String,
+
+    /// Memory nodes for each RUN
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) cpuset_mems: String,
+
+    /// Parent control group of each RUN
+    #[arg(
+        long,
+        value_name = "GROUP",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) cgroup_parent: String,
+
+    /// Compress the context (accepted; nothing is sent)
+    #[arg(long, hide = true)]
+    pub(crate) compress: bool,
+
+    /// Always remove intermediate containers (accepted; none are left)
+    #[arg(long, hide = true)]
+    pub(crate) force_rm: bool,
 
     /// Make one layer of all that the build adds (refused: each step keeps its layer)
     #[arg(long, hide = true)]
@@ -167,7 +256,13 @@ pub(super) async fn run<E: Engine>(
             .read_to_end(&mut stdin)
             .map_err(|error| Failure::from(error).context("cannot read standard input"))?;
     }
-    let (request, body) = request(context, args, stdin)?;
+    let outputs = Outputs::of(args)?;
+    let (mut request, body) = request(context, args, stdin)?;
+    outputs.apply(&mut request);
+    attestations(
+        context,
+        [("provenance", &args.provenance), ("sbom", &args.sbom)],
+    );
     let mode = if args.quiet {
         ProgressMode::Quiet
     } else {
@@ -185,15 +280,53 @@ pub(super) async fn run<E: Engine>(
     }
     building::conclude(context, &built, false)?;
     if let Some(result) = built.results.values().next() {
-        if let Some(file) = &args.iidfile {
-            fs::write(file, &result.image)
-                .map_err(|error| Failure::from(error).context(format!("cannot write {file}")))?;
-        }
-        if args.quiet {
-            context.ui.line(&result.image)?;
-        }
+        told(context, args, result)?;
+    }
+    outputs.print(context)?;
+    for name in outputs.pushed {
+        let push = PushArgs {
+            reference: name,
+            all_tags: false,
+            quiet: args.quiet,
+        };
+        transfer::push(context, engine, push).await?;
     }
     Ok(())
+}
+
+/// Says what was made, where it is asked for.
+fn told(context: &Context, args: &ImageBuildArgs, result: &BuildResult) -> Result<(), Failure> {
+    let write = |file: &String, text: String| {
+        fs::write(file, text)
+            .map_err(|error| Failure::from(error).context(format!("cannot write {file}")))
+    };
+    if let Some(file) = &args.iidfile {
+        write(file, result.image.clone())?;
+    }
+    if let Some(file) = &args.metadata_file {
+        let told = json!({
+            "containerimage.config.digest": result.image,
+            "containerimage.digest": result.digest,
+            "image.name": result.tags.join(","),
+        });
+        write(file, format!("{told:#}\n"))?;
+    }
+    if args.quiet && !result.image.is_empty() {
+        context.ui.line(&result.image)?;
+    }
+    Ok(())
+}
+
+/// Says that attestations are not made, to who asked for them.
+pub(crate) fn attestations(context: &Context, asked: [(&str, &Option<String>); 2]) {
+    for (name, value) in asked {
+        let value = value.as_deref().unwrap_or("false");
+        if !matches!(value, "false" | "0" | "disabled=true") {
+            context.ui.warn(&format!(
+                "no {name} attestation is made: this engine's images have one manifest and nothing beside it"
+            ));
+        }
+    }
 }
 
 /// What is asked of the engine, and the context's archive when standard input is one.
@@ -246,14 +379,16 @@ fn request(
             .iter()
             .map(|text| cache_location(text, &here))
             .collect(),
-        outputs: args
-            .output
-            .iter()
-            .map(|text| output(text))
-            .collect::<Result<_, _>>()?,
+        memory_swap: swap(args.memory_swap.as_deref())?,
+        cpu_shares: args.cpu_shares,
+        cpu_quota: args.cpu_quota,
+        cpu_period: args.cpu_period,
+        cpuset_cpus: args.cpuset_cpus.clone(),
+        cpuset_mems: args.cpuset_mems.clone(),
+        cgroup_parent: args.cgroup_parent.clone(),
         squash: args.squash,
         keep_failed: args.shell_on_fail,
-        call: if args.check {
+        call: if args.check || args.call.as_deref().is_some_and(|call| call != "build") {
             BuildCall::Check
         } else {
             BuildCall::Build
@@ -392,52 +527,17 @@ fn ulimit(text: &str) -> Result<Ulimit, Failure> {
     })
 }
 
-fn output(text: &str) -> Result<BuildOutput, Failure> {
-    if !text.contains('=') {
-        return Ok(BuildOutput::Directory(local(text)?));
+fn swap(text: Option<&str>) -> Result<i64, Failure> {
+    match text {
+        None => Ok(0),
+        Some("-1") => Ok(-1),
+        Some(text) => bytes(text),
     }
-    let mut fields = pairs(
-        &text.split(',').map(str::to_owned).collect::<Vec<_>>(),
-        "--output",
-    )?;
-    let kind = fields.remove("type").unwrap_or_default();
-    let dest = match fields.get("dest") {
-        Some(dest) => local(dest)?,
-        None if matches!(kind.as_str(), "local" | "tar" | "oci") => {
-            return Err(Failure::new(format!("--output {text}: dest is missing")));
-        }
-        None => String::new(),
-    };
-    Ok(match kind.as_str() {
-        "local" => BuildOutput::Directory(dest),
-        "tar" => BuildOutput::Tar(dest),
-        "oci" => BuildOutput::OciArchive(dest),
-        "docker" if !dest.is_empty() => BuildOutput::DockerArchive(dest),
-        "docker" | "image" => BuildOutput::Image,
-        "cacheonly" => BuildOutput::Cache,
-        other => {
-            return Err(Failure::new(format!("--output: \"{other}\" is no type"))
-                .hint("the types are local, tar, oci, docker, image, cacheonly"));
-        }
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn outputs_are_read() {
-        assert_eq!(
-            output("/d").ok(),
-            Some(BuildOutput::Directory("/d".to_owned()))
-        );
-        assert_eq!(
-            output("type=oci,dest=/x.tar").ok(),
-            Some(BuildOutput::OciArchive("/x.tar".to_owned()))
-        );
-        assert!(output("type=tar").is_err() && output("type=what,dest=x").is_err());
-    }
 
     #[test]
     fn archives_are_known_by_their_beginning() {

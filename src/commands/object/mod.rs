@@ -1,6 +1,7 @@
 //! Commands on one kind of the engine's objects, by name, whatever project they belong to.
 
 pub(crate) mod build;
+pub(crate) mod builder;
 pub(crate) mod container;
 pub(crate) mod engine;
 pub(crate) mod image;

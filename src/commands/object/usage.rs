@@ -4,6 +4,7 @@ use clap::Args;
 use hoist_api::system::DataUsage;
 use serde_json::{Value, json};
 
+use super::builder;
 use crate::connect;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -40,6 +41,11 @@ pub(super) async fn df(context: &Context, args: DfArgs) -> Result<(), Failure> {
             context.ui.line(&format!("\n{title} space usage:\n"))?;
             listing::print(&context.ui, &Format::Table, columns, &rows)?;
         }
+        let cache = &usage.build_cache;
+        let held = size(cache.iter().map(|record| record.size).sum());
+        context.ui.line(&format!("\nBuild cache usage: {held}\n"))?;
+        let rows: Vec<Value> = cache.iter().map(builder::row).collect();
+        listing::print(&context.ui, &Format::Table, builder::COLUMNS, &rows)?;
     }
     Ok(())
 }

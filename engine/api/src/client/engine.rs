@@ -352,17 +352,26 @@ impl Engine for Client {
     }
 
     async fn build_prune(&self, options: &BuildPrune) -> Result<BuildPruned> {
-        let filters = match options.unused_for {
+        let mut filters = match options.unused_for {
             0 => Filters::new(),
             seconds => Filters::new().with("unused-for", format!("{seconds}s")),
         };
-        let keep = match options.keep_storage {
+        for (key, values) in &options.filters {
+            for value in values {
+                filters = filters.with(key, value);
+            }
+        }
+        let bytes = |bytes: i64| match bytes {
             0 => String::new(),
             bytes => bytes.to_string(),
         };
         let call = Call::post("/build/prune")
             .flag("all", options.all)
-            .query("keep-storage", &keep)
+            // Docker's engine before API 1.48 knows the first only.
+            .query("keep-storage", &bytes(options.keep_storage))
+            .query("reserved-space", &bytes(options.keep_storage))
+            .query("max-used-space", &bytes(options.max_used_space))
+            .query("min-free-space", &bytes(options.min_free_space))
             .filters(&filters);
         self.json(call).await
     }

@@ -281,6 +281,12 @@ pub struct PruneRequest {
     /// Bytes that may stay.
     #[prost(int64, tag = "4")]
     pub reserved_space: i64,
+    /// Bytes that are used at most when it is done.
+    #[prost(int64, tag = "5")]
+    pub max_used_space: i64,
+    /// Bytes of the disk that are to be free.
+    #[prost(int64, tag = "6")]
+    pub min_free_space: i64,
 }
 
 /// What is kept.

@@ -5,7 +5,8 @@ use std::fs;
 use std::sync::Arc;
 
 use hoist_api::build::{
-    BuildEvent, BuildFailure, BuildPlace, BuildResult, BuildStep, DockerfileSource, SecretSource,
+    BuildContext, BuildEvent, BuildFailure, BuildOutput, BuildPlace, BuildResult, BuildStep,
+    Compression, DockerfileSource,
 };
 use tempfile::TempDir;
 
@@ -179,10 +180,6 @@ async fn a_build_gets_its_files_and_gives_its_image() {
     assert_eq!(request.target, "t");
     assert_eq!(request.tags, ["docker.io/library/app:latest", "b:1"]);
     assert_eq!(request.cache_to[0].kind, "inline");
-    assert_eq!(
-        request.secrets["token"],
-        SecretSource::Value(b"s3cret".to_vec())
-    );
     assert_eq!(request.contexts["image"], "docker-image://busybox");
     assert!(request.contexts["more"].starts_with('/'));
     let DockerfileSource::File(dockerfile) = &request.dockerfile else {
@@ -267,6 +264,146 @@ async fn a_result_is_the_context_of_another_build() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn results_go_back_to_the_client() {
+    let place = place(vec![finished()]);
+    let into = tempfile::tempdir().unwrap();
+    let offer = Offer {
+        trees: BTreeMap::from([("1".to_owned(), into.path().to_owned())]),
+        ..place.offer()
+    };
+    let client = Client::connect(&place.buildkit, "s1", offer).await;
+    let exporter = |kind: &str, attrs: &[(&str, &str)]| Exporter {
+        kind: kind.to_owned(),
+        attrs: attrs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+    };
+    let request = |name: &str, exporters: Vec<Exporter>| SolveRequest {
+        reference: name.to_owned(),
+        session: "s1".to_owned(),
+        frontend: "dockerfile.v0".to_owned(),
+        exporters,
+        ..SolveRequest::default()
+    };
+    let path = "/moby.buildkit.v1.Control/Solve";
+    let all = vec![
+        exporter("tar", &[]),
+        exporter("local", &[("dest", "/only/the/client/knows")]),
+        exporter("oci", &[("name", "a:1"), ("compression", "zstd")]),
+    ];
+    let asked = request("b1", all);
+    client.call::<SolveResponse>(path, &asked).await.unwrap();
+    let taken = client.offer.taken.lock().unwrap().clone();
+    assert_eq!(taken["0"], b"the tar");
+    assert_eq!(taken["2"], b"image");
+    assert_eq!(fs::read(into.path().join("bin/app")).unwrap(), b"program");
+    let (request_made, _) = place.builder.asked.lock().unwrap().remove(0);
+    let BuildOutput::Archive(archive) = &request_made.outputs[2] else {
+        panic!("{:?}", request_made.outputs);
+    };
+    assert_eq!(archive.names, ["a:1"]);
+    assert_eq!(archive.compression, Compression::Zstd);
+    let said = status(&client, "b1").await;
+    let ids = said.iter().flat_map(|response| &response.statuses);
+    let ids: Vec<_> = ids.map(|status| status.id.as_str()).collect();
+    assert!(
+        ids.contains(&"sending tarball") && ids.contains(&"copying files"),
+        "{ids:?}"
+    );
+    // What is not carried out is told before anything is built.
+    for (number, (kind, attrs)) in [
+        ("oci", ("tar", "false")),
+        ("image", ("push", "true")),
+        ("oci", ("colour", "red")),
+        ("what", ("a", "b")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let asked = request(&format!("r{number}"), vec![exporter(kind, &[attrs])]);
+        let refused = client.call::<SolveResponse>(path, &asked).await;
+        assert!(refused.is_err(), "{kind} {attrs:?}");
+    }
+    assert!(place.builder.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_may_be_uploaded() {
+    let place = place(vec![finished()]);
+    let archive = b"the archive of the context".to_vec();
+    let offer = Offer {
+        uploads: BTreeMap::from([("/up1".to_owned(), archive)]),
+        ..Offer::default()
+    };
+    let client = Client::connect(&place.buildkit, "s1", offer).await;
+    let attrs = [
+        ("context", "http://buildkit-session/up1"),
+        ("filename", "sub/D"),
+    ];
+    build(&client, ("b1", "s1"), &attrs).await.unwrap();
+    let (request, files) = place.builder.asked.lock().unwrap().remove(0);
+    assert_eq!(request.context, BuildContext::Archive);
+    assert_eq!(
+        request.dockerfile,
+        DockerfileSource::Context("sub/D".to_owned())
+    );
+    assert_eq!(files["(archive)"], "the archive of the context");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_result_can_be_looked_at() {
+    let layers = vec!["sha256:aa".to_owned()];
+    let place = place(vec![BuildEvent::Finished(BuildResult {
+        layers,
+        ..BuildResult::default()
+    })]);
+    let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    let request = SolveRequest {
+        reference: "b1".to_owned(),
+        session: "s1".to_owned(),
+        ..SolveRequest::default()
+    };
+    let solving = client.call::<SolveResponse>("/moby.buildkit.v1.Control/Solve", &request);
+    let looking = async {
+        let bridge = "/moby.buildkit.v1.frontend.LLBBridge/Solve";
+        let asked = gateway::SolveRequest {
+            frontend: "dockerfile.v0".to_owned(),
+            ..gateway::SolveRequest::default()
+        };
+        let solved: gateway::SolveResponse = client.bridge("b1", bridge, &asked).await.unwrap();
+        let read = gateway::ReadFileRequest {
+            reference: solved.reference.clone(),
+            path: "/etc/x".to_owned(),
+            range: Some(gateway::FileRange {
+                offset: 2,
+                length: 3,
+            }),
+        };
+        let path = "/moby.buildkit.v1.frontend.LLBBridge/ReadFile";
+        let read: gateway::ReadFileResponse = client.bridge("b1", path, &read).await.unwrap();
+        let said = String::from_utf8(read.data).unwrap();
+        let expected = "Layers([\"sha256:aa\"]) /etc/x Read { offset: 2, length: Some(3) }";
+        assert_eq!(said, expected);
+        let stat = gateway::StatFileRequest {
+            reference: "nothing".to_owned(),
+            path: "/".to_owned(),
+        };
+        let path = "/moby.buildkit.v1.frontend.LLBBridge/StatFile";
+        let unknown = client.bridge::<Empty>("b1", path, &stat).await.unwrap_err();
+        assert_eq!(unknown.code, Code::NotFound);
+        let path = "/moby.buildkit.v1.frontend.LLBBridge/Return";
+        let done = ReturnRequest {
+            result: solved.result,
+            error: None,
+        };
+        client.bridge::<Empty>("b1", path, &done).await.unwrap();
+    };
+    let (solved, ()) = tokio::join!(solving, looking);
+    solved.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_or_not_done_is_said() {
     let place = place(vec![finished()]);
     let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
@@ -339,7 +476,6 @@ async fn a_build_by_the_other_call_gets_its_files_from_the_session() {
     let gathered = place.buildkit.gather("s1", "Dockerfile", request).await;
     let gathered = gathered.unwrap();
     assert_eq!(gathered.request.target, "t");
-    assert!(gathered.request.secrets.contains_key("token"));
     let files = super::files(&gathered.request);
     assert!(files.contains_key("src/main") && !files.contains_key("local.txt"));
     let missing = place

@@ -16,8 +16,9 @@ use prost::Message;
 use tokio::sync::mpsc;
 
 use crate::grpc::{self, Body, Call, Channel, Code, Messages, Service, Status, frame, respond};
+use crate::proto::control::BytesMessage;
 use crate::proto::session::{GetSecretRequest, GetSecretResponse, Packet, PacketKind, Stat};
-use crate::transfer::mode;
+use crate::transfer::{Limits, mode, receive};
 use crate::{BuildKit, SessionInfo};
 
 /// What a client offers on its session.
@@ -33,6 +34,12 @@ pub(super) struct Offer {
     pub(super) asked: Mutex<Vec<(String, Vec<String>)>>,
     /// Files whose contents were sent.
     pub(super) sent: Mutex<Vec<String>>,
+    /// Where the trees go that exporters send, by the exporter's number.
+    pub(super) trees: BTreeMap<String, PathBuf>,
+    /// What other exporters sent.
+    pub(super) taken: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// What is uploaded, by its path.
+    pub(super) uploads: BTreeMap<String, Vec<u8>>,
 }
 
 impl Service for Offer {
@@ -46,6 +53,15 @@ impl Service for Offer {
                     let data = data.ok_or_else(|| Status::new(Code::NotFound, "no such secret"))?;
                     Ok(respond(&GetSecretResponse { data }))
                 }
+                "/moby.filesync.v1.FileSend/DiffCopy" => Ok(self.take(call)),
+                "/moby.upload.v1.Upload/Pull" => {
+                    let data = self.uploads[call.header("urlpath")].clone();
+                    let pieces = data.chunks(7).map(|piece| {
+                        let data = Bytes::copy_from_slice(piece);
+                        Ok(frame(&BytesMessage { data }))
+                    });
+                    Ok(grpc::stream(stream::iter(pieces.collect::<Vec<_>>())))
+                }
                 path => Err(Status::new(Code::Unimplemented, path)),
             }
         }
@@ -54,6 +70,37 @@ impl Service for Offer {
 }
 
 impl Offer {
+    /// Takes what an exporter sends.
+    fn take(self: Arc<Self>, mut call: Call) -> Response<Body> {
+        let (sender, receiver) = mpsc::unbounded_channel::<Result<Bytes, Status>>();
+        let number = call.header("buildkit-attachable-exporter-id").to_owned();
+        tokio::spawn(async move {
+            let Some(root) = self.trees.get(&number).cloned() else {
+                let mut bytes = Vec::new();
+                while let Ok(Some(BytesMessage { data })) = call.messages.next().await {
+                    bytes.extend_from_slice(&data);
+                }
+                self.taken.lock().unwrap().insert(number, bytes);
+                return;
+            };
+            let (packets, mut incoming) = mpsc::unbounded_channel();
+            let receiving = tokio::task::spawn_blocking(move || {
+                let send = |packet: Packet| {
+                    let _ = sender.send(Ok(frame(&packet)));
+                };
+                receive(&root, Limits::default(), || incoming.blocking_recv(), send)
+            });
+            while let Ok(Some(packet)) = call.messages.next::<Packet>().await {
+                let _ = packets.send(packet);
+            }
+            drop(packets);
+            receiving.await.unwrap().unwrap();
+        });
+        grpc::stream(stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|item| (item, receiver))
+        }))
+    }
+
     fn files(self: Arc<Self>, mut call: Call) -> Response<Body> {
         let (sender, receiver) = mpsc::channel::<Result<Bytes, Status>>(64);
         let all = |name: &str| {

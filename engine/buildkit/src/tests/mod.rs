@@ -10,10 +10,13 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use hoist_api::build::{BuildContext, BuildEvent, BuildPrune, BuildPruned, BuildRequest};
+use hoist_api::build::{
+    BuildContext, BuildEvent, BuildOutput, BuildPrune, BuildPruned, BuildRequest,
+};
 use hoist_api::error::Result;
 
-use crate::builder::{Builder, Events, ImageConfig};
+use crate::builder::{Builder, Events, ImageConfig, Look, Seen, Tree};
+use crate::proto::session::Stat;
 use crate::session::Session;
 
 /// Notes what it was asked for and the files it found, and plays given events.
@@ -57,11 +60,42 @@ fn files(request: &BuildRequest) -> BTreeMap<String, String> {
 }
 
 impl Builder for FakeBuilder {
-    fn build(&self, request: BuildRequest, _: Arc<Session>) -> BoxFuture<'_, Result<Events>> {
-        let found = files(&request);
+    fn build(
+        &self,
+        request: BuildRequest,
+        context: Option<std::fs::File>,
+        _: Arc<Session>,
+    ) -> BoxFuture<'_, Result<Events>> {
+        let mut found = files(&request);
+        if let Some(context) = context {
+            let text = std::io::read_to_string(context).unwrap();
+            found.insert("(archive)".to_owned(), text);
+        }
+        for output in &request.outputs {
+            match output {
+                BuildOutput::Tar(path) => std::fs::write(path, "the tar").unwrap(),
+                BuildOutput::Archive(archive) => std::fs::write(&archive.path, "image").unwrap(),
+                BuildOutput::Directory(path) => {
+                    std::fs::create_dir_all(format!("{path}/bin")).unwrap();
+                    std::fs::write(format!("{path}/bin/app"), "program").unwrap();
+                }
+                BuildOutput::Image | BuildOutput::Cache => {}
+            }
+        }
         self.asked.lock().unwrap().push((request, found));
         let events = self.events.lock().unwrap().clone();
         Box::pin(async { Ok(futures_util::stream::iter(events).boxed()) })
+    }
+
+    fn look(&self, tree: Tree, path: String, look: Look) -> BoxFuture<'_, Result<Seen>> {
+        let said = format!("{tree:?} {path} {look:?}");
+        Box::pin(async move {
+            Ok(match look {
+                Look::Read { .. } => Seen::Bytes(said.into_bytes()),
+                Look::List(_) => Seen::Entries(Vec::new()),
+                Look::Stat => Seen::Entry(Stat::default()),
+            })
+        })
     }
 
     fn image_config(&self, reference: String) -> BoxFuture<'_, Result<ImageConfig>> {

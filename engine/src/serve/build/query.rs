@@ -2,21 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use hoist_api::build::{BuildContext, BuildOutput, BuildRequest, CacheLocation, DockerfileSource};
+use hoist_api::build::{
+    BuildContext, BuildOutput, BuildPrune, BuildRequest, CacheLocation, DockerfileSource,
+};
 use hoist_api::error::{ApiError, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::serve::query::Query;
 
-/// One entry of `outputs`.
+/// One entry of `outputs`. Names are Docker's or, from bollard, in small letters.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Output {
-    #[serde(rename = "Type")]
-    kind: String,
-    #[serde(default)]
-    attrs: BTreeMap<String, String>,
+pub(super) struct Output {
+    /// `moby`, `image`, `tar`, `local`, `oci`, `docker`, `cacheonly`
+    #[serde(default, alias = "Type", rename = "type")]
+    pub(super) kind: String,
+    /// About it.
+    #[serde(default, alias = "Attrs")]
+    pub(super) attrs: BTreeMap<String, String>,
+}
+
+impl Output {
+    /// Whether nothing of it goes back to the client.
+    pub(super) fn stays(&self) -> bool {
+        matches!(self.kind.as_str(), "image" | "moby" | "cacheonly" | "")
+    }
 }
 
 /// Reads the query of `POST /build`.
@@ -82,9 +92,50 @@ pub(super) fn build_request(query: &Query) -> Result<BuildRequest> {
             .into_iter()
             .map(|image| cache_image(image, query))
             .collect(),
-        outputs: outputs(query)?,
+        outputs: kept(query)?,
         squash: query.flag("squash"),
         ..BuildRequest::default()
+    })
+}
+
+/// Reads the query of `POST /build/prune`.
+///
+/// # Errors
+/// 400 for a value that cannot be read.
+pub(super) fn prune(query: &Query) -> Result<BuildPrune> {
+    let given = query.filters()?;
+    let mut filters: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut ages = Vec::new();
+    for (key, values) in given.iter() {
+        match key {
+            "until" | "unused-for" => ages.extend(values.iter().map(|text| age(text))),
+            key => {
+                filters.insert(key.to_owned(), values.to_vec());
+            }
+        }
+    }
+    let ages = ages.into_iter().collect::<Result<Vec<i64>>>()?;
+    if ages.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Err(ApiError::bad_request(
+            "conflicting filters: until and unused-for differ",
+        ));
+    }
+    let bytes = |key: &str| Ok::<i64, ApiError>(query.number(key)?.unwrap_or_default());
+    Ok(BuildPrune {
+        all: query.flag("all"),
+        keep_storage: bytes("reserved-space")?.max(bytes("keep-storage")?),
+        max_used_space: bytes("max-used-space")?,
+        min_free_space: bytes("min-free-space")?,
+        unused_for: ages.first().copied().unwrap_or_default(),
+        filters,
+    })
+}
+
+/// How many seconds ago: a duration, or a time.
+fn age(text: &str) -> Result<i64> {
+    seconds(text).or_else(|error| {
+        let time: jiff::Timestamp = text.parse().map_err(|_| error)?;
+        Ok((jiff::Timestamp::now().as_second() - time.as_second()).max(0))
     })
 }
 
@@ -134,22 +185,26 @@ fn cache_image(reference: String, query: &Query) -> CacheLocation {
     }
 }
 
-fn outputs(query: &Query) -> Result<Vec<BuildOutput>> {
-    let outputs: Vec<Output> = json(query, "outputs")?.unwrap_or_default();
+/// What becomes of the result.
+///
+/// # Errors
+/// 400 for what cannot be read.
+pub(super) fn outputs(query: &Query) -> Result<Vec<Output>> {
+    Ok(json(query, "outputs")?.unwrap_or_default())
+}
+
+/// What stays in the engine; the rest goes over a session, where there is one.
+fn kept(query: &Query) -> Result<Vec<BuildOutput>> {
     let read = |output: Output| match output.kind.as_str() {
-        "image" | "moby" | "" => Ok(BuildOutput::Image),
         "cacheonly" => Ok(BuildOutput::Cache),
+        _ if output.stays() => Ok(BuildOutput::Image),
+        _ if query.text("version") == "2" => Ok(BuildOutput::Cache),
         // The client would have to be handed the files, which this call has no way to do.
         other => Err(ApiError::bad_request(format!(
-            "output of type {other} cannot be had over this call{}",
-            if output.attrs.contains_key("dest") {
-                ": use `hoist build`"
-            } else {
-                ""
-            }
+            "output of type {other} needs BuildKit (version=2 and a session), or `hoist build`"
         ))),
     };
-    outputs.into_iter().map(read).collect()
+    outputs(query)?.into_iter().map(read).collect()
 }
 
 fn json<T: DeserializeOwned>(query: &Query, key: &str) -> Result<Option<T>> {

@@ -3,16 +3,20 @@
 use axum::extract::Request;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use hoist_api::build::{BuildContext, BuildEvent, BuildRequest};
+use hoist_api::build::{BuildContext, BuildEvent, BuildFailure, BuildRequest};
 use hoist_api::error::ApiError;
-use hoist_buildkit::{Gathered, Translator, trace_line};
+use hoist_buildkit::{Context, Exports, Gathered, Session, Translator, trace_line};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
 
 use super::classic::Writer;
+use super::query::Output;
 use super::{archive, lines};
 use crate::serve::Server;
 use crate::serve::errors::Answer;
 use crate::serve::query::Query;
-use crate::service::build::Plan;
+use crate::service::build::{BuildEvents, Plan};
 
 /// The context that is a session's.
 const CLIENT_SESSION: &str = "client-session";
@@ -26,9 +30,13 @@ pub(super) fn is_wanted(query: &Query) -> bool {
 pub(super) async fn build(
     server: &Server,
     query: &Query,
-    (build, request): (BuildRequest, Request),
+    (mut build, request): (BuildRequest, Request),
 ) -> Answer {
     let session = query.text("session");
+    let exports = exports(server, query)?;
+    if let Some((exports, _)) = &exports {
+        build.outputs = exports.outputs();
+    }
     let mut told = Vec::new();
     let (build, mut translator, files) = if is_of_session(&build) {
         let gathered = gather(server, query, build).await?;
@@ -48,10 +56,15 @@ pub(super) async fn build(
         "" => None,
         id => server.buildkit.session(id).await.ok(),
     };
+    let receiver = asked.clone();
     let events = server
         .service
         .image_build(build, body, (plan, asked))
         .await?;
+    let events = match (exports, receiver) {
+        (Some(exports), Some(session)) => sending(events, exports, session),
+        _ => events,
+    };
     let write = move |event: BuildEvent| {
         // The files stay as long as there are events.
         let _ = &files;
@@ -79,4 +92,60 @@ async fn gather(server: &Server, query: &Query, build: BuildRequest) -> Result<G
     gathered
         .await
         .map_err(|status| ApiError::bad_request(status.message))
+}
+
+/// What is to be sent back; nothing when the result stays in the engine.
+fn exports(server: &Server, query: &Query) -> Result<Option<(Exports, Context)>, ApiError> {
+    let outputs = super::query::outputs(query)?;
+    if outputs.iter().all(Output::stays) {
+        return Ok(None);
+    }
+    if query.text("session").is_empty() {
+        return Err(ApiError::bad_request(
+            "an output that goes back to the client needs a session",
+        ));
+    }
+    let wanted = outputs
+        .into_iter()
+        .map(|output| (output.kind, output.attrs));
+    let exports = server.buildkit.exports(wanted.collect());
+    let exports = exports.map_err(|status| ApiError::bad_request(status.message))?;
+    Ok(Some(exports))
+}
+
+/// Sends the result to the client before the build is said to be done.
+fn sending(
+    mut events: BuildEvents,
+    (exports, place): (Exports, Context),
+    session: Arc<Session>,
+) -> BuildEvents {
+    let (sender, receiver) = mpsc::channel(8);
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            let BuildEvent::Finished(result) = event else {
+                if sender.send(event).await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let mut told = Vec::new();
+            let nothing = BTreeMap::new();
+            let sent = exports.send(&session, &nothing, |event| told.push(event));
+            let last = match sent.await {
+                Ok(()) => BuildEvent::Finished(result),
+                Err(status) => BuildEvent::Failed(BuildFailure {
+                    message: format!("cannot send the result to the client: {}", status.message),
+                    ..BuildFailure::default()
+                }),
+            };
+            for event in told.into_iter().chain([last]) {
+                if sender.send(event).await.is_err() {
+                    return;
+                }
+            }
+        }
+        // What was written goes when it is sent.
+        drop(place);
+    });
+    receiver
 }

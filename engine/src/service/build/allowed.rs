@@ -1,6 +1,6 @@
 //! What is asked for and not allowed, or not done here: told by name before the first step.
 
-use hoist_api::build::{BuildFailure, BuildOutput, BuildRequest};
+use hoist_api::build::{BuildFailure, BuildRequest};
 use hoist_dockerfile::{BuildGraph, Network, Op, Security};
 
 use super::place::DockerfileText;
@@ -30,14 +30,6 @@ pub(super) fn request(request: &BuildRequest) -> Result<(), Refusal> {
             format!("there is no entitlement {name:?}"),
             "the entitlements are network.host and security.insecure",
         );
-    }
-    for output in &request.outputs {
-        if let BuildOutput::OciArchive(path) | BuildOutput::DockerArchive(path) = output {
-            return refused(
-                format!("cannot write the image to {path}: a build's images go into the store"),
-                "build it with --tag NAME, then: hoist image save --output FILE NAME",
-            );
-        }
     }
     Ok(())
 }

@@ -130,6 +130,7 @@ pub(super) async fn write(
         media_type: MANIFEST_TYPE.to_owned(),
         config: Descriptor::new(CACHE_TYPE, Digest::of(&config), config.len() as u64),
         layers,
+        annotations: None,
     };
     let text = serde_json::to_vec(&manifest).map_err(failed)?;
     let tag = image.tag().unwrap_or("latest");

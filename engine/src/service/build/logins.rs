@@ -29,6 +29,11 @@ impl Logins {
         Self { given, session }
     }
 
+    /// Who is asked, beside what was given.
+    pub(super) fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
+    }
+
     /// The credentials for a registry, by the domain of an image's name; empty ones when there are none.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 //! What becomes of a finished build: an image with its names, files, an archive. And of a failed one: an image to look into.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use hoist_api::ImageRef;
-use hoist_api::build::{BuildFailure, BuildOutput, BuildResult};
+use hoist_api::build::{BuildFailure, BuildOutput, BuildResult, ImageArchive};
 use hoist_api::error::ApiError;
+use hoist_api::{Digest, ImageRef};
 use hoist_dockerfile::{Ignore, RunOp};
 use jiff::Timestamp;
 
@@ -18,7 +18,10 @@ use crate::build::error::BuildError;
 use crate::build::select::select;
 use crate::build::{exchange, tree};
 use crate::image::config::RootFs;
-use crate::image::{ContainerDefaults, HistoryEntry, ImageConfig, NewContent, StagedLayer};
+use crate::image::pack::{Marks, Packing, pack};
+use crate::image::{
+    ContainerDefaults, Exported, HistoryEntry, ImageConfig, ImageId, NewContent, StagedLayer,
+};
 
 /// What BuildKit writes beside each line of the history.
 const COMMENT: &str = "buildkit.dockerfile.v0";
@@ -37,10 +40,18 @@ impl Build {
                 BuildOutput::Cache => {}
                 BuildOutput::Directory(path) => self.write_directory(output, Path::new(path))?,
                 BuildOutput::Tar(path) => self.write_tar(output, Path::new(path))?,
-                // Refused before the first step.
-                BuildOutput::OciArchive(_) | BuildOutput::DockerArchive(_) => {}
+                BuildOutput::Archive(wanted) => {
+                    let (image, digest) = self.write_archive(output, wanted)?;
+                    // What is in the store says more.
+                    if result.image.is_empty() {
+                        result.image = image.to_string();
+                        result.digest = digest.to_string();
+                    }
+                }
             }
         }
+        let layers = output.layers.iter();
+        result.layers = layers.map(|layer| layer.diff_id().to_string()).collect();
         self.leave_cache()?;
         Ok(result)
     }
@@ -98,14 +109,35 @@ impl Build {
         })
     }
 
+    fn write_archive(
+        &self,
+        output: &Output,
+        wanted: &ImageArchive,
+    ) -> Result<(ImageId, Digest), BuildError> {
+        let mut tags = self.request.tags.clone();
+        tags.extend(wanted.names.clone());
+        let mut names = names(&tags)?;
+        names.sort();
+        names.dedup();
+        let config = self.config_with_notes(output)?;
+        let exported = Exported::of(config, output.layers.clone(), names)
+            .map_err(|error| BuildError::io("describe", &wanted.path, error))?;
+        let digest = self.service.images.write_archive(&exported, wanted)?;
+        Ok((exported.id().clone(), digest))
+    }
+
+    fn config_with_notes(&self, output: &Output) -> Result<ImageConfig, BuildError> {
+        Ok(ImageConfig {
+            build_cache: self.notes(output)?,
+            ..self.config()?
+        })
+    }
+
     fn image_of(&self, output: &Output) -> Result<BuildResult, BuildError> {
         let names = names(&self.request.tags)?;
         let tags = names.iter().map(ImageRef::familiar).collect();
         let content = NewContent {
-            config: ImageConfig {
-                build_cache: self.notes(output)?,
-                ..self.config()?
-            },
+            config: self.config_with_notes(output)?,
             layers: output.layers.clone(),
             names,
         };
@@ -115,6 +147,7 @@ impl Build {
             image: id.to_string(),
             digest: image.manifest.to_string(),
             tags,
+            ..BuildResult::default()
         })
     }
 
@@ -204,28 +237,18 @@ impl Build {
         Ok(())
     }
 
+    /// Without a directory above, as BuildKit's: `usr/bin/app`.
     fn write_tar(&self, output: &Output, path: &Path) -> Result<(), BuildError> {
-        use std::os::fd::AsRawFd as _;
-        let failed = |error| BuildError::io("write", path, error);
         let root = output.read(&self.service)?;
-        let place = format!("/proc/self/fd/{}/.", root.as_directory_fd().as_raw_fd());
-        let partial = path.with_extension("partial");
-        let file = std::fs::File::create(&partial).map_err(failed)?;
-        let mut archive = tar::Builder::new(std::io::BufWriter::new(file));
-        archive.follow_symlinks(false);
-        let written = archive
-            .append_dir_all(".", &place)
-            .and_then(|()| archive.into_inner())
-            .and_then(|writer| {
-                writer
-                    .into_inner()
-                    .map_err(std::io::IntoInnerError::into_error)
-            })
-            .and_then(|_| std::fs::rename(&partial, path));
-        written.map_err(|error| {
-            let _ = std::fs::remove_file(&partial);
-            failed(error)
-        })
+        let packing = Packing {
+            root: &root,
+            from: PathBuf::from("/"),
+            name: PathBuf::new(),
+            marks: Marks::Plain,
+            skip: &|_| false,
+        };
+        crate::image::replace(path, &mut |file| pack(&packing, file))
+            .map_err(|error| BuildError::io("write", path, error))
     }
 
     /// Keeps what a failed command has left, as an image without a name. What cannot be kept is only a warning.

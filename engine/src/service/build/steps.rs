@@ -75,6 +75,14 @@ pub(super) struct StepFailure {
 }
 
 impl Output {
+    /// What layers make, lowest first.
+    pub(super) fn of(layers: Vec<HeldLayer>) -> Self {
+        Self {
+            layers,
+            ..Self::default()
+        }
+    }
+
     /// The files of a context.
     pub(super) fn context(&self) -> Option<&Arc<Origin>> {
         self.context.as_ref()

@@ -1,5 +1,8 @@
-//! bollard and testcontainers with PostgreSQL and Redis: started, waited for, spoken to, copied to and from, gone. Prints
+//! bollard, also as a client of BuildKit, and testcontainers with PostgreSQL and Redis: started, waited for, spoken to, copied to and
+//! from, gone. Prints
 //! «all is well» at the end.
+
+mod build;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -30,6 +33,7 @@ async fn main() -> Done {
     let docker = Docker::connect_with_defaults()?.negotiate_version().await?;
     life(&docker).await?;
     files_and_networks(&docker).await?;
+    build::all(&docker).await?;
     redis().await?;
     postgres(&docker).await?;
     let all = ListContainersOptionsBuilder::default().all(true).build();
