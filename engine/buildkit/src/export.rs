@@ -136,16 +136,15 @@ impl Exports {
                 at: now(),
             });
             let (sender, outgoing) = mpsc::channel(QUEUE);
-            let answer = session.send(number, metadata, outgoing).await?;
+            // Some clients answer only when all has come, so it begins before they answer.
+            let answer = session.send(number, metadata, outgoing);
             let is_tree = matches!(export.output, BuildOutput::Directory(_));
             let (item, sent) = if is_tree {
                 let sent = send_tree(path.clone(), sender, answer).await?;
                 ("copying files", sent)
             } else {
-                (
-                    "sending tarball",
-                    send_file(path.clone(), sender, answer).await?,
-                )
+                let sent = send_file(path.clone(), sender, answer).await?;
+                ("sending tarball", sent)
             };
             let bytes = i64::try_from(sent).unwrap_or(i64::MAX);
             tell(BuildEvent::Progress {
@@ -179,7 +178,7 @@ fn internal(error: impl std::fmt::Display) -> Status {
 async fn send_file(
     path: PathBuf,
     sender: mpsc::Sender<Bytes>,
-    mut answer: Messages,
+    answer: impl Future<Output = Result<Messages, Status>>,
 ) -> Result<u64, Status> {
     let reading = tokio::task::spawn_blocking(move || {
         let mut file = std::fs::File::open(path)?;
@@ -195,6 +194,7 @@ async fn send_file(
             sent += length as u64;
         }
     });
+    let mut answer = answer.await?;
     while answer.next::<BytesMessage>().await?.is_some() {}
     reading.await.map_err(internal)?.map_err(internal)
 }
@@ -203,7 +203,7 @@ async fn send_file(
 async fn send_tree(
     path: PathBuf,
     sender: mpsc::Sender<Bytes>,
-    mut answer: Messages,
+    answer: impl Future<Output = Result<Messages, Status>>,
 ) -> Result<u64, Status> {
     // Without a limit, but a client asks for each entry once.
     let (packets, mut incoming) = mpsc::unbounded_channel::<Packet>();
@@ -215,6 +215,7 @@ async fn send_tree(
         )
     });
     let mut ended = Ok(());
+    let mut answer = answer.await?;
     loop {
         match answer.next::<Packet>().await {
             Ok(Some(packet)) => {

@@ -53,7 +53,7 @@ impl Service for Offer {
                     let data = data.ok_or_else(|| Status::new(Code::NotFound, "no such secret"))?;
                     Ok(respond(&GetSecretResponse { data }))
                 }
-                "/moby.filesync.v1.FileSend/DiffCopy" => Ok(self.take(call)),
+                "/moby.filesync.v1.FileSend/DiffCopy" => Ok(self.take(call).await),
                 "/moby.upload.v1.Upload/Pull" => {
                     let data = self.uploads[call.header("urlpath")].clone();
                     let pieces = data.chunks(7).map(|piece| {
@@ -71,18 +71,19 @@ impl Service for Offer {
 
 impl Offer {
     /// Takes what an exporter sends.
-    fn take(self: Arc<Self>, mut call: Call) -> Response<Body> {
+    async fn take(self: Arc<Self>, mut call: Call) -> Response<Body> {
         let (sender, receiver) = mpsc::unbounded_channel::<Result<Bytes, Status>>();
         let number = call.header("buildkit-attachable-exporter-id").to_owned();
+        let Some(root) = self.trees.get(&number).cloned() else {
+            // As bollard does: without a word before all is there.
+            let mut bytes = Vec::new();
+            while let Ok(Some(BytesMessage { data })) = call.messages.next().await {
+                bytes.extend_from_slice(&data);
+            }
+            self.taken.lock().unwrap().insert(number, bytes);
+            return grpc::stream(stream::empty());
+        };
         tokio::spawn(async move {
-            let Some(root) = self.trees.get(&number).cloned() else {
-                let mut bytes = Vec::new();
-                while let Ok(Some(BytesMessage { data })) = call.messages.next().await {
-                    bytes.extend_from_slice(&data);
-                }
-                self.taken.lock().unwrap().insert(number, bytes);
-                return;
-            };
             let (packets, mut incoming) = mpsc::unbounded_channel();
             let receiving = tokio::task::spawn_blocking(move || {
                 let send = |packet: Packet| {
