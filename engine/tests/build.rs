@@ -380,6 +380,36 @@ fn steps_reach_the_network_and_resolve_names() {
 }
 
 #[test]
+fn a_cache_has_the_steps_of_the_image_or_all_of_them() {
+    with_engine(async |engine| {
+        let context = Context::new(
+            "FROM busybox AS make\nRUN echo x > /x\nFROM busybox\nCOPY --from=make /x /y\n",
+            &[],
+        );
+        let mut request = context.request();
+        for (mode, layers) in [("", 1), ("min", 1), ("max", 2)] {
+            let cache = tempfile::tempdir().unwrap();
+            let mut attributes =
+                BTreeMap::from([("dest".into(), cache.path().display().to_string())]);
+            if !mode.is_empty() {
+                attributes.insert("mode".into(), mode.to_owned());
+            }
+            request.cache_to = vec![CacheLocation {
+                kind: "local".into(),
+                attributes,
+            }];
+            build(&engine, &request).await.image();
+            let kept = std::fs::read_dir(cache.path().join("layers")).unwrap();
+            assert_eq!(kept.count(), layers, "mode={mode}");
+        }
+        let place = &mut request.cache_to[0];
+        place.attributes.insert("mode".into(), "some".into());
+        let refused = build(&engine, &request).await.failure.unwrap();
+        assert!(refused.message.contains("no mode \"some\""), "{refused:?}");
+    });
+}
+
+#[test]
 fn a_cache_directory_saves_another_engine_the_work() {
     with_engine(async |engine| {
         let cache = tempfile::tempdir().unwrap();

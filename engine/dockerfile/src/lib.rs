@@ -36,6 +36,7 @@ pub use instruction::{
     ShellForm, Stage, Transfer,
 };
 pub use lint::{CheckConfig, Rule};
+pub use lower::git_context;
 pub use options::{Base, BaseImage, Bases, NamedContext, NoCache, Options};
 pub use parse::parse;
 pub use span::Span;

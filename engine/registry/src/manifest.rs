@@ -120,6 +120,10 @@ pub struct Index {
 
 /// What a document at a manifest's place is.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and a manifest is the rule"
+)]
 pub enum Document {
     /// An image for one platform.
     Manifest(Manifest),

@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use futures_util::stream;
 use hoist_api::event::Event;
 use hoist_api::ports::{PortsCheck, PortsChecked};
+use hoist_api::system::BuildCacheRecord;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
@@ -87,7 +88,21 @@ async fn stop(State(server): State<Server>, uri: Uri) -> Answer<StatusCode> {
 /// `GET /system/df`
 async fn disk_usage(State(server): State<Server>, uri: Uri) -> Answer {
     let kinds = Query::of(&uri).all("type");
-    Ok(Json(server.service.disk_usage(&kinds).await?).into_response())
+    let mut usage = server.service.disk_usage(&kinds).await?;
+    if kinds.is_empty() || kinds.iter().any(|kind| kind == "build-cache") {
+        // What clients sent is kept beside the builder's records, and pruned with them.
+        let contexts = server.buildkit.usage().into_iter();
+        let contexts = contexts.map(|context| BuildCacheRecord {
+            id: context.id,
+            kind: "source.local".to_owned(),
+            description: "local source for context".to_owned(),
+            size: i64::try_from(context.bytes).unwrap_or(i64::MAX),
+            usage_count: 1,
+            ..BuildCacheRecord::default()
+        });
+        usage.build_cache.extend(contexts);
+    }
+    Ok(Json(usage).into_response())
 }
 
 /// `GET /events`: the headers go out at once; what happened since `since` comes first, and `until` ends it.

@@ -1,5 +1,6 @@
 //! Sources that are git repositories: `https://host/repo.git#branch:dir`, `git@host:repo`, `…?tag=v1&subdir=a`.
 
+use crate::graph::GitSource;
 use crate::lint::parse_bool;
 
 /// A git repository as written.
@@ -57,6 +58,32 @@ pub(super) fn parse(source: &str) -> Result<Option<GitRef>, String> {
         git.set_reference(&name)?;
     }
     Ok(Some(git))
+}
+
+/// Reads a build context that is a git repository, with all that `ADD` takes and `github.com/user/repository`; `None` when it is
+/// none. Submodules come with it unless the query says otherwise.
+///
+/// # Errors
+/// A query that is not known, or contradicts itself.
+pub fn git_context(text: &str) -> Result<Option<GitSource>, String> {
+    let shorthand = text.strip_prefix("github.com/").map(|rest| {
+        // Without the ending it would be the address of a page.
+        let end = rest.find(['?', '#']).unwrap_or(rest.len());
+        let (path, more) = rest.split_at(end);
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        format!("https://github.com/{path}.git{more}")
+    });
+    let Some(git) = parse(shorthand.as_deref().unwrap_or(text))? else {
+        return Ok(None);
+    };
+    Ok(Some(GitSource {
+        remote: git.remote,
+        reference: git.reference,
+        subdir: git.subdir,
+        checksum: git.checksum,
+        keep_git_dir: git.keep_git_dir.unwrap_or(false),
+        submodules: git.submodules.unwrap_or(true),
+    }))
 }
 
 impl GitRef {
@@ -128,6 +155,25 @@ fn is_scp_like(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contexts_are_repositories_too() {
+        let read = |text: &str| git_context(text).unwrap().unwrap();
+        let short = read("github.com/a/b?subdir=x#v1");
+        assert_eq!(short.remote, "https://github.com/a/b.git");
+        assert_eq!(
+            (short.reference.as_str(), short.subdir.as_str()),
+            ("v1", "x")
+        );
+        assert!(short.submodules && !short.keep_git_dir);
+        assert_eq!(read("github.com/a/b.git").remote, short.remote);
+        let full = read("https://h/x.git?branch=main&submodules=0&checksum=abc&keep-git-dir=1");
+        assert_eq!(full.reference, "refs/heads/main");
+        assert!(!full.submodules && full.keep_git_dir);
+        assert_eq!(full.checksum.as_deref(), Some("abc"));
+        assert_eq!(git_context("https://h/x.tar.gz"), Ok(None));
+        assert!(git_context("https://h/x.git?colour=red").is_err());
+    }
 
     #[test]
     fn repositories_are_recognised() {

@@ -12,6 +12,8 @@ mod resolve;
 mod run;
 mod state;
 
+pub use git::git_context;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, Severity};

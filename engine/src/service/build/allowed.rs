@@ -24,6 +24,15 @@ pub(super) fn request(request: &BuildRequest) -> Result<(), Refusal> {
             "leave --squash out; COPY --from=STAGE takes what is needed into one layer",
         );
     }
+    for place in &request.cache_to {
+        let mode = place.attributes.get("mode").map_or("min", String::as_str);
+        if !matches!(mode, "min" | "max") {
+            return refused(
+                format!("cache_to of type {}: there is no mode {mode:?}", place.kind),
+                "mode=min keeps the steps that are in the image, mode=max all of them",
+            );
+        }
+    }
     let unknown = |name: &&String| !matches!(name.as_str(), HOST | INSECURE);
     if let Some(name) = request.entitlements.iter().find(unknown) {
         return refused(

@@ -138,17 +138,21 @@ pub(super) async fn write(
     put.map(drop).map_err(registry_error)
 }
 
+/// Whether an image of these layers has what a step made; a step that changed nothing is in every image.
+pub(super) fn is_in_image(record: &Record, layers: &[HeldLayer]) -> bool {
+    let layer = record.layer.as_ref();
+    layer.is_none_or(|layer| layers.iter().any(|held| held.diff_id() == layer))
+}
+
 /// The notes that an image of these layers carries: the steps that made them, and those that changed nothing. The times of their last use
 /// stay out, so that the same build gives the same image.
 pub(super) fn inline(
     steps: Vec<(String, Record)>,
     layers: &[HeldLayer],
 ) -> std::result::Result<serde_json::Value, serde_json::Error> {
-    let is_in_image = |record: &Record| {
-        let layer = record.layer.as_ref();
-        layer.is_none_or(|layer| layers.iter().any(|held| held.diff_id() == layer))
-    };
-    let steps = steps.into_iter().filter(|(_, record)| is_in_image(record));
+    let steps = steps
+        .into_iter()
+        .filter(|(_, record)| is_in_image(record, layers));
     let steps = steps.map(|(key, record)| {
         let used = record.made;
         (key, Record { used, ..record })

@@ -172,30 +172,27 @@ fn run(reporter: &Reporter, place: &Path, arguments: &[&str]) -> Result<String, 
     )))
 }
 
-/// Reads `https://host/x.git#reference:directory` and the like; `None` when it is no repository.
-pub(super) fn repository(text: &str) -> Option<GitSource> {
-    let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let is_git = address.starts_with("git://")
-        || address.starts_with("git@")
-        || address.starts_with("ssh://")
-        || address.starts_with("github.com/")
-        || (address.contains("://") && address.ends_with(".git"));
-    if !is_git {
-        return None;
+/// Reads `https://host/x.git?tag=v1#reference:directory` and the like; `None` when it is no repository.
+///
+/// # Errors
+/// A query that is not known.
+pub(super) fn repository(text: &str) -> Result<Option<GitSource>, BuildError> {
+    let found = hoist_dockerfile::git_context(text)
+        .map_err(|why| BuildError::Refused(format!("build context {text}: {why}")))?;
+    if found.is_some() {
+        return Ok(found);
     }
-    let remote = if address.starts_with("github.com/") {
-        format!("https://{address}")
-    } else {
-        address.to_owned()
-    };
+    // Repositories by protocols that an instruction may not name: the machine's own.
+    let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let is_git = address.contains("://") && address.ends_with(".git");
     let (reference, subdir) = fragment.split_once(':').unwrap_or((fragment, ""));
-    Some(GitSource {
-        remote,
+    Ok(is_git.then(|| GitSource {
+        remote: address.to_owned(),
         reference: reference.to_owned(),
         subdir: subdir.to_owned(),
         submodules: true,
         ..GitSource::default()
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -204,17 +201,16 @@ mod tests {
 
     #[test]
     fn repositories_are_told_from_archives() {
-        let found = repository("https://h/x.git#v1:sub/dir").unwrap();
+        let read = |text: &str| repository(text).unwrap();
+        let found = read("https://h/x.git#v1:sub/dir").unwrap();
         assert_eq!(found.remote, "https://h/x.git");
         assert_eq!(
             (found.reference.as_str(), found.subdir.as_str()),
             ("v1", "sub/dir")
         );
-        assert_eq!(
-            repository("github.com/a/b").unwrap().remote,
-            "https://github.com/a/b"
-        );
-        assert!(repository("git@h:x").is_some());
-        assert!(repository("https://h/x.tar.gz").is_none());
+        assert!(read("git@h:x").is_some());
+        assert_eq!(read("file:///x.git").unwrap().remote, "file:///x.git");
+        assert!(read("https://h/x.tar.gz").is_none());
+        assert!(repository("https://h/x.git?colour=red").is_err());
     }
 }

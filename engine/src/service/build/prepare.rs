@@ -290,7 +290,7 @@ fn find(
             named.insert(name, NamedContext::Image(reference));
             continue;
         }
-        let directory = match fetch::repository(place) {
+        let directory = match fetch::repository(place)? {
             Some(source) => fetch::clone(&scratch, reporter, &source)?,
             None if place.contains("://") => remote(&scratch, reporter, (place, &mut None))?,
             None => PathBuf::from(place),
@@ -374,7 +374,7 @@ fn remote(
     reporter: &Reporter,
     (address, text): (&str, &mut Option<String>),
 ) -> Result<PathBuf, BuildError> {
-    if let Some(source) = fetch::repository(address) {
+    if let Some(source) = fetch::repository(address)? {
         return fetch::clone(scratch, reporter, &source);
     }
     let (content, _) = tokio::runtime::Handle::current().block_on(download::get(address))?;

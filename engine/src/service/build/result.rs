@@ -52,21 +52,25 @@ impl Build {
         }
         let layers = output.layers.iter();
         result.layers = layers.map(|layer| layer.diff_id().to_string()).collect();
-        self.leave_cache()?;
+        self.leave_cache(output)?;
         Ok(result)
     }
 
     /// Leaves the steps where others find them.
-    fn leave_cache(&self) -> Result<(), BuildError> {
+    fn leave_cache(&self, output: &Output) -> Result<(), BuildError> {
         for place in &self.request.cache_to {
             let attribute = |name: &str| place.attributes.get(name);
+            let mut steps = self.steps();
+            // As BuildKit has it: all steps only when it is said.
+            if attribute("mode").is_none_or(|mode| mode != "max") {
+                steps.retain(|(_, record)| cache_image::is_in_image(record, &output.layers));
+            }
             match (place.kind.as_str(), attribute("dest"), attribute("ref")) {
                 ("local", Some(dest), _) => {
-                    exchange::export(Path::new(dest), &self.service.images, self.steps())?;
+                    exchange::export(Path::new(dest), &self.service.images, steps)?;
                 }
                 ("registry", _, Some(name)) => {
-                    let written =
-                        cache_image::write(&self.service, name, (&self.logins, self.steps()));
+                    let written = cache_image::write(&self.service, name, (&self.logins, steps));
                     let written = tokio::runtime::Handle::current().block_on(written);
                     written.map_err(|error| ApiError {
                         message: format!("cannot leave the cache at {name}: {}", error.message),

@@ -637,3 +637,21 @@ fn names_may_be_contexts() {
         ]
     );
 }
+
+proptest::proptest! {
+    /// Whatever the instructions say, the answer is a graph or an error.
+    #[test]
+    fn no_instructions_panic(
+        lines in proptest::collection::vec(
+            "(FROM|ARG|ENV|LABEL|RUN|COPY|ADD|USER|WORKDIR|EXPOSE|VOLUME|CMD|SHELL|HEALTHCHECK|ONBUILD RUN|ONBUILD COPY|STOPSIGNAL) \
+             (--from=(a|b|0|9)? |--mount=type=(bind|cache|secret|ssh|tmpfs)?(,(from|id|target|source|mode|size|uid|env)=[a$0/]{0,3})? |--link |--parents |--chown=[a:0$]{1,4} |--chmod=[a=x7$]{1,4} |--platform=\\$?[a-z/]{0,6} |AS )?\
+             [a-c=0-9$/.*:,\\[\\]\"'{}<?#%@+ -]{0,24}",
+            0..8,
+        )
+    ) {
+        let text = format!("ARG a=b\nFROM x AS a\nARG b=1\n{}\n", lines.join("\n"));
+        if let Err(errors) = build(&text).run() {
+            proptest::prop_assert!(!errors.is_empty());
+        }
+    }
+}
