@@ -393,7 +393,10 @@ fn more_than_usual_has_to_be_allowed() {
         (&["--squash"], "squash is not supported"),
         (&["--network", "gone"], "network gone not found"),
         (&["--isolation", "vm"], "--isolation"),
-        (&["--output", "type=oci,dest=x"], "hoist image save"),
+        (
+            &["--cache-to", "type=local,dest=x,mode=some"],
+            "there is no mode \"some\"",
+        ),
     ] {
         build(&context, "FROM busybox\nRUN echo new\n", options)
             .fails()
