@@ -119,6 +119,30 @@ fn services_that_extend_too_much_are_not_made() {
 }
 
 #[test]
+fn more_than_a_machine_can_hold() {
+    let services = |range: std::ops::Range<usize>| {
+        let lines: String = range.map(|i| format!("  s{i}: {{image: x}}\n")).collect();
+        format!("services:\n{lines}")
+    };
+    refused_text(
+        &services(0..12_000),
+        "compose.yaml:10002:3: there are more than 10000 services",
+    );
+    let files = MemoryFiles::new([
+        ("compose.yaml", services(0..6_000).as_str()),
+        ("compose.override.yaml", services(6_000..12_000).as_str()),
+    ]);
+    refused(&files, "there are more than 10000 services");
+    let volumes: String = (0..40_000)
+        .map(|i| format!("      - ./v{i}:/v{i}\n"))
+        .collect();
+    refused_text(
+        &format!("services:\n  a:\n    image: x\n    volumes:\n{volumes}"),
+        "compose.yaml:30005:9: with `services.a.volumes` the lists of all services have too many items",
+    );
+}
+
+#[test]
 fn long_lines() {
     let text = format!(
         "services: {{a: {{image: i, command: \"{}\"}}}}",
@@ -163,7 +187,7 @@ fn many_variables() {
 
 #[test]
 fn wrong_services_are_not_made() {
-    let wrong: String = (0..70_000).fold(String::new(), |mut wrong, index| {
+    let wrong: String = (0..9_000).fold(String::new(), |mut wrong, index| {
         let _ = writeln!(wrong, "  s{index}: 1");
         wrong
     });

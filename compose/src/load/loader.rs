@@ -41,6 +41,9 @@ pub(crate) struct Scope {
     pub(crate) top: bool,
 }
 
+/// Services of a project, networks, and so on: more of them than one machine can hold.
+const MOST_RESOURCES: usize = 10_000;
+
 /// How much all files of a project may be together, so that a few small ones cannot fill the memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
@@ -361,6 +364,23 @@ impl<'a> Loader<'a> {
         });
     }
 
+    /// Whether a file, or what it makes with others, has more services or the like than a machine can hold; it is told.
+    fn has_too_many_resources(&mut self, root: &Node) -> bool {
+        let sections = [
+            "services", "networks", "volumes", "secrets", "configs", "models",
+        ];
+        let found = sections.iter().find_map(|name| {
+            let entries = root.get(name)?.as_map()?;
+            let (_, first) = entries.iter().nth(MOST_RESOURCES)?;
+            Some((name, first.key_or_value()))
+        });
+        if let Some((section, span)) = found {
+            let message = format!("there are more than {MOST_RESOURCES} {section}");
+            self.too_large(&message, Some(span));
+        }
+        found.is_some()
+    }
+
     fn add_document(
         &mut self,
         model: &mut Node,
@@ -368,6 +388,9 @@ impl<'a> Loader<'a> {
         path: &FilePath,
         scope: &Scope,
     ) {
+        if self.has_too_many_resources(&document) {
+            return;
+        }
         if document.as_map().is_none() {
             let message = format!(
                 "a Compose file must be a mapping at the top level, but this is {}",
@@ -408,6 +431,7 @@ impl<'a> Loader<'a> {
             expand(model, lenient, report);
             unify(model, &ROOT, &root, report);
         });
+        self.has_too_many_resources(model);
     }
 }
 

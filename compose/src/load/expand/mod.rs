@@ -20,12 +20,37 @@ pub(super) struct Expansion<'r, 's> {
     pub(super) lenient: bool,
     /// How many ports may still come out of ranges.
     pub(super) ports_left: usize,
+    /// How many items of lists may still become mappings.
+    items_left: usize,
 }
 
 /// More ports than this in all services are refused: one range of all ports is just allowed.
 const MOST_PORTS: usize = 80_000;
 
+/// More short forms than this in all services are refused: each becomes several values.
+const MOST_ITEMS: usize = 30_000;
+
 impl Expansion<'_, '_> {
+    /// Whether a list is short enough for what is left; told when it is not.
+    fn takes(&mut self, node: &mut Node, path: &Path<'_>) -> bool {
+        let Value::List(items) = &mut node.value else {
+            return true;
+        };
+        let mut short = items.iter().filter(|item| item.as_map().is_none());
+        let Some(excess) = short.nth(self.items_left) else {
+            self.items_left -= items.iter().filter(|item| item.as_map().is_none()).count();
+            return true;
+        };
+        let place = self.report.locate(excess.span);
+        let message = format!("with `{path}` the lists of all services have too many items");
+        let problem =
+            Diagnostic::error("too-large", message).at(place, "the limit is reached here");
+        self.report
+            .push(problem.help("make several projects of it, or remove some"));
+        items.clear();
+        false
+    }
+
     /// Tells that a value is wrong, and makes it invalid; in lenient runs it stays.
     pub(super) fn wrong(&mut self, node: &mut Node, problem: Diagnostic) {
         if self.lenient {
@@ -99,6 +124,7 @@ pub(crate) fn expand(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
         report,
         lenient,
         ports_left: MOST_PORTS,
+        items_left: MOST_ITEMS,
     };
     let top = Path::ROOT;
     if let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) {
@@ -164,7 +190,8 @@ fn apply(
     let origin = node.origin.clone();
     expansion.report.enter(origin.as_deref());
     match place {
-        [] => step(node, path, expansion),
+        [] if expansion.takes(node, path) => step(node, path, expansion),
+        [] => {}
         [first, rest @ ..] => {
             if let Some(inner) = node.get_mut(first) {
                 apply(inner, rest, step, &path.key(first), expansion);
