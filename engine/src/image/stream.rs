@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use hoist_api::Digest;
 
 const CHUNK: usize = 256 << 10;
-const CHUNKS_AHEAD: usize = 8;
+const CHUNKS_AHEAD: usize = 4;
 /// xz and zstd let the archive choose how much memory its reader needs; this is what their strongest ordinary levels take.
 const XZ_MEMORY: u64 = 256 << 20;
 const ZSTD_WINDOW_LOG: u32 = 27;

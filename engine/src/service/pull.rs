@@ -24,8 +24,8 @@ use crate::image::{HeldLayer, ImageId, PulledImage, human};
 
 /// Layers that one pull works on at a time.
 const AT_A_TIME: usize = 4;
-/// Pieces of a layer that wait for the decompressor. A piece has at most some hundred kB.
-pub(super) const QUEUE: usize = 8;
+/// Pieces of a layer that wait for the decompressor. A piece has at most some hundred kB; twice as many are no faster.
+pub(super) const QUEUE: usize = 4;
 
 /// Which layers are being fetched just now.
 #[derive(Debug, Default)]
