@@ -298,3 +298,17 @@ fn ports_with_variables_left_in_place() {
     let long = json!([{"mode": "ingress", "published": "80", "protocol": "tcp", "target": 80}]);
     assert_eq!(ports("['80:80']"), long);
 }
+
+/// A `.env` that switches itself off still sets the variables of Compose.
+#[test]
+fn an_env_file_that_switches_itself_off() {
+    let text = "services: {a: {image: 'x:${V-unset}'}}\n";
+    let env = "COMPOSE_DISABLE_ENV_FILE=1\nCOMPOSE_PROJECT_NAME=named\nV=1\n";
+    let files = [("compose.yaml", text), (".env", env)];
+    let found = project(&options(), &files);
+    assert_eq!(found["name"], "named");
+    assert_eq!(found["services"]["a"]["image"], "x:unset");
+    let mut options = options();
+    options.env_files = vec![".env".to_owned()];
+    assert_eq!(project(&options, &files)["services"]["a"]["image"], "x:1");
+}

@@ -323,8 +323,22 @@ fn read_env_files(
         sources,
         &mut found.warnings,
     )?;
+    // A `.env` that switches itself off still sets what says how files are found.
+    let named = |name: &str| {
+        options
+            .environment
+            .get(name)
+            .is_some_and(|value| !value.is_empty())
+    };
+    let default = options.env_files.is_empty() && !named("COMPOSE_ENV_FILES");
+    let off = |(name, value): (&String, &String)| {
+        name == "COMPOSE_DISABLE_ENV_FILE" && matches!(value.as_str(), "1" | "true")
+    };
+    let only_settings = default && !named("COMPOSE_DISABLE_ENV_FILE") && variables.iter().any(off);
     for (name, value) in variables {
-        found.environment.entry(name).or_insert(value);
+        if !only_settings || name.starts_with("COMPOSE_") {
+            found.environment.entry(name).or_insert(value);
+        }
     }
     found.env_files = paths;
     Ok(())
