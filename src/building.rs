@@ -206,6 +206,9 @@ pub(crate) fn conclude(context: &Context, built: &Built, shell_hint: bool) -> Re
             _ => "",
         };
         match (hint, shell_hint && ran) {
+            ("", true) if failed.name.is_empty() => {
+                failure.hint("look at it where it failed: the same command with --shell-on-fail")
+            }
             ("", true) => failure.hint(format!(
                 "look at it where it failed with: hoist build --shell-on-fail {}",
                 failed.name

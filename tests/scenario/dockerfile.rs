@@ -535,6 +535,8 @@ fn a_shell_opens_where_a_step_has_failed_and_leaves_nothing() {
         "FROM busybox\nENV X=1\nWORKDIR /here\nUSER 65534\nRUN echo half >/tmp/made && exit 3\n",
     );
     let before = context.hoist(&["image", "ls", "-aq"]).ok().stdout;
+    let hinted = context.hoist(&["image", "build", "."]).fails();
+    hinted.says(&["the same command with --shell-on-fail"]);
     let command = context.command(&["image", "build", "--shell-on-fail", "."]);
     let ran = run::with_input(command, b"id -u; pwd; echo x$X; cat /tmp/made\n", LONG);
     assert_eq!(ran.lines(), ["65534", "/here", "x1", "half"], "{ran}");

@@ -278,7 +278,7 @@ pub(super) async fn run<E: Engine>(
     if args.shell_on_fail {
         shell(context, engine, &built).await?;
     }
-    building::conclude(context, &built, false)?;
+    building::conclude(context, &built, !args.shell_on_fail)?;
     if let Some(result) = built.results.values().next() {
         told(context, args, result)?;
     }
