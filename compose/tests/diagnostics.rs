@@ -606,73 +606,76 @@ fn needed_services_that_no_profile_enables() {
     );
 }
 
+/// A wrong attribute, what is told about it, and the advice.
+const ADVICE: &[(&str, &str, &str)] = &[
+    (
+        "cpus: true",
+        "`services.a.cpus` must be a string or a number, but this is a boolean",
+        "write a number",
+    ),
+    (
+        "scale: true",
+        "`services.a.scale` must be a string or an integer, but this is a boolean",
+        "write a whole number",
+    ),
+    (
+        "build: {no_cache: 5}",
+        "`services.a.build.no_cache` must be a string or a boolean, but this is an integer",
+        "write `true` or `false`",
+    ),
+    (
+        "stop_grace_period: .inf",
+        "`services.a.stop_grace_period` must be a string, but this is a number",
+        "write a number and a unit in quotes, as in \"1.5s\"",
+    ),
+    (
+        "build: {pull: maybe}",
+        "`services.a.build.pull`: `maybe` is not a boolean: write `true` or `false`",
+        "this value",
+    ),
+    (
+        "deploy: {resources: {limits: {pids: many}}}",
+        "`services.a.deploy.resources.limits.pids`: `many` is not an integer: write a whole number",
+        "this value",
+    ),
+    (
+        "ulimits: {nproc: 1e21}",
+        "`services.a.ulimits.nproc` must be a string, an integer or a mapping, but this is a number",
+        "write a whole number",
+    ),
+    (
+        "ports: [{target: -80}]",
+        "`services.a.ports[0].target` must be between 0 and 4294967295, but this is -80",
+        "expected 0 to 4294967295",
+    ),
+    (
+        "volumes: [{type: tmpfs, target: /t, tmpfs: {mode: none}}]",
+        "`services.a.volumes[0].tmpfs.mode` must be a number",
+        "write octal digits after a 0, as in 0755",
+    ),
+    (
+        "hostname: a: b",
+        "this is not valid YAML: mapping values are not allowed in this context",
+        "put a value that holds `: ` in quotes, or check the indentation",
+    ),
+    (
+        "labels: {a: b: c}",
+        "this is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'",
+        "separate entries by commas, close each bracket, and put values that hold `: `, commas or brackets in quotes",
+    ),
+];
+
 /// The advice for one wrong attribute of a service helps: what it says is accepted there.
 #[test]
 fn what_to_write_instead() {
-    for (attribute, message, advice) in [
-        (
-            "cpus: true",
-            "`services.a.cpus` must be a string or a number, but this is a boolean",
-            "write a number",
-        ),
-        (
-            "scale: true",
-            "`services.a.scale` must be a string or an integer, but this is a boolean",
-            "write a whole number",
-        ),
-        (
-            "build: {no_cache: 5}",
-            "`services.a.build.no_cache` must be a string or a boolean, but this is an integer",
-            "write `true` or `false`",
-        ),
-        (
-            "stop_grace_period: .inf",
-            "`services.a.stop_grace_period` must be a string, but this is a number",
-            "write a number and a unit in quotes, as in \"1.5s\"",
-        ),
-        (
-            "build: {pull: maybe}",
-            "`services.a.build.pull`: `maybe` is not a boolean: write `true` or `false`",
-            "this value",
-        ),
-        (
-            "deploy: {resources: {limits: {pids: many}}}",
-            "`services.a.deploy.resources.limits.pids`: `many` is not an integer: write a whole number",
-            "this value",
-        ),
-        (
-            "ulimits: {nproc: 1e21}",
-            "`services.a.ulimits.nproc` must be a string, an integer or a mapping, but this is a number",
-            "write a whole number",
-        ),
-        (
-            "ports: [{target: -80}]",
-            "`services.a.ports[0].target` must be between 0 and 4294967295, but this is -80",
-            "expected 0 to 4294967295",
-        ),
-        (
-            "volumes: [{type: tmpfs, target: /t, tmpfs: {mode: none}}]",
-            "`services.a.volumes[0].tmpfs.mode` must be a number",
-            "write octal digits after a 0, as in 0755",
-        ),
-        (
-            "hostname: a: b",
-            "this is not valid YAML: mapping values are not allowed in this context",
-            "put a value that holds `: ` in quotes, or check the indentation",
-        ),
-        (
-            "labels: {a: b: c}",
-            "this is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'",
-            "separate entries by commas, close each bracket, and put values that hold `: `, commas or brackets in quotes",
-        ),
-    ] {
+    for (attribute, message, advice) in ADVICE {
         let text = format!("services:\n  a:\n    image: x\n    {attribute}\n");
         let files = MemoryFiles::new([("compose.yaml", text.as_str())]);
         let error = load(&options(), &files).expect_err(attribute);
         let [finding] = error.diagnostics.as_slice() else {
             panic!("{}", error.render(false));
         };
-        assert_eq!(finding.message, message);
+        assert_eq!(finding.message, *message);
         let label = finding.primary.iter().map(|place| place.message.clone());
         let told: Vec<String> = label.chain(finding.help.clone()).collect();
         assert!(

@@ -75,6 +75,26 @@ fn manifest(members: &BTreeMap<PathBuf, Vec<u8>>) -> (Value, Value) {
     (serde_json::from_slice(&members[&name]).unwrap(), index)
 }
 
+/// An output, its layers' media type, and what skopeo calls it.
+const PACKED: &[(&str, &str, &str)] = &[
+    ("oci,dest=a.tar", "image.layer.v1.tar+gzip", "oci-archive"),
+    (
+        "oci,dest=b.tar,compression=zstd",
+        "image.layer.v1.tar+zstd",
+        "oci-archive",
+    ),
+    (
+        "oci,dest=c.tar,compression=uncompressed",
+        "image.layer.v1.tar",
+        "oci-archive",
+    ),
+    (
+        "docker,dest=d.tar,name=app:2",
+        "rootfs.diff.tar.gzip",
+        "docker-archive",
+    ),
+];
+
 #[test]
 fn an_image_goes_into_archives_of_all_kinds() {
     if !can_run() {
@@ -90,24 +110,7 @@ fn an_image_goes_into_archives_of_all_kinds() {
             .skopeo(&["inspect", "--config", "--raw", &name])
             .json()
     };
-    for (output, media, skopeo) in [
-        ("oci,dest=a.tar", "image.layer.v1.tar+gzip", "oci-archive"),
-        (
-            "oci,dest=b.tar,compression=zstd",
-            "image.layer.v1.tar+zstd",
-            "oci-archive",
-        ),
-        (
-            "oci,dest=c.tar,compression=uncompressed",
-            "image.layer.v1.tar",
-            "oci-archive",
-        ),
-        (
-            "docker,dest=d.tar,name=app:2",
-            "rootfs.diff.tar.gzip",
-            "docker-archive",
-        ),
-    ] {
+    for (output, media, skopeo) in PACKED {
         let file = output.split(['=', ',']).nth(2).unwrap();
         let output = format!(
             "type={}",
@@ -122,7 +125,7 @@ fn an_image_goes_into_archives_of_all_kinds() {
         let types = manifest["layers"].as_array().unwrap().iter();
         for layer in types {
             let said = layer["mediaType"].as_str().unwrap();
-            assert!(said.ends_with(media), "{output}: {said}");
+            assert!(said.ends_with(*media), "{output}: {said}");
         }
         assert_eq!(
             config(skopeo, file)["config"]["Cmd"][1],
