@@ -18,6 +18,7 @@ use crate::commands::listing::{ImagesArgs, LsArgs, PortArgs, TopArgs, VersionArg
 use crate::commands::logs::LogsArgs;
 use crate::commands::object::builder::BuilderVerb;
 use crate::commands::object::container::ContainerVerb;
+use crate::commands::object::context::ContextVerb;
 use crate::commands::object::engine::EngineVerb;
 use crate::commands::object::image::ImageVerb;
 use crate::commands::object::network::NetworkVerb;
@@ -165,6 +166,9 @@ pub(crate) enum Verb {
     System(SystemVerb),
     Inspect(AnyInspectArgs),
     Info(InfoArgs),
+    /// Work with Docker's contexts: names for engines
+    #[command(subcommand)]
+    Context(ContextVerb),
     /// Work with the engine itself
     #[command(subcommand)]
     Engine(EngineVerb),

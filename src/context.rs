@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use hoist_api::client::Endpoint;
 use hoist_compose::load::{self, LoadOptions, Loaded, LocalFiles, SkippedPhases, render_all};
 use hoist_compose::model::Project;
 use indexmap::IndexMap;
@@ -12,7 +13,6 @@ use indexmap::IndexMap;
 use crate::failure::Failure;
 use crate::globals::{AnsiMode, Globals, ProgressMode};
 use crate::places::{PlaceOptions, Places};
-use crate::remote;
 use crate::ui::{Ui, UiOptions};
 
 /// What every command starts from.
@@ -39,18 +39,21 @@ pub(crate) struct Target {
 }
 
 impl Context {
-    /// Reads the process's environment and decides from it and the options.
+    /// Reads the process's environment and decides from it and the options; `engine` decides which engine is meant, `None` being our own.
     ///
     /// # Errors
     /// A variable has a value that cannot be used, or there is no current directory.
-    pub(crate) fn new(globals: Globals, as_docker: bool) -> Result<Context, Failure> {
+    pub(crate) fn new(
+        globals: Globals,
+        engine: impl FnOnce(&Globals, &IndexMap<String, String>) -> Result<Option<Endpoint>, Failure>,
+    ) -> Result<Context, Failure> {
         let environment: IndexMap<String, String> = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let working_directory = std::env::current_dir()
             .map_err(|error| Failure::from(error).context("cannot tell the current directory"))?;
         let ui = Ui::new(ui_options(&globals, &environment)?);
-        let endpoint = remote::endpoint(&globals, &environment, as_docker)?;
+        let endpoint = engine(&globals, &environment)?;
         let options = place_options(&globals, &environment, &working_directory);
         let places = Places::decide(&PlaceOptions {
             endpoint,

@@ -12,8 +12,8 @@ const CONTAINER: [&str; 21] = [
 ];
 
 /// Commands on images that `docker` has at the top as well.
-const IMAGE: [&str; 8] = [
-    "build", "history", "import", "load", "pull", "push", "save", "tag",
+const IMAGE: [&str; 9] = [
+    "build", "history", "import", "load", "pull", "push", "save", "search", "tag",
 ];
 
 /// Whether the program was started as `docker`.

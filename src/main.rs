@@ -13,6 +13,7 @@ mod cli;
 mod commands;
 mod connect;
 mod context;
+mod contexts;
 mod docker;
 mod failure;
 mod follow;
@@ -43,6 +44,7 @@ use cli::{Cli, Verb};
 use commands::object::engine::EngineVerb;
 use context::Context;
 use failure::{FAILED, Failure};
+use globals::Globals;
 
 fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
@@ -51,13 +53,27 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let context = match Context::new(cli.globals, as_docker) {
+    let context = match context_of(cli.globals, &cli.verb, as_docker) {
         Ok(context) => context,
         Err(failure) => return end(&ui::Ui::plain(), &failure),
     };
-    match run(&context, cli.verb) {
+    let result = match cli.verb {
+        Verb::Context(verb) => commands::object::context::run(&context, verb, as_docker),
+        verb => run(&context, verb),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => end(&context.ui, &failure),
+    }
+}
+
+/// What the command starts from. A command on contexts must work although the chosen one is broken.
+fn context_of(globals: Globals, verb: &Verb, as_docker: bool) -> Result<Context, Failure> {
+    match verb {
+        Verb::Context(_) => Context::new(globals, |_, _| Ok(None)),
+        _ => Context::new(globals, |globals, environment| {
+            remote::endpoint(globals, environment, as_docker)
+        }),
     }
 }
 
@@ -146,6 +162,6 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Info(args) => object::system::info(context, args).await,
         Verb::Engine(verb) => object::engine::run(context, verb).await,
         // Carried out by the caller, without an engine.
-        Verb::Config(_) | Verb::Version(_) | Verb::Logout(_) => Ok(()),
+        Verb::Config(_) | Verb::Version(_) | Verb::Logout(_) | Verb::Context(_) => Ok(()),
     }
 }

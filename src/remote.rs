@@ -3,14 +3,12 @@
 //! The order is Docker's: `--host`, `--context`, then the environment. A root or state of one's own means our
 //! engine there, whatever DOCKER_HOST says.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hoist_api::client::{Endpoint, TlsConfig};
 use indexmap::IndexMap;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
+use crate::contexts::{self, Contexts};
 use crate::failure::Failure;
 use crate::globals::Globals;
 
@@ -24,12 +22,11 @@ pub(crate) fn endpoint(
     as_docker: bool,
 ) -> Result<Option<Endpoint>, Failure> {
     let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-    let files = Files::of(environment);
     if let Some(host) = globals.host.as_ref() {
         return read(host, globals, environment).map(Some);
     }
     if let Some(context) = &globals.context {
-        return files.context(context, globals, environment);
+        return of_context(context, globals, environment);
     }
     if let Some(host) = variable("HOIST_HOST") {
         return read(host, globals, environment).map(Some);
@@ -42,10 +39,11 @@ pub(crate) fn endpoint(
         return read(host, globals, environment).map(Some);
     }
     if let Some(context) = variable("DOCKER_CONTEXT") {
-        return files.context(context, globals, environment);
+        return of_context(context, globals, environment);
     }
-    match as_docker.then(|| files.current()).flatten() {
-        Some(context) => files.context(&context, globals, environment),
+    let current = || Contexts::of(environment).current();
+    match as_docker.then(current).flatten() {
+        Some(context) => of_context(&context, globals, environment),
         None => Ok(None),
     }
 }
@@ -78,7 +76,7 @@ fn tls(globals: &Globals, environment: &IndexMap<String, String>) -> Option<TlsC
         .filter(|path| !path.is_empty())
     {
         Some(path) => PathBuf::from(path),
-        None => Files::of(environment).directory,
+        None => contexts::docker_directory(environment),
     };
     let found = TlsConfig::in_directory(&directory);
     let given = |option: &Option<String>, found| option.as_ref().map(PathBuf::from).or(found);
@@ -90,80 +88,47 @@ fn tls(globals: &Globals, environment: &IndexMap<String, String>) -> Option<TlsC
     })
 }
 
-/// Docker's own files about its user's engines.
-struct Files {
-    directory: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
-struct Settings {
-    current_context: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct Meta {
-    endpoints: IndexMap<String, MetaEndpoint>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-struct MetaEndpoint {
-    host: String,
-    #[serde(rename = "SkipTLSVerify")]
-    skip_tls_verify: bool,
-}
-
-impl Files {
-    fn of(environment: &IndexMap<String, String>) -> Files {
-        let directory = match environment
-            .get("DOCKER_CONFIG")
-            .filter(|path| !path.is_empty())
-        {
-            Some(path) => PathBuf::from(path),
-            None => Path::new(environment.get("HOME").map_or("/", String::as_str)).join(".docker"),
-        };
-        Files { directory }
+/// The engine of a context; `None` for our own, which the context "default" stands for.
+fn of_context(
+    name: &str,
+    globals: &Globals,
+    environment: &IndexMap<String, String>,
+) -> Result<Option<Endpoint>, Failure> {
+    if name == contexts::DEFAULT {
+        return Ok(None);
     }
-
-    /// The context that `docker context use` has chosen.
-    fn current(&self) -> Option<String> {
-        let text = fs::read_to_string(self.directory.join("config.json")).ok()?;
-        let settings: Settings = serde_json::from_str(&text).ok()?;
-        Some(settings.current_context).filter(|name| !name.is_empty())
+    let cannot = |error: Failure| error.context(format!("cannot use the context \"{name}\""));
+    let contexts = Contexts::of(environment);
+    let meta = contexts.read(name).map_err(cannot)?;
+    let Some(docker) = meta.endpoints.get(contexts::DOCKER) else {
+        return Err(cannot(Failure::new("it names no engine")));
+    };
+    let endpoint = read(&docker.host, globals, environment)?;
+    let certificates = contexts.certificates(name);
+    if !certificates.exists() && !docker.skip_tls_verify {
+        return Ok(Some(endpoint));
     }
+    Ok(Some(endpoint.with_tls(TlsConfig {
+        insecure: docker.skip_tls_verify,
+        ..TlsConfig::in_directory(&certificates)
+    })))
+}
 
-    fn context(
-        &self,
-        name: &str,
-        globals: &Globals,
-        environment: &IndexMap<String, String>,
-    ) -> Result<Option<Endpoint>, Failure> {
-        if name == "default" {
-            return Ok(None);
-        }
-        let digest = Sha256::digest(name.as_bytes());
-        let id: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let contexts = self.directory.join("contexts");
-        let path = contexts.join("meta").join(&id).join("meta.json");
-        let cannot = |error: Failure| error.context(format!("cannot use the context \"{name}\""));
-        let text = fs::read_to_string(&path).map_err(|error| cannot(Failure::from(error)))?;
-        let meta: Meta = serde_json::from_str(&text).map_err(|error| cannot(error.into()))?;
-        let Some(docker) = meta.endpoints.get("docker") else {
-            return Err(cannot(Failure::new("it names no engine")));
-        };
-        let endpoint = read(&docker.host, globals, environment)?;
-        let certificates = contexts.join("tls").join(&id).join("docker");
-        if !certificates.exists() && !docker.skip_tls_verify {
-            return Ok(Some(endpoint));
-        }
-        Ok(Some(endpoint.with_tls(TlsConfig {
-            insecure: docker.skip_tls_verify,
-            ..TlsConfig::in_directory(&certificates)
-        })))
-    }
+/// The address that the context "default" stands for; `None` for our own engine's.
+///
+/// # Errors
+/// As [`endpoint`].
+pub(crate) fn default_endpoint(
+    globals: &Globals,
+    environment: &IndexMap<String, String>,
+) -> Result<Option<Endpoint>, Failure> {
+    let globals = Globals {
+        context: None,
+        ..globals.clone()
+    };
+    let mut environment = environment.clone();
+    environment.shift_remove("DOCKER_CONTEXT");
+    endpoint(&globals, &environment, false)
 }
 
 #[cfg(test)]
@@ -208,11 +173,8 @@ mod tests {
     fn contexts_are_docker_files() {
         let home = tempfile::tempdir().unwrap();
         // printf far | sha256sum
-        let id: String = Sha256::digest(b"far")
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let meta = home.path().join(".docker/contexts/meta").join(&id);
+        let id = "512eea46ceb3921dff4363c7069d89d4964d1d9fccaa0f411851a7aa60a5c868";
+        let meta = home.path().join(".docker/contexts/meta").join(id);
         std::fs::create_dir_all(&meta).unwrap();
         let text = r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://far:2376","SkipTLSVerify":true}}}"#;
         std::fs::write(meta.join("meta.json"), text).unwrap();

@@ -8,6 +8,8 @@ mod common;
 mod attached;
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/contexts.rs"]
+mod contexts;
 #[path = "cli/digests.rs"]
 mod digests;
 #[path = "cli/errors.rs"]

@@ -28,6 +28,8 @@ mod outcomes;
 mod protocol;
 #[path = "clients/python.rs"]
 mod python;
+#[path = "clients/requests.rs"]
+mod requests;
 #[path = "clients/rust.rs"]
 mod rust;
 

@@ -13,5 +13,7 @@ mod interrupted;
 mod outputs;
 #[path = "registry/round_trip.rs"]
 mod round_trip;
+#[path = "registry/search.rs"]
+mod search;
 #[path = "../engine/registry/tests/support/mod.rs"]
 mod support;

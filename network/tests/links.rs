@@ -170,8 +170,9 @@ fn a_running_container_joins_and_leaves_a_network() {
         endpoint::connect(made.netns.as_fd(), &plan, gateways).unwrap();
         let routes = made.inside(|| run("ip route"));
         assert!(routes.contains("default via 10.9.2.1 dev eth1"), "{routes}");
-        endpoint::disconnect(made.netns.as_fd(), &plan, Gateways::default()).unwrap();
-        endpoint::disconnect(made.netns.as_fd(), &plan, Gateways::default()).unwrap();
+        let link = (plan.host_name.as_str(), plan.alias.as_str());
+        endpoint::disconnect(made.netns.as_fd(), link, Gateways::default()).unwrap();
+        endpoint::disconnect(made.netns.as_fd(), link, Gateways::default()).unwrap();
         let routes = made.inside(|| run("ip route") + &run("ip -br link"));
         assert!(
             !routes.contains("default") && !routes.contains("eth1"),

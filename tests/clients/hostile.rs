@@ -253,3 +253,61 @@ fn half_of_a_connection_holds_nothing() {
     });
     call(&host, "DELETE", &format!("/containers/{id}?force=1"), "");
 }
+
+/// More than the threads that the engine has for everything else.
+const STALLED: usize = 560;
+
+#[test]
+fn clients_that_stand_still_starve_nobody() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let sleeps =
+        json!({"Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": {"Init": true}});
+    let id = created(&host, &sleeps);
+    assert_eq!(
+        call(&host, "POST", &format!("/containers/{id}/start"), "").0,
+        204
+    );
+    // 2 MB each, of which nobody takes more than the head; and bodies whose second half never comes.
+    let reads = [
+        format!("GET /containers/{id}/archive?path=/bin HTTP/1.1\r\nHost: x\r\n\r\n"),
+        format!("GET /containers/{id}/export HTTP/1.1\r\nHost: x\r\n\r\n"),
+        "GET /images/get?names=busybox HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+    ];
+    let writes = [
+        "POST /images/load",
+        "POST /build?t=x",
+        "POST /images/create?fromSrc=-",
+    ];
+    let mut still = Vec::new();
+    for number in 0..STALLED {
+        if number % 2 == 0 {
+            let (stream, head) = open(&host, &reads[number / 2 % 3]);
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+            still.push(stream);
+        } else {
+            let mut stream = UnixStream::connect(host.socket()).expect("an engine listens");
+            let head = format!(
+                "{} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: 100000\r\n\r\n",
+                writes[number / 2 % 3]
+            );
+            stream.write_all(head.as_bytes()).expect("it reads");
+            stream.write_all(&[0; 100]).expect("it reads");
+            still.push(stream);
+        }
+    }
+    let other = host.hoist(&["container", "run", "--rm", "busybox", "echo", "well"]);
+    assert_eq!(other.ok().stdout, "well\n");
+    host.hoist(&["container", "exec", &id, "true"]).ok();
+    host.hoist(&["container", "logs", &id]).ok();
+    let pid = host.engine_pid().expect("an engine runs");
+    drop(still);
+    wait_until(
+        Duration::from_secs(30),
+        "the threads are given back",
+        || held(pid).threads < 60,
+    );
+    call(&host, "DELETE", &format!("/containers/{id}?force=1"), "");
+}

@@ -137,6 +137,9 @@ wire! {
     pub struct SummaryHostConfig {
         /// How it is networked.
         pub network_mode: String,
+        /// What was noted at the creation.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        pub annotations: BTreeMap<String, String>,
     }
 
     /// The part of `NetworkSettings` that lists carry.

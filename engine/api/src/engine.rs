@@ -23,8 +23,8 @@ use crate::event::{Event, EventsOptions};
 use crate::exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart};
 use crate::frame::Frame;
 use crate::image::{
-    AuthOutcome, DistributionInspect, ImageDelete, ImageHistory, ImageInspect, ImageSummary,
-    ImportImage, Progress, PullImage, PushImage, RemoveImage,
+    AuthOutcome, DistributionInspect, ImageDelete, ImageHistory, ImageInspect, ImageSearchResult,
+    ImageSummary, ImportImage, Progress, PullImage, PushImage, RemoveImage, SearchImages,
 };
 use crate::inspect::ContainerInspect;
 use crate::network::{
@@ -234,6 +234,11 @@ pub trait Engine: Send + Sync {
     fn image_save(&self, images: &[String]) -> impl Future<Output = Result<PieceStream>> + Send;
     /// How an image was made, newest step first.
     fn image_history(&self, image: &str) -> impl Future<Output = Result<Vec<ImageHistory>>> + Send;
+    /// Searches a registry for repositories.
+    fn image_search(
+        &self,
+        search: &SearchImages,
+    ) -> impl Future<Output = Result<Vec<ImageSearchResult>>> + Send;
     /// Checks a login with a registry; `auth` is the API's `AuthConfig`.
     fn registry_login(
         &self,

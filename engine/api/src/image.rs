@@ -150,6 +150,25 @@ wire! {
         pub comment: String,
     }
 
+    /// A repository that a search found.
+    pub struct ImageSearchResult {
+        /// What its owner says of it.
+        #[serde(rename = "description")]
+        pub description: String,
+        /// Whether the registry's owner vouches for it.
+        #[serde(rename = "is_official")]
+        pub is_official: bool,
+        /// Whether the registry builds it; registries say so no more.
+        #[serde(rename = "is_automated")]
+        pub is_automated: bool,
+        /// Its name.
+        #[serde(rename = "name")]
+        pub name: String,
+        /// How many people like it.
+        #[serde(rename = "star_count")]
+        pub star_count: i64,
+    }
+
     /// How far something is.
     pub struct ProgressDetail {
         /// Bytes so far.
@@ -238,6 +257,21 @@ pub struct ImportImage {
     pub changes: Vec<String>,
     /// Commit message.
     pub message: String,
+    /// `os/arch[/variant]` that the image is for; empty: the engine's own.
+    pub platform: String,
+}
+
+/// What a search asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SearchImages {
+    /// Words, after the registry's name and a slash when it is not Docker Hub: `redis`, `registry.lab:5000/tools`.
+    pub term: String,
+    /// Most results, 1 to 100; `None`: 25.
+    pub limit: Option<u32>,
+    /// `is-official`, `is-automated` (`true`, `false`), `stars` (at least so many).
+    pub filters: crate::Filters,
+    /// The value of `X-Registry-Auth`; empty for none. Never logged.
+    pub auth: String,
 }
 
 /// What a removal of an image is asked for.

@@ -89,7 +89,8 @@ wire! {
         /// The version.
         #[serde(rename = "ID")]
         pub id: String,
-        /// The version that was expected.
+        /// The same, up to version 1.48 of the API.
+        #[serde(skip_serializing_if = "String::is_empty")]
         pub expected: String,
     }
 
@@ -124,6 +125,15 @@ wire! {
         pub mirrors: Vec<String>,
     }
 
+    /// What filters packets.
+    pub struct FirewallBackend {
+        /// `nftables`.
+        pub driver: String,
+        /// Facts about it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub info: Vec<[String; 2]>,
+    }
+
     /// Facts about engine and host.
     pub struct Info {
         /// Identity of the engine.
@@ -150,12 +160,15 @@ wire! {
         /// Of no kernel any more.
         #[serde(rename = "KernelMemoryTCP", skip_serializing_if = "std::ops::Not::not")]
         pub kernel_memory_tcp: bool,
-        /// The packet filter sees bridged packets.
-        #[serde(rename = "BridgeNfIptables")]
-        pub bridge_nf_iptables: bool,
-        /// The packet filter sees bridged packets.
-        #[serde(rename = "BridgeNfIp6tables")]
-        pub bridge_nf_ip6tables: bool,
+        /// Of versions up to 1.49 of the API, where it is always false.
+        #[serde(rename = "BridgeNfIptables", skip_serializing_if = "Option::is_none")]
+        pub bridge_nf_iptables: Option<bool>,
+        /// The same.
+        #[serde(rename = "BridgeNfIp6tables", skip_serializing_if = "Option::is_none")]
+        pub bridge_nf_ip6tables: Option<bool>,
+        /// What filters packets; from version 1.49 of the API on.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub firewall_backend: Option<FirewallBackend>,
         /// Logs everything.
         pub debug: bool,
         /// Open descriptors.

@@ -72,15 +72,13 @@ impl Client {
     /// One image's repository, for one operation: tokens are kept in it.
     #[must_use]
     pub fn repository(&self, image: &ImageRef, credentials: Credentials) -> Repository {
-        let session = |endpoint: Endpoint| Session {
-            credentials: if endpoint.is_mirror {
+        let session = |endpoint: Endpoint| {
+            let credentials = if endpoint.is_mirror {
                 Credentials::Anonymous
             } else {
                 credentials.clone()
-            },
-            transport: self.transport.clone(),
-            endpoint,
-            state: Arc::default(),
+            };
+            self.session(endpoint, credentials)
         };
         let config = &self.transport.config;
         Repository {
@@ -103,13 +101,17 @@ impl Client {
         server: &str,
         credentials: Credentials,
     ) -> Result<Login, RegistryError> {
-        let session = Session {
-            endpoint: self.transport.config.origin(server),
+        let origin = self.transport.config.origin(server);
+        self.session(origin, credentials).log_in(server).await
+    }
+
+    pub(crate) fn session(&self, endpoint: Endpoint, credentials: Credentials) -> Session {
+        Session {
+            endpoint,
             credentials,
             transport: self.transport.clone(),
             state: Arc::default(),
-        };
-        session.log_in(server).await
+        }
     }
 }
 

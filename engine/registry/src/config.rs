@@ -33,8 +33,10 @@ use crate::proxy::Proxies;
 pub const DEFAULT_FILE: &str = "/etc/hoist/registries.json";
 const CERTIFICATES: [&str; 2] = ["/etc/hoist/certs.d", "/etc/docker/certs.d"];
 /// The registry of names without one, and the host that serves it.
-const HUB: &str = "docker.io";
+pub(crate) const HUB: &str = "docker.io";
 const HUB_HOST: &str = "registry-1.docker.io";
+/// The host that searches it.
+const HUB_INDEX: &str = "index.docker.io";
 
 /// All registries.
 #[derive(Debug, Clone, Default)]
@@ -160,6 +162,15 @@ impl RegistryConfig {
             },
             is_mirror: false,
         }
+    }
+
+    /// The place that searches a registry.
+    pub(crate) fn index(&self, domain: &str) -> Endpoint {
+        let mut place = self.origin(domain);
+        if domain == HUB {
+            HUB_INDEX.clone_into(&mut place.host);
+        }
+        place
     }
 
     /// Whether TLS towards `host[:port]` may be unverified or missing.

@@ -142,6 +142,29 @@ impl DockerConfig {
         Ok(erased)
     }
 
+    /// The context that `docker context use` has chosen: a name for an engine.
+    #[must_use]
+    pub fn current_context(&self) -> Option<&str> {
+        let name = self.content.get("currentContext").and_then(Value::as_str);
+        name.filter(|name| !name.is_empty())
+    }
+
+    /// Chooses a context; `None` chooses Docker's default one.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn use_context(&mut self, name: Option<&str>) -> Result<(), RegistryError> {
+        match name {
+            Some(name) => drop(
+                self.content
+                    .insert("currentContext".to_owned(), json!(name)),
+            ),
+            None if self.content.remove("currentContext").is_none() => return Ok(()),
+            None => {}
+        }
+        self.write()
+    }
+
     /// The registries that the file and the general helper know.
     #[must_use]
     pub fn known(&self) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! - [`config`]: which hosts, mirrors, certificates and proxies; read from one file and the environment.
 //! - [`Client`]: one per process; holds the connections. [`Client::repository`] gives what one operation works on.
 //! - [`Repository`]: manifests and blobs, both ways.
+//! - [`Client::search`]: which repositories fit some words, where a registry answers that.
 //! - [`docker_config`]: where people keep their passwords; for the command line, not for the engine.
 //!
 //! A registry is not trusted: every answer has a limit, documents are what their content says and never what a header says, a blob is its
@@ -24,6 +25,7 @@ pub mod manifest;
 pub mod platform;
 mod proxy;
 mod retry;
+mod search;
 mod tls;
 mod upload;
 mod uri;
@@ -35,5 +37,6 @@ pub use config::RegistryConfig;
 pub use error::RegistryError;
 pub use fetch::{Chosen, FetchedManifest, Source, Wanted};
 pub use platform::Platform;
+pub use search::{Found, Search};
 pub use tls::client_config;
 pub use upload::{BlobFile, Uploaded};

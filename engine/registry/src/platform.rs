@@ -19,9 +19,9 @@ pub struct Platform {
 /// A text that is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a platform: give OS/ARCHITECTURE[/VARIANT], as linux/amd64 or linux/arm64/v8"
+    "{0:?} is not a platform: {1}: give OS/ARCHITECTURE[/VARIANT], as linux/amd64 or linux/arm64/v8"
 )]
-pub struct InvalidPlatform(pub String);
+pub struct InvalidPlatform(pub String, pub String);
 
 impl Platform {
     /// This machine's.
@@ -131,8 +131,10 @@ impl FromStr for Platform {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
         };
-        if !parts.iter().all(is_word) {
-            return Err(InvalidPlatform(text.to_owned()));
+        // What is wrong is said as containerd says it: scripts look for it.
+        let invalid = |why: String| Err(InvalidPlatform(text.to_owned(), why));
+        if let Some(part) = parts.iter().find(|part| !is_word(part)) {
+            return invalid(format!("{part:?} is an invalid OS component"));
         }
         match parts[..] {
             // One word is an operating system or an architecture.
@@ -142,9 +144,17 @@ impl FromStr for Platform {
             }
             [os, architecture] => Ok(Self::of(os, architecture, "")),
             [os, architecture, variant] => Ok(Self::of(os, architecture, variant)),
-            _ => Err(InvalidPlatform(text.to_owned())),
+            [other] if is_known_system(other) => invalid(format!(
+                "{other}: operating system is not supported without an architecture"
+            )),
+            [_] => invalid("unknown operating system or architecture".to_owned()),
+            _ => invalid("it has more than three parts".to_owned()),
         }
     }
+}
+
+fn is_known_system(text: &str) -> bool {
+    ["darwin", "freebsd", "macos", "windows"].contains(&text)
 }
 
 fn is_known_architecture(text: &str) -> bool {

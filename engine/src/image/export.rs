@@ -168,6 +168,10 @@ impl ImageStore {
         let Ok(name) = text.parse::<ImageRef>() else {
             return vec![(text.to_owned(), None)];
         };
+        // An id reads as a name and a tag, too.
+        if name.familiar_repository() == "sha256" {
+            return vec![(text.to_owned(), None)];
+        }
         let has_tag = text
             .rsplit('/')
             .next()

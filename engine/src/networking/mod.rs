@@ -178,7 +178,10 @@ impl Networks {
     /// Finds by name, by id or by an unambiguous prefix of the id.
     pub(crate) fn find(&self, key: &str) -> Result<Arc<NetworkRecord>> {
         let networks = self.all();
-        if let Some(network) = networks.get(key) {
+        let by_id = networks
+            .values()
+            .find(|network| network.record.id.as_str() == key);
+        if let Some(network) = by_id.or_else(|| networks.get(key)) {
             return Ok(network.record.clone());
         }
         let mut matches = networks

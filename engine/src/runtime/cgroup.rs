@@ -122,7 +122,7 @@ fn add_limits(group: &mut Group, resources: &Resources, controller: &str) {
             group.limit("cpu.cfs_quota_us", resources.cpu_quota);
         }
         "memory" => add_memory(group, resources),
-        "pids" => group.limit("pids.max", resources.pids),
+        "pids" => group.limit("pids.max", resources.pids.map(most_processes)),
         "blkio" => {
             group.limit("blkio.weight", resources.blkio_weight);
             for throttle in &resources.throttles {
@@ -273,7 +273,7 @@ fn add_tree_limits(group: &mut Group, resources: &Resources, has: impl Fn(&str) 
         group.limit("memory.low", resources.memory_reservation);
     }
     if has("pids") {
-        group.limit("pids.max", resources.pids);
+        group.limit("pids.max", resources.pids.map(most_processes));
     }
     if has("cpuset") {
         add_cpuset_limits(group, resources);
@@ -289,6 +289,14 @@ fn add_tree_limits(group: &mut Group, resources: &Resources, has: impl Fn(&str) 
             let (device, key) = (throttle.device_text(), throttle.kind.v2_name());
             group.limit("io.max", Some(format!("{device} {key}={}", throttle.rate)));
         }
+    }
+}
+
+/// The kernel's word for no limit is not a number.
+fn most_processes(limit: u64) -> String {
+    match limit {
+        0 => "max".to_owned(),
+        limit => limit.to_string(),
     }
 }
 

@@ -362,7 +362,8 @@ fn add_kernel_mount(
 /// Version 2: the tree, as the container's cgroup namespace shows it. Version 1: the container's own group of
 /// each hierarchy on a small tmpfs, as runc has it.
 fn add_cgroups(builder: &mut Builder<'_>, plan: &CgroupPlan) -> Result<(), LowerError> {
-    let read_only = if builder.spec.security.privileged {
+    let security = &builder.spec.security;
+    let read_only = if security.privileged || security.writable_cgroups {
         0
     } else {
         RDONLY

@@ -173,6 +173,8 @@ pub struct Security {
     pub masked_paths: Option<Vec<String>>,
     /// Read-only paths; `None`: Docker's.
     pub read_only_paths: Option<Vec<String>>,
+    /// The container may make control groups below its own.
+    pub writable_cgroups: bool,
 }
 
 impl Default for Security {
@@ -185,6 +187,7 @@ impl Default for Security {
             no_new_privileges: false,
             masked_paths: None,
             read_only_paths: None,
+            writable_cgroups: false,
         }
     }
 }
@@ -248,7 +251,7 @@ pub struct ResourceLimit {
 pub struct Resources {
     /// Relative weight as Docker gives it: 2 to 262144, 1024 is normal.
     pub cpu_shares: Option<u64>,
-    /// Microseconds of processor time in each period.
+    /// Microseconds of processor time in each period; less than zero: no limit.
     pub cpu_quota: Option<i64>,
     /// Microseconds; `None`: 100 000.
     pub cpu_period: Option<u64>,
@@ -262,7 +265,7 @@ pub struct Resources {
     pub memory_swap: Option<i64>,
     /// Bytes that are protected when memory is short.
     pub memory_reservation: Option<u64>,
-    /// Number of processes and threads.
+    /// Number of processes and threads; 0: no limit.
     pub pids: Option<u64>,
     /// Block input and output weight, 10 to 1000.
     pub blkio_weight: Option<u16>,

@@ -24,6 +24,7 @@ use super::errors::Answer;
 use super::hijack;
 use super::images::archive;
 use super::query::Query;
+use crate::service::at_clients_pace;
 use crate::service::build::Plan;
 use crate::service::images::PieceReader;
 use crate::service::registry::registry_error;
@@ -78,9 +79,7 @@ fn logins_of(headers: &HeaderMap) -> Result<BTreeMap<String, RegistryLogin>> {
 /// `POST /hoist/build`: the request in JSON on the first line of the body, then the archive.
 async fn own(State(server): State<Server>, request: Request) -> Answer {
     let body = archive(request.into_body());
-    let (build, body) = tokio::task::spawn_blocking(move || first_line(body))
-        .await
-        .map_err(|error| ApiError::internal(&error))??;
+    let (build, body) = at_clients_pace(move || first_line(body)).await?;
     let events = server
         .service
         .image_build(build, body, (Plan::default(), None))

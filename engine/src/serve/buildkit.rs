@@ -50,7 +50,13 @@ async fn grpc(State(server): State<Server>, mut request: Request) -> Answer {
 /// `POST /session`: we call the client.
 async fn session(State(server): State<Server>, mut request: Request) -> Answer {
     let info = SessionInfo::from_headers(request.headers());
-    if info.id.is_empty() {
+    if request.headers().get(header::UPGRADE).is_none() {
+        return Err(ApiError::bad_request(
+            "no upgrade proto in request: a session needs the header Upgrade: h2c",
+        )
+        .into());
+    }
+    if info.id.is_empty() && is_asked(&request, "h2c") {
         return Err(ApiError::bad_request("header X-Docker-Expose-Session-Uuid is missing").into());
     }
     let (upgrade, response) = switch(&mut request, "h2c")?;
@@ -62,18 +68,21 @@ async fn session(State(server): State<Server>, mut request: Request) -> Answer {
     Ok(response)
 }
 
+fn is_asked(request: &Request, protocol: &str) -> bool {
+    let asked = request.headers().get(header::UPGRADE);
+    asked
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|asked| asked.eq_ignore_ascii_case(protocol))
+}
+
 /// Answers that the connection changes its protocol.
 fn switch(
     request: &mut Request,
     protocol: &'static str,
 ) -> Result<(OnUpgrade, Response), ApiError> {
-    let asked = request.headers().get(header::UPGRADE);
-    let asked = asked
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if !asked.eq_ignore_ascii_case(protocol) {
+    if !is_asked(request, protocol) {
         return Err(ApiError::bad_request(format!(
-            "this call needs the header Upgrade: {protocol}"
+            "the protocol of the header Upgrade is not supported: this call needs {protocol}"
         )));
     }
     let upgrade = hyper::upgrade::on(request);

@@ -18,12 +18,18 @@ use hoist_api::stats::StatsMode;
 use super::detach::DetachKeys;
 use super::errors::Answer;
 use super::hijack::{self, Connection};
-use super::query::{Fallback, Query, json};
+use super::query::{Fallback, Query, Version, json};
 use super::{Server, web_socket};
 use crate::service::attach::Streams;
 
+/// Versions of the API from which on something is otherwise than before.
+const ANNOTATIONS_LISTED: Version = Version(1, 46);
+const SEVERAL_ENDPOINTS: Version = Version(1, 44);
+const PRIVATE_IPC: Version = Version(1, 40);
+const PIDS_UPDATED: Version = Version(1, 40);
+
 /// `GET /containers/json`
-pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
+pub(super) async fn list(State(server): State<Server>, version: Version, uri: Uri) -> Answer {
     let query = Query::of(&uri);
     let limit: Option<i64> = query.number("limit")?;
     let options = ListContainers {
@@ -34,17 +40,25 @@ pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
         size: query.flag("size"),
         filters: query.filters()?,
     };
-    Ok(Json(server.service.list(&options).await?).into_response())
+    let mut listed = server.service.list(&options).await?;
+    if version < ANNOTATIONS_LISTED {
+        for summary in &mut listed {
+            summary.host_config.annotations.clear();
+        }
+    }
+    Ok(Json(listed).into_response())
 }
 
 /// `POST /containers/create`
 pub(super) async fn create(
     State(server): State<Server>,
+    version: Version,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let body: ContainerCreate = json(&headers, &body)?;
+    let mut body: ContainerCreate = json(&headers, &body)?;
+    as_of(version, &mut body)?;
     let query = Query::of(&uri);
     let platform = query.text("platform");
     server
@@ -52,6 +66,30 @@ pub(super) async fn create(
         .check_platform(&body.config.image, platform)?;
     let created = server.service.create(query.text("name"), body).await?;
     Ok((StatusCode::CREATED, Json(created)).into_response())
+}
+
+/// What a request meant in the version of the API that it speaks.
+fn as_of(version: Version, body: &mut ContainerCreate) -> Result<()> {
+    let networks: Vec<&str> = body
+        .networking_config
+        .endpoints_config
+        .keys()
+        .map(String::as_str)
+        .collect();
+    if version < SEVERAL_ENDPOINTS && networks.len() > 1 {
+        return Err(ApiError::bad_request(format!(
+            "Container cannot be created with multiple network endpoints: {}",
+            networks.join(", ")
+        )));
+    }
+    let host = &mut body.host_config;
+    if version < PRIVATE_IPC && host.ipc_mode.is_empty() {
+        "shareable".clone_into(&mut host.ipc_mode);
+    }
+    if host.pids_limit.is_some_and(|limit| limit <= 0) {
+        host.pids_limit = None;
+    }
+    Ok(())
 }
 
 /// `GET /containers/{id}/json`
@@ -330,10 +368,16 @@ pub(super) async fn stats(
 pub(super) async fn update(
     State(server): State<Server>,
     Path(id): Path<String>,
+    version: Version,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let body: HostConfig = json(&headers, &body)?;
+    let mut body: HostConfig = json(&headers, &body)?;
+    body.pids_limit = body
+        .pids_limit
+        .filter(|_| version >= PIDS_UPDATED)
+        // Zero and less lift the limit.
+        .map(|limit| limit.max(0));
     let updated = detached(async move { server.service.update(&id, body).await }).await?;
     Ok(Json(updated).into_response())
 }

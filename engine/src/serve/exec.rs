@@ -28,7 +28,7 @@ pub(super) async fn create(
     let body: ExecCreate = json(&headers, &body)?;
     Ok((
         StatusCode::CREATED,
-        Json(server.service.exec_create(&id, body)?),
+        Json(server.service.exec_create(&id, body).await?),
     )
         .into_response())
 }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use hoist_api::error::{ApiError, Result};
-use hoist_api::image::{ImportImage, Progress, RemoveImage};
+use hoist_api::image::{ImagePlatform, ImportImage, Progress, RemoveImage};
 use tokio::sync::mpsc;
 
 use super::Server;
@@ -35,7 +35,9 @@ pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
 
 /// `GET /images/get`
 pub(super) async fn get(State(server): State<Server>, uri: Uri) -> Answer {
-    registry::save(server, registry::names_of(&uri)).await
+    let names = registry::names_of(&uri);
+    check_platforms(&server, &names, &Query::of(&uri))?;
+    registry::save(server, names).await
 }
 
 /// How long a client may go on sending an archive that nobody reads any more.
@@ -106,7 +108,12 @@ pub(super) async fn create(State(server): State<Server>, request: Request) -> An
         },
         changes: query.all("changes"),
         message: query.text("message").to_owned(),
+        platform: query.text("platform").to_owned(),
     };
+    if !options.platform.is_empty() {
+        let platform = options.platform.parse::<hoist_registry::Platform>();
+        platform.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
     let body = archive(request.into_body());
     Ok(progress(async move {
         let id = server.service.image_import(options, body).await?;
@@ -157,10 +164,20 @@ pub(super) async fn by_name(
         return Err(page_not_found());
     };
     match (&method, action) {
-        (&Method::GET, "json") => Ok(Json(service.image_inspect(name)?).into_response()),
-        (&Method::GET, "get") => registry::save(server.clone(), vec![name.to_owned()]).await,
+        (&Method::GET, "json") => {
+            check_platforms(&server, &[name.to_owned()], &query)?;
+            Ok(Json(service.image_inspect(name)?).into_response())
+        }
+        (&Method::GET, "get") => {
+            let names = vec![name.to_owned()];
+            check_platforms(&server, &names, &query)?;
+            registry::save(server.clone(), names).await
+        }
         (&Method::POST, "push") => registry::push(server.clone(), name, &query, &headers).await,
-        (&Method::GET, "history") => Ok(Json(service.image_history(name)?).into_response()),
+        (&Method::GET, "history") => {
+            check_platforms(&server, &[name.to_owned()], &query)?;
+            Ok(Json(service.image_history(name)?).into_response())
+        }
         (&Method::POST, "tag") => {
             let (repo, tag) = (query.text("repo"), query.text("tag"));
             let target = if tag.is_empty() {
@@ -173,6 +190,26 @@ pub(super) async fn by_name(
         }
         _ => Err(page_not_found()),
     }
+}
+
+/// The parameter `platform` of calls that read: JSON of a platform. An image here is of one platform, which must be that one.
+fn check_platforms(server: &Server, names: &[String], query: &Query) -> Result<(), ApiError> {
+    let asked = query.all("platform");
+    let [platform] = asked.as_slice() else {
+        return match asked.len() {
+            0 => Ok(()),
+            _ => Err(ApiError::bad_request(
+                "multiple platform parameters not supported",
+            )),
+        };
+    };
+    let platform: ImagePlatform = serde_json::from_str(platform)
+        .map_err(|error| ApiError::bad_request(format!("invalid platform: {error}")))?;
+    let parts = [&platform.os, &platform.architecture, &platform.variant];
+    let parts = parts.map(String::as_str).into_iter();
+    let text: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    let check = |name: &String| server.service.check_platform(name, &text.join("/"));
+    names.iter().try_for_each(check)
 }
 
 fn page_not_found() -> Failure {

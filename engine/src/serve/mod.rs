@@ -47,6 +47,7 @@ use tower::ServiceExt as _;
 use crate::service::Service;
 pub(crate) use absent::no_swarm;
 use errors::Failure;
+use query::Version;
 
 /// Bytes of a refusal of the framework's own.
 const LONGEST_REFUSAL: usize = 4096;
@@ -301,8 +302,9 @@ async fn serve_connection(
 
 async fn answer(router: Router, mut request: Request) -> Response {
     let response = match strip_version(request.uri()) {
-        Ok(Some(uri)) => {
+        Ok(Some((uri, version))) => {
             *request.uri_mut() = uri;
+            request.extensions_mut().insert(version);
             router.oneshot(request).await.into_response()
         }
         Ok(None) => router.oneshot(request).await.into_response(),
@@ -351,7 +353,7 @@ fn with_headers(mut response: Response) -> Response {
 }
 
 /// Takes `/v1.NN` off a path; refuses versions that are not spoken.
-fn strip_version(uri: &Uri) -> Result<Option<Uri>, Failure> {
+fn strip_version(uri: &Uri) -> Result<Option<(Uri, Version)>, Failure> {
     let path = uri.path();
     let Some(rest) = path
         .strip_prefix("/v")
@@ -385,7 +387,7 @@ fn strip_version(uri: &Uri) -> Result<Option<Uri>, Failure> {
         .unwrap_or_default();
     let stripped = format!("/{rest}{query}").parse();
     stripped
-        .map(Some)
+        .map(|uri| Some((uri, Version(asked.0, asked.1))))
         .map_err(|_| Failure(ApiError::bad_request("malformed path")))
 }
 
@@ -395,7 +397,7 @@ mod tests {
 
     fn check(path: &str, expected: &str) {
         let result = match strip_version(&path.parse().unwrap()) {
-            Ok(uri) => uri.map_or_else(|| path.to_owned(), |uri| uri.to_string()),
+            Ok(uri) => uri.map_or_else(|| path.to_owned(), |(uri, _)| uri.to_string()),
             Err(failure) => failure.0.message,
         };
         assert_eq!(result, expected);

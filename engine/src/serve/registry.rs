@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use hoist_api::ImageRef;
-use hoist_api::error::{ApiError, ErrorKind, Result};
-use hoist_api::image::{ErrorDetail, Progress};
+use hoist_api::error::{ApiError, Result};
+use hoist_api::image::{ErrorDetail, Progress, SearchImages};
 use hoist_registry::Platform;
 use hoist_registry::auth::AuthConfig;
 use tokio::sync::mpsc;
@@ -116,20 +116,16 @@ pub(super) async fn distribution(
 }
 
 /// `GET /images/search`
-pub(super) async fn search(uri: Uri) -> Answer {
+pub(super) async fn search(State(server): State<Server>, uri: Uri, headers: HeaderMap) -> Answer {
     let query = Query::of(&uri);
-    if query.text("term").is_empty() {
-        return Err(ApiError::bad_request("term is required").into());
-    }
-    let limit = query.number::<i64>("limit")?.unwrap_or(25);
-    if !(1..=100).contains(&limit) {
-        let message = format!("limit {limit} is outside the range of [1, 100]");
-        return Err(ApiError::bad_request(message).into());
-    }
-    let message = "registries cannot be searched by this engine: the search of the default registry is not part of the registry API";
-    Err(ApiError::new(ErrorKind::NotImplemented, message)
-        .with_hint("look at https://hub.docker.com/search")
-        .into())
+    let search = SearchImages {
+        term: query.text("term").to_owned(),
+        limit: query.number("limit")?.filter(|limit| *limit != 0),
+        filters: query.filters()?,
+        auth: String::new(),
+    };
+    let auth = auth_of(&headers)?;
+    Ok(Json(server.service.image_search(&search, &auth).await?).into_response())
 }
 
 /// `GET /images/get` and `GET /images/{name}/get`: an archive. What is missing is told before it begins; what fails later cuts it short.

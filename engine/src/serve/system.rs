@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use super::errors::Answer;
-use super::query::{Query, json};
+use super::query::{Query, Version, json};
 use super::{Server, absent};
 use crate::events;
 use crate::times::parse_time;
@@ -58,8 +58,22 @@ async fn version(State(server): State<Server>) -> Response {
 }
 
 /// `GET /info`
-async fn info(State(server): State<Server>) -> Response {
-    Json(server.service.info()).into_response()
+async fn info(State(server): State<Server>, version: Version) -> Response {
+    let mut info = server.service.info();
+    if version < Version(1, 50) {
+        (info.bridge_nf_iptables, info.bridge_nf_ip6tables) = (Some(false), Some(false));
+    }
+    if version < Version(1, 49) {
+        info.firewall_backend = None;
+        for commit in [
+            &mut info.containerd_commit,
+            &mut info.runc_commit,
+            &mut info.init_commit,
+        ] {
+            commit.expected.clone_from(&commit.id);
+        }
+    }
+    Json(info).into_response()
 }
 
 /// `GET /hoist/status`

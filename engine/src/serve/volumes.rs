@@ -9,7 +9,7 @@ use hoist_api::volume::VolumeCreate;
 
 use super::Server;
 use super::errors::Answer;
-use super::query::{Query, json};
+use super::query::{Query, Version, json};
 
 /// `GET /volumes`
 pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
@@ -49,8 +49,12 @@ pub(super) async fn remove(
 }
 
 /// `POST /volumes/prune`
-pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
-    let filters = Query::of(&uri).filters()?;
+pub(super) async fn prune(State(server): State<Server>, version: Version, uri: Uri) -> Answer {
+    let mut filters = Query::of(&uri).filters()?;
+    // Only later are named volumes kept without a word.
+    if version < Version(1, 42) {
+        filters = filters.with("all", "true");
+    }
     let (deleted, space) = server.service.prune_volumes(&filters).await?;
     Ok(
         Json(serde_json::json!({ "VolumesDeleted": deleted, "SpaceReclaimed": space }))

@@ -180,6 +180,13 @@ impl Asked {
         ))
     }
 
+    fn no_directory(&self) -> ApiError {
+        let (path, container) = (&self.text, &self.container);
+        ApiError::bad_request(format!(
+            "cannot find {path} in container {container}: not a directory"
+        ))
+    }
+
     /// The path to pack: links on the way are followed by the kernel.
     fn resolved(&self, root: &Root) -> Result<PathBuf> {
         let path = self.path();
@@ -197,11 +204,14 @@ impl Asked {
         }
         let found = root
             .open_beneath(&path, flags, Mode::empty())
-            .map_err(|_| self.missing())?;
+            .map_err(|error| match error.errno {
+                rustix::io::Errno::NOTDIR => self.no_directory(),
+                _ => self.missing(),
+            })?;
         let stat = rustix::fs::fstat(&found).map_err(|error| internal(&error))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if self.text.ends_with('/') && kind != FileType::Directory {
-            return Err(self.missing());
+            return Err(self.no_directory());
         }
         let link_target = match kind {
             FileType::Symlink => lead(root, &path).unwrap_or_default(),

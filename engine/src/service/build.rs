@@ -165,6 +165,9 @@ impl Service {
     }
 
     fn tell_built(&self, result: &BuildResult) {
+        if !result.image.is_empty() {
+            self.emit_image("create", &result.image, &result.image);
+        }
         for tag in &result.tags {
             let actor =
                 crate::events::actor(&result.image, &Default::default(), [("name", tag.clone())]);

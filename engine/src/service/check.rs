@@ -42,6 +42,11 @@ pub(super) fn host_config(host: &HostConfig, layout: &CgroupLayout) -> Result<Ve
             ApiError::bad_request(message).with_hint("the only runtime here is hoist's own")
         );
     }
+    if host.annotations.contains_key("") {
+        return Err(ApiError::bad_request(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        ));
+    }
     unsupported(host)?;
     Ok(warnings)
 }
@@ -178,9 +183,6 @@ pub(super) fn limits(host: &HostConfig, layout: &CgroupLayout) -> Result<Vec<Str
     if host.blkio_weight > 0 && !(10..=1000).contains(&host.blkio_weight) {
         return fail("Range of blkio weight is from 10 to 1000");
     }
-    if host.pids_limit.is_some_and(|limit| limit < -1) {
-        return fail("invalid pids limit: it is negative");
-    }
     let throttles = [
         &host.blkio_device_read_bps,
         &host.blkio_device_write_bps,
@@ -219,7 +221,10 @@ fn processors(host: &HostConfig) -> Result<()> {
         return fail("CPU cfs quota can not be less than 1ms (i.e. 1000)".to_owned());
     }
     if host.cpu_shares < 0 {
-        return fail("invalid CPU shares: they are negative".to_owned());
+        return fail(format!(
+            "invalid CPU shares ({}): value must be a positive integer",
+            host.cpu_shares
+        ));
     }
     for (what, list) in [
         ("cpuset cpus", &host.cpuset_cpus),

@@ -123,11 +123,14 @@ impl Service {
     ) -> Result<()> {
         let record = container.snapshot();
         let alias = self.networks.config.alias(record.id.as_str());
-        let host_link = given.host_link.clone();
+        let (host_link, pid) = (given.host_link.clone(), record.run.pid);
+        let gateways = self.gateways_of(&record);
         self.networks
             .withdraw(&record, &BTreeMap::from([(network.name.clone(), given)]));
         self.blocking(move |_| {
-            endpoint::remove(&host_link, &alias).map_err(|error| internal(&error))
+            let netns = open_network_namespace(pid)?;
+            endpoint::disconnect(netns.as_fd(), (&host_link, &alias), gateways)
+                .map_err(|error| internal(&error))
         })
         .await?;
         self.networks_changed(container).await

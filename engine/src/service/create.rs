@@ -298,6 +298,13 @@ fn merge(mut asked: ContainerConfig, image: &ContainerDefaults) -> Result<Contai
             asked.working_dir
         )));
     }
+    asked.working_dir = clean_path(&asked.working_dir);
+    if let Some(entry) = asked.env.iter().find(|entry| name_of(entry).is_empty()) {
+        return Err(ApiError::bad_request(format!(
+            "invalid environment variable: {entry}"
+        )));
+    }
+    asked.healthcheck.as_ref().map_or(Ok(()), check_health)?;
     let mut volumes = asked.volumes.unwrap_or_default();
     for path in image.volumes.keys() {
         volumes.entry(path.clone()).or_default();
@@ -331,6 +338,53 @@ fn merge(mut asked: ContainerConfig, image: &ContainerDefaults) -> Result<Contai
     Ok(asked)
 }
 
+/// An absolute path without `.`, `..`, double slashes and a slash at the end, as Go's `filepath.Clean` has it; empty stays empty.
+fn clean_path(path: &str) -> String {
+    if path.is_empty() {
+        return String::new();
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// The name of a variable.
+fn name_of(entry: &str) -> &str {
+    entry.split('=').next().unwrap_or_default()
+}
+
+/// Nanoseconds that a health check's times must at least be, or zero for the default.
+const LEAST_HEALTH: i64 = 1_000_000;
+
+fn check_health(health: &HealthConfig) -> Result<()> {
+    let times = [
+        ("Interval", health.interval),
+        ("Timeout", health.timeout),
+        ("StartPeriod", health.start_period),
+        ("StartInterval", health.start_interval),
+    ];
+    let wrong = times
+        .iter()
+        .find(|(_, time)| *time != 0 && *time < LEAST_HEALTH);
+    if let Some((what, _)) = wrong {
+        return Err(ApiError::bad_request(format!(
+            "{what} in Healthcheck cannot be less than 1ms"
+        )));
+    }
+    if health.retries < 0 {
+        return Err(ApiError::bad_request(
+            "Retries in Healthcheck cannot be negative",
+        ));
+    }
+    Ok(())
+}
+
 /// As [`merge_env`], with the names that take something away: they are the configuration's, and take effect at each start.
 fn keep_env(image: &[String], asked: &[String]) -> Vec<String> {
     let (given, bare): (Vec<&String>, Vec<&String>) =
@@ -344,7 +398,7 @@ fn keep_env(image: &[String], asked: &[String]) -> Vec<String> {
 
 /// The image's variables, then those asked for; a name without `=` takes the image's away.
 pub(super) fn merge_env(image: &[String], asked: &[String]) -> Vec<String> {
-    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let name = |entry: &str| name_of(entry).to_owned();
     let named: Vec<String> = asked.iter().map(|entry| name(entry)).collect();
     let kept = image.iter().filter(|entry| !named.contains(&name(entry)));
     kept.chain(asked.iter().filter(|entry| entry.contains('=')))
@@ -415,6 +469,39 @@ mod tests {
         check(("entry", "arg"), ("''", "-"), "no command specified");
         check(("entry", "arg"), ("", "-"), "arg");
         check(("-", "-"), ("-", "-"), "no command specified");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let merged = |json: &str| {
+            let mut asked: ContainerConfig = serde_json::from_str(json).unwrap();
+            asked.cmd = words("x");
+            merge(asked, &ContainerDefaults::default())
+        };
+        for (json, expected) in [
+            (r#"{"Env":[""]}"#, "invalid environment variable: "),
+            (
+                r#"{"Env":["A=1","=x"]}"#,
+                "invalid environment variable: =x",
+            ),
+            (
+                r#"{"Healthcheck":{"Interval":-1}}"#,
+                "Interval in Healthcheck cannot be less than 1ms",
+            ),
+            (
+                r#"{"Healthcheck":{"StartPeriod":1}}"#,
+                "StartPeriod in Healthcheck cannot be less than 1ms",
+            ),
+            (
+                r#"{"Healthcheck":{"Retries":-1}}"#,
+                "Retries in Healthcheck cannot be negative",
+            ),
+        ] {
+            let said = merged(json).unwrap_err();
+            assert_eq!(said.message, expected, "{json}");
+        }
+        let config = merged(r#"{"WorkingDir":"/tmp/../a//b/","Env":["A","B="]}"#).unwrap();
+        assert_eq!(config.working_dir, "/a/b");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use hoist_api::engine::TerminalSize;
 use hoist_api::error::{ApiError, Result};
 use hoist_api::exec::{ExecCreate, ExecCreated, ExecInspect, ProcessConfig};
 use hoist_api::frame::{self, Stream};
+use hoist_kernel::path::Root;
 use hoist_shim::protocol::{ExecRequest, Reply, RequestBody, SignalTarget, TerminalTarget};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
@@ -19,13 +20,14 @@ use super::create::merge_env;
 use super::spec::{self, Found};
 use super::start::StartFailure;
 use super::{Service, convert, internal};
+use crate::build::owner;
 use crate::containers::Container;
 use crate::names;
 use crate::pipes::Pipe;
 use crate::runtime;
 use crate::runtime::spec::{NamespaceMode, NetworkNamespace, RootFilesystem, RuntimeSpec};
 use crate::shim::Shim;
-use crate::store::container::Status;
+use crate::store::container::{ContainerRecord, Status};
 
 /// A further process.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl Service {
     }
 
     /// Prepares a process.
-    pub(crate) fn exec_create(
+    pub(crate) async fn exec_create(
         self: &Arc<Self>,
         key: &str,
         body: ExecCreate,
@@ -113,6 +115,16 @@ impl Service {
         }
         if body.cmd.is_empty() {
             return Err(ApiError::bad_request("No exec command specified"));
+        }
+        if !body.user.is_empty() {
+            // What is wrong is told before a client takes over the connection.
+            let user = body.user.clone();
+            let find = move |_: &Service, _: &ContainerRecord, root: &Root| {
+                owner::find(root, &user)
+                    .map(drop)
+                    .map_err(|error| ApiError::bad_request(hoist_api::error::chain(&error)))
+            };
+            self.in_tree(&container, find).await?;
         }
         let exec = self.register(&container, body);
         let action = format!("exec_create: {}", exec.create.cmd.join(" "));
@@ -382,13 +394,15 @@ impl Service {
             .map_err(|error| convert::shim_error(&error))
     }
 
-    /// Runs a process to its end and keeps the beginning of what it prints. When the future is dropped, the process is killed.
+    /// Runs a process to its end and keeps the beginning of what it prints. When the future is dropped, the process is killed, and
+    /// what it had printed is in `captured`.
     pub(super) async fn run_and_capture(
         self: &Arc<Self>,
         container: &Arc<Container>,
         mut create: ExecCreate,
+        captured: &mut Vec<u8>,
         limit: usize,
-    ) -> Result<(i32, Vec<u8>)> {
+    ) -> Result<i32> {
         create.attach_stdout = true;
         let shim = container.shim().ok_or_else(|| container.not_running())?;
         let exec = self.register(container, create);
@@ -402,9 +416,8 @@ impl Service {
         let launched = self.launch_exec(&exec, [false, true, true]).await;
         let mut streams = launched.map_err(|failure| failure.error)?;
         let output = streams.stdout.take().zip(streams.stderr.take());
-        let mut captured = Vec::new();
         if let Some((stdout, stderr)) = output {
-            capture(stdout, stderr, &mut captured, limit).await;
+            capture(stdout, stderr, captured, limit).await;
         }
         let mut ended = exec.ended.subscribe();
         let code = ended
@@ -414,7 +427,7 @@ impl Service {
             .and_then(|code| *code)
             .unwrap_or(-1);
         cleanup.kill = false;
-        Ok((code, captured))
+        Ok(code)
     }
 }
 

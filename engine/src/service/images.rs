@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hoist_api::container::ContainerConfig;
-use hoist_api::error::{ApiError, Result};
+use hoist_api::error::{ApiError, Result, chain};
 use hoist_api::image::{
     ImageDelete, ImageHistory, ImageInspect, ImageMetadata, ImageSummary, ImportImage, RemoveImage,
     RootFs,
@@ -16,9 +16,10 @@ use hoist_api::{Digest, Filters, ImageRef};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{Service, image_error};
+use super::{Service, at_clients_pace, image_error};
 use crate::events;
 use crate::image::{Image, ImageId, ImageUse, ImageUsers, ImportOptions, Removed, save};
+use crate::times::parse_time;
 
 const FILTERS: &[&str] = &[
     "dangling",
@@ -83,12 +84,13 @@ impl Service {
         filters.check_flag("dangling")?;
         let users = self.image_users();
         let images = self.images.list();
+        let span = self.image_span(filters)?;
         let listed = images
             .iter()
-            .filter(|image| accepts(filters, image))
+            .filter(|image| accepts(filters, image) && span.has(image))
             .map(|image| ImageSummary {
                 id: image.id.to_string(),
-                repo_tags: image.repo_tags.clone(),
+                repo_tags: wanted_tags(filters, image),
                 repo_digests: image.repo_digests.clone(),
                 created: seconds(image.config.created.as_deref()),
                 size: bytes(image.size),
@@ -100,6 +102,29 @@ impl Service {
                 ..ImageSummary::default()
             });
         Ok(listed.collect())
+    }
+
+    /// The times that `before`, `since` and `until` leave.
+    fn image_span(&self, filters: &Filters) -> Result<Span> {
+        let created = |name: &String| -> Result<Timestamp> {
+            let image = self.images.resolve(name).map_err(image_error)?;
+            Ok(created(&image))
+        };
+        let mut span = Span::default();
+        for name in filters.get("before") {
+            let time = created(name)?;
+            span.before = Some(span.before.map_or(time, |known| known.min(time)));
+        }
+        for text in filters.get("until") {
+            if let Some(time) = parse_time(text)? {
+                span.before = Some(span.before.map_or(time, |known| known.min(time)));
+            }
+        }
+        for name in filters.get("since") {
+            let time = created(name)?;
+            span.since = Some(span.since.map_or(time, |known| known.max(time)));
+        }
+        Ok(span)
     }
 
     /// All images with what they share, and the bytes of all layers.
@@ -137,8 +162,8 @@ impl Service {
         let exported = self
             .blocking(move |service| service.images.export(&names).map_err(image_error))
             .await?;
-        let (sender, receiver) = mpsc::channel(8);
-        tokio::task::spawn_blocking(move || {
+        let (sender, receiver) = mpsc::channel(2);
+        tokio::spawn(at_clients_pace(move || {
             let pieces = Pieces(sender.clone());
             let mut output = io::BufWriter::with_capacity(256 << 10, pieces);
             let done = save(&exported, &mut output).and_then(|()| output.flush());
@@ -147,7 +172,8 @@ impl Service {
                 // A client that is gone needs no reason.
                 let _ = sender.blocking_send(Err(error));
             }
-        });
+            Ok(())
+        }));
         Ok(receiver)
     }
 
@@ -255,6 +281,11 @@ impl Service {
     /// Gives an image a further name.
     pub(crate) async fn image_tag(self: &Arc<Self>, image: &str, target: &str) -> Result<()> {
         let name = image_name(target)?;
+        if name.familiar_repository() == "sha256" {
+            return Err(ApiError::bad_request(
+                "refusing to create an ambiguous tag using digest algorithm as name",
+            ));
+        }
         let (source, told) = (image.to_owned(), target.to_owned());
         let id = self
             .blocking(move |service| {
@@ -285,10 +316,16 @@ impl Service {
             },
             changes: options.changes,
             message: options.message,
-            platform: None,
+            platform: match options.platform.as_str() {
+                "" => None,
+                text => Some(
+                    text.parse()
+                        .map_err(|error| ApiError::bad_request(chain(&error)))?,
+                ),
+            },
         };
         let id = self
-            .blocking(move |service| {
+            .for_client(move |service| {
                 service
                     .images
                     .import(&mut archive, &import)
@@ -305,7 +342,7 @@ impl Service {
         mut archive: PieceReader,
     ) -> Result<Vec<Loaded>> {
         let loaded = self
-            .blocking(move |service| service.images.load(&mut archive).map_err(image_error))
+            .for_client(move |service| service.images.load(&mut archive).map_err(image_error))
             .await?;
         let mut told = Vec::new();
         for image in loaded {
@@ -417,6 +454,33 @@ fn accepts(filters: &Filters, image: &Image) -> bool {
                 .iter()
                 .any(|tag| reference_matches(wanted, tag))
         })
+}
+
+/// When images were made: after the one and before the other.
+#[derive(Debug, Default)]
+struct Span {
+    since: Option<Timestamp>,
+    before: Option<Timestamp>,
+}
+
+impl Span {
+    fn has(&self, image: &Image) -> bool {
+        let created = created(image);
+        self.since.is_none_or(|since| created > since)
+            && self.before.is_none_or(|before| created < before)
+    }
+}
+
+fn created(image: &Image) -> Timestamp {
+    let text = image.config.created.as_deref().unwrap_or_default();
+    text.parse().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// The names of an image that a list asks for.
+fn wanted_tags(filters: &Filters, image: &Image) -> Vec<String> {
+    let is_wanted =
+        |tag: &&String| filters.accepts("reference", |wanted| reference_matches(wanted, tag));
+    image.repo_tags.iter().filter(is_wanted).cloned().collect()
 }
 
 /// A pattern of `path.Match`, for the repository with or without the tag.

@@ -247,7 +247,10 @@ fn wire_host_config(record: &ContainerRecord) -> HostConfig {
         .security_opt
         .iter()
         .any(|option| option == "systempaths=unconfined");
-    let (masked, read_only) = if host.privileged || unconfined {
+    if host.privileged {
+        return host;
+    }
+    let (masked, read_only) = if unconfined {
         Default::default()
     } else {
         restrict::default_paths()

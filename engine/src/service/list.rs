@@ -182,6 +182,7 @@ impl Service {
             status: status_text(&record.run, now),
             host_config: SummaryHostConfig {
                 network_mode: record.host_config.network_mode.clone(),
+                annotations: record.host_config.annotations.clone(),
             },
             network_settings: SummaryNetworkSettings { networks },
             mounts: self.mount_points(record),

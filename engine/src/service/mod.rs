@@ -43,7 +43,7 @@ mod watch_health;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use hoist_api::error::Result;
+use hoist_api::error::{ApiError, ErrorKind, Result};
 use hoist_shim::client::ShimProgram;
 use jiff::Timestamp;
 
@@ -80,6 +80,28 @@ pub(crate) struct Service {
     machine: Machine,
     shim_program: ShimProgram,
     pub(crate) started_at: Timestamp,
+}
+
+/// Runs work whose pace a client sets on a thread of its own: however many clients are slow or stand still, they take none of the
+/// threads that everything else needs.
+pub(crate) async fn at_clients_pace<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, done) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let run = move || {
+        let _entered = runtime.enter();
+        // Who waited may have gone.
+        let _ = sender.send(work());
+    };
+    std::thread::Builder::new()
+        .name("archive".to_owned())
+        .spawn(run)
+        .map_err(|error| {
+            let message = format!("cannot start a thread for an archive: {error}");
+            ApiError::new(ErrorKind::Unavailable, message)
+        })?;
+    done.await.map_err(|error| internal(&error))?
 }
 
 impl Service {
@@ -122,6 +144,16 @@ impl Service {
         tokio::task::spawn_blocking(move || work(&service))
             .await
             .map_err(|error| internal(&error))?
+    }
+
+    /// [`Service::blocking`] for what goes on at the pace of a client that reads or writes an archive.
+    async fn for_client<T, F>(self: &Arc<Self>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> Result<T> + Send + 'static,
+    {
+        let service = self.clone();
+        at_clients_pace(move || work(&service)).await
     }
 
     /// Removes the control group that holds all containers' groups; where one is left, so is this.

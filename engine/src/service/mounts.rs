@@ -1,7 +1,7 @@
 //! Mounts: what was asked for in Docker's several forms, resolved once; and the volumes behind them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use hoist_api::container::ContainerConfig;
 use hoist_api::error::{ApiError, Result};
@@ -179,6 +179,11 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
         }
         "volume" => {
             let options = mount.volume_options.clone().unwrap_or_default();
+            let path = std::path::Path::new(&options.subpath);
+            let is_plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+            if !path.components().all(is_plain) {
+                return Err(invalid("subpath must be a relative path within the volume"));
+            }
             if !mount.source.is_empty() {
                 mount.source.parse::<VolumeName>().map_err(volume_error)?;
             }

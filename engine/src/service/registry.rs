@@ -2,12 +2,18 @@
 
 use hoist_api::ImageRef;
 use hoist_api::error::{ApiError, ErrorKind, Result, chain};
-use hoist_api::image::{AuthOutcome, Descriptor, DistributionInspect, ImagePlatform};
+use hoist_api::image::{
+    AuthOutcome, Descriptor, DistributionInspect, ImagePlatform, ImageSearchResult, SearchImages,
+};
 use hoist_registry::auth::AuthConfig;
 use hoist_registry::manifest::{DescribedPlatform, Document, Manifest};
-use hoist_registry::{Client, Credentials, RegistryConfig, RegistryError, Repository};
+use hoist_registry::{Client, Credentials, RegistryConfig, RegistryError, Repository, Search};
 
 use super::Service;
+
+/// Results of a search that names no number, and the most that one may ask for.
+const SEARCH_LIMIT: u32 = 25;
+const MAX_SEARCH: u32 = 100;
 
 impl Service {
     /// A client with the configuration as it is now, so that a change of the file needs no restart.
@@ -69,6 +75,57 @@ impl Service {
                 })
                 .collect(),
         })
+    }
+
+    /// The repositories of a registry that fit some words, most liked first.
+    pub(crate) async fn image_search(
+        &self,
+        asked: &SearchImages,
+        auth: &AuthConfig,
+    ) -> Result<Vec<ImageSearchResult>> {
+        let limit = asked.limit.unwrap_or(SEARCH_LIMIT);
+        if !(1..=MAX_SEARCH).contains(&limit) {
+            let message = format!("limit {limit} is outside the range of [1, {MAX_SEARCH}]");
+            return Err(ApiError::bad_request(message));
+        }
+        let filters = &asked.filters;
+        filters.allow_only(&["is-automated", "is-official", "stars"])?;
+        filters.check_flag("is-automated")?;
+        filters.check_flag("is-official")?;
+        filters.check_values("stars", |value| value.parse::<u32>().is_ok())?;
+        let search = Search::of(&asked.term, limit);
+        if search.words.is_empty() {
+            return Err(ApiError::bad_request(
+                "a search needs words: the parameter term is empty",
+            ));
+        }
+        let credentials = auth.credentials().map_err(registry_error)?;
+        let found = self.registries()?.search(&search, credentials).await;
+        let is =
+            |wanted: &String, has: bool| ["1", "true", "True"].contains(&wanted.as_str()) == has;
+        let mut found: Vec<ImageSearchResult> = found
+            .map_err(registry_error)?
+            .into_iter()
+            .filter(|found| {
+                let stars = |wanted: &String| {
+                    wanted
+                        .parse()
+                        .is_ok_and(|least: i64| found.star_count >= least)
+                };
+                filters.accepts("is-official", |wanted| is(wanted, found.is_official))
+                    && filters.accepts("is-automated", |wanted| is(wanted, found.is_automated))
+                    && filters.get("stars").iter().all(stars)
+            })
+            .map(|found| ImageSearchResult {
+                description: found.description,
+                is_official: found.is_official,
+                is_automated: found.is_automated,
+                name: found.name,
+                star_count: found.star_count,
+            })
+            .collect();
+        found.sort_by_key(|found| std::cmp::Reverse(found.star_count));
+        Ok(found)
     }
 
     /// The repository of an image, for somebody.

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::archive::{Pieces, send_archive};
 use super::images::{PieceReader, image_name};
-use super::{Service, create, image_error, internal, tree};
+use super::{Service, at_clients_pace, create, image_error, internal, tree};
 use crate::containers::Container;
 use crate::image::change;
 use crate::image::config::Empty;
@@ -115,7 +115,7 @@ impl Service {
             })
             .await?;
         let (sender, pieces) = mpsc::channel(4);
-        tokio::task::spawn_blocking(move || {
+        tokio::spawn(at_clients_pace(move || {
             let packing = Packing {
                 root: &root,
                 from: "/".into(),
@@ -124,7 +124,8 @@ impl Service {
                 skip: &|_| false,
             };
             send_archive(&sender, |out| pack(&packing, out));
-        });
+            Ok(())
+        }));
         self.emit(&container, "export", []);
         Ok(pieces)
     }

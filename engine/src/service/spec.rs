@@ -173,6 +173,8 @@ fn security(host: &HostConfig, profile: Option<String>) -> Result<Security> {
         match (key, value) {
             ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
             ("no-new-privileges", "false") => security.no_new_privileges = false,
+            ("writable-cgroups", "" | "true") => security.writable_cgroups = true,
+            ("writable-cgroups", "false") => security.writable_cgroups = false,
             ("seccomp", "unconfined") => security.seccomp = Seccomp::Unconfined,
             ("seccomp", "" | "builtin") => security.seccomp = Seccomp::Default,
             ("seccomp", _) => {
@@ -205,7 +207,7 @@ pub(super) fn resources(host: &HostConfig) -> Resources {
         (Some(host.nano_cpus / 10_000), Some(100_000))
     } else {
         (
-            Some(host.cpu_quota).filter(|quota| *quota > 0),
+            Some(host.cpu_quota).filter(|quota| *quota != 0),
             positive(host.cpu_period),
         )
     };
@@ -218,7 +220,9 @@ pub(super) fn resources(host: &HostConfig) -> Resources {
         memory: positive(host.memory),
         memory_swap: Some(host.memory_swap).filter(|swap| *swap != 0),
         memory_reservation: positive(host.memory_reservation),
-        pids: host.pids_limit.and_then(positive),
+        pids: host
+            .pids_limit
+            .map(|limit| u64::try_from(limit).unwrap_or(0)),
         blkio_weight: Some(host.blkio_weight).filter(|weight| *weight > 0),
         throttles: throttles(host),
         oom_kill_disable: host.oom_kill_disable.unwrap_or(false),
@@ -284,12 +288,18 @@ mod tests {
             (limits.cpu_quota, limits.cpu_period),
             (Some(150_000), Some(100_000))
         );
-        let none = resources(&HostConfig {
+        let lifted = resources(&HostConfig {
             pids_limit: Some(-1),
             cpu_quota: -1,
             ..Default::default()
         });
-        assert_eq!(none, Resources::default());
+        let expected = Resources {
+            pids: Some(0),
+            cpu_quota: Some(-1),
+            ..Resources::default()
+        };
+        assert_eq!(lifted, expected);
+        assert_eq!(resources(&HostConfig::default()), Resources::default());
     }
 
     #[test]

@@ -401,9 +401,12 @@ impl Service {
         let other = self.containers.find(id)?;
         let run = other.record().run.clone();
         if !run.status.is_alive() {
-            return Err(ApiError::conflict(format!(
-                "cannot join {what} of a non running container: {id}"
-            )));
+            return Err(ApiError::new(
+                ErrorKind::Internal,
+                format!(
+                    "failed to join {what} namespace: cannot join {what} of a non running container: container {id} is not running"
+                ),
+            ));
         }
         Ok(NamespaceMode::Join(run.pid))
     }

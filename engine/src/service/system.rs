@@ -7,8 +7,8 @@ use std::sync::Arc;
 use hoist_api::container::ListContainers;
 use hoist_api::error::{ApiError, Result};
 use hoist_api::system::{
-    Commit, ComponentVersion, DataUsage, DefaultPool, EngineStatus, IndexInfo, Info, PlatformInfo,
-    Plugins, RegistryConfig, Runtime, SwarmInfo, Version,
+    Commit, ComponentVersion, DataUsage, DefaultPool, EngineStatus, FirewallBackend, IndexInfo,
+    Info, PlatformInfo, Plugins, RegistryConfig, Runtime, SwarmInfo, Version,
 };
 use jiff::Timestamp;
 
@@ -168,8 +168,10 @@ impl Service {
             index_server_address: "https://index.docker.io/v1/".to_owned(),
             registry_config: registries(),
             oom_kill_disable: self.machine.cgroups.hierarchy("memory").is_some(),
-            bridge_nf_iptables: switched_on("/proc/sys/net/bridge/bridge-nf-call-iptables"),
-            bridge_nf_ip6tables: switched_on("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+            firewall_backend: Some(FirewallBackend {
+                driver: "nftables".to_owned(),
+                info: Vec::new(),
+            }),
             http_proxy: proxy("HTTP_PROXY"),
             https_proxy: proxy("HTTPS_PROXY"),
             no_proxy: proxy("NO_PROXY"),
@@ -194,7 +196,7 @@ impl Service {
             init_binary: "hoist-shim".to_owned(),
             init_commit: Commit {
                 id: ENGINE_VERSION.to_owned(),
-                expected: ENGINE_VERSION.to_owned(),
+                expected: String::new(),
             },
             ..Info::default()
         }

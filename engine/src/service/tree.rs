@@ -41,13 +41,14 @@ impl Service {
                 return Err(ApiError::conflict(message));
             }
             if !record.run.status.is_alive() {
-                let done = service.blocking(move |service| service.in_stopped_tree(&record, work));
+                let done =
+                    service.for_client(move |service| service.in_stopped_tree(&record, work));
                 return done.await;
             }
             // It may be stopped while this goes on.
             drop(turn);
             service
-                .blocking(move |service| {
+                .for_client(move |service| {
                     let root = PathBuf::from(format!("/proc/{}/root", record.run.pid));
                     let root = Root::open(&root).map_err(|error| internal(&error))?;
                     work(service, &record, &root)

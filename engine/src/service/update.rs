@@ -110,9 +110,9 @@ fn merge(before: &HostConfig, asked: &HostConfig) -> Result<HostConfig> {
     if !asked.restart_policy.name.is_empty() {
         Policy::parse(&asked.restart_policy).map_err(ApiError::bad_request)?;
         if before.auto_remove && asked.restart_policy.name != "no" {
-            return conflict(
+            return Err(ApiError::conflict(
                 "Restart policy cannot be updated because AutoRemove is enabled for the container",
-            );
+            ));
         }
         after.restart_policy = asked.restart_policy.clone();
     }

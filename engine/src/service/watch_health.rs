@@ -74,22 +74,22 @@ impl Service {
             cmd: check.command.clone(),
             ..ExecCreate::default()
         };
+        let mut printed = Vec::new();
         let outcome = tokio::time::timeout(
             check.timeout,
-            self.run_and_capture(container, create, OUTPUT_LIMIT),
+            self.run_and_capture(container, create, &mut printed, OUTPUT_LIMIT),
         )
         .await;
+        let printed = String::from_utf8_lossy(&printed).into_owned();
         let (exit_code, output) = match outcome {
-            Ok(Ok((code, output))) => (
-                i64::from(code),
-                String::from_utf8_lossy(&output).into_owned(),
-            ),
+            Ok(Ok(code)) => (i64::from(code), printed),
             Ok(Err(error)) => (-1, error.message),
             Err(_) => (
                 -1,
                 format!(
-                    "Health check exceeded timeout ({})",
-                    go_duration(check.timeout)
+                    "Health check exceeded timeout ({}){}{printed}",
+                    go_duration(check.timeout),
+                    if printed.is_empty() { "" } else { ": " }
                 ),
             ),
         };
@@ -112,6 +112,10 @@ fn age(started: Option<Timestamp>) -> Duration {
 /// As Go prints it, for whole seconds and parts of one.
 fn go_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
+    if seconds == 0 && duration.subsec_nanos() != 0 {
+        let milliseconds = duration.as_secs_f64() * 1000.0;
+        return format!("{}ms", (milliseconds * 1e6).round() / 1e6);
+    }
     if duration.subsec_nanos() != 0 {
         return format!("{}s", duration.as_secs_f64());
     }

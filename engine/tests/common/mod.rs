@@ -164,7 +164,7 @@ impl TestEngine {
         let options = ImportImage {
             reference: "busybox".to_owned(),
             changes: vec!["CMD [\"sh\"]".to_owned(), "ENV PATH=/bin".to_owned()],
-            message: String::new(),
+            ..ImportImage::default()
         };
         self.client
             .image_import(&options, body_of(busybox_archive()))

@@ -82,10 +82,10 @@ pub fn connect(
 /// [`LinkError::Foreign`] when the link is not ours; else the failed request.
 pub fn disconnect(
     netns: BorrowedFd<'_>,
-    plan: &EndpointPlan,
+    (host_name, alias): (&str, &str),
     gateways: Gateways,
 ) -> Result<(), LinkError> {
-    remove(&plan.host_name, &plan.alias)?;
+    remove(host_name, alias)?;
     netns::run_in(netns, || {
         replace_default_routes(&mut RouteSocket::open()?, gateways)
     })?

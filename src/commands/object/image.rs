@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
 use super::build::{self, ImageBuildArgs};
+use super::search::{self, SearchArgs};
 use super::transfer::{self, HistoryArgs, PruneArgs, PullArgs, PushArgs, SaveArgs};
 use super::{each, filters, inspect};
 use crate::connect;
@@ -48,6 +49,8 @@ pub(crate) enum ImageVerb {
     History(HistoryArgs),
     /// Remove images that nothing uses
     Prune(PruneArgs),
+    /// Search a registry for repositories: Docker Hub, or the one before the first slash
+    Search(SearchArgs),
 }
 
 /// `image import`.
@@ -176,6 +179,7 @@ pub(crate) async fn run(context: &Context, verb: ImageVerb) -> Result<(), Failur
         ImageVerb::Save(args) => transfer::save(context, &engine, args).await,
         ImageVerb::History(args) => transfer::history(context, &engine, args).await,
         ImageVerb::Prune(args) => transfer::prune(context, &engine, args).await,
+        ImageVerb::Search(args) => search::run(context, &engine, args).await,
         ImageVerb::Inspect(args) => {
             inspect(
                 context,
@@ -190,14 +194,12 @@ pub(crate) async fn run(context: &Context, verb: ImageVerb) -> Result<(), Failur
 async fn import<E: Engine>(context: &Context, engine: &E, args: ImportArgs) -> Result<(), Failure> {
     let input = open_input(&args.file).await?;
     let mut changes = args.change;
-    if let Some(platform) = args.platform {
-        check_platform(&platform)?;
-    }
     changes.retain(|change| !change.trim().is_empty());
     let options = ImportImage {
         reference: args.reference.unwrap_or_default(),
         changes,
         message: args.message.unwrap_or_default(),
+        platform: args.platform.unwrap_or_default(),
     };
     let id = engine
         .image_import(
@@ -211,20 +213,6 @@ async fn import<E: Engine>(context: &Context, engine: &E, args: ImportArgs) -> R
 
 /// Bytes read and sent at a time.
 const CHUNK: usize = 1 << 18;
-
-fn check_platform(platform: &str) -> Result<(), Failure> {
-    let own = match std::env::consts::ARCH {
-        "x86_64" => "linux/amd64",
-        "aarch64" => "linux/arm64",
-        _ => return Ok(()),
-    };
-    if platform == own || platform == "linux" {
-        return Ok(());
-    }
-    Err(Failure::new(format!(
-        "cannot import an image for {platform}: this machine runs {own}"
-    )))
-}
 
 async fn load<E: Engine>(context: &Context, engine: &E, args: LoadArgs) -> Result<(), Failure> {
     let path = args.input.unwrap_or_else(|| "-".to_owned());

@@ -3,9 +3,11 @@
 pub(crate) mod build;
 pub(crate) mod builder;
 pub(crate) mod container;
+pub(crate) mod context;
 pub(crate) mod engine;
 pub(crate) mod image;
 pub(crate) mod network;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod system;
 pub(crate) mod transfer;

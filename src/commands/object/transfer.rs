@@ -146,10 +146,18 @@ pub(crate) fn stored_auth(reference: &str) -> Result<String, Failure> {
     let name: ImageRef = reference
         .parse()
         .map_err(|error| Failure::new(format!("{reference:?} is not an image's name: {error}")))?;
+    auth_for(name.domain())
+}
+
+/// The stored credentials for a registry, as the engine takes them; empty when there are none.
+///
+/// # Errors
+/// As [`stored_auth`].
+pub(crate) fn auth_for(domain: &str) -> Result<String, Failure> {
     let Some(path) = DockerConfig::default_path() else {
         return Ok(String::new());
     };
-    let auth = DockerConfig::read(&path).and_then(|config| config.auth(name.domain()));
+    let auth = DockerConfig::read(&path).and_then(|config| config.auth(domain));
     let auth = auth.map_err(|error| Failure::new(error.to_string()))?;
     let is_empty =
         auth.username.is_empty() && auth.identitytoken.is_empty() && auth.registrytoken.is_empty();

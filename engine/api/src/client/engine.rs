@@ -22,8 +22,8 @@ use crate::error::{ApiError, ErrorKind, Result};
 use crate::event::EventsOptions;
 use crate::exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart};
 use crate::image::{
-    AuthOutcome, DistributionInspect, ImageDelete, ImageHistory, ImageInspect, ImageSummary,
-    ImportImage, PullImage, PushImage, RemoveImage,
+    AuthOutcome, DistributionInspect, ImageDelete, ImageHistory, ImageInspect, ImageSearchResult,
+    ImageSummary, ImportImage, PullImage, PushImage, RemoveImage, SearchImages,
 };
 use crate::inspect::ContainerInspect;
 use crate::network::{
@@ -305,6 +305,7 @@ impl Engine for Client {
             .query("fromSrc", "-")
             .query("repo", &options.reference)
             .query("message", &options.message)
+            .query("platform", &options.platform)
             .stream(body, TAR);
         for change in &options.changes {
             call = call.query("changes", change);
@@ -423,6 +424,17 @@ impl Engine for Client {
     async fn image_history(&self, image: &str) -> Result<Vec<ImageHistory>> {
         self.json(Call::get(format!("/images/{image}/history")))
             .await
+    }
+
+    async fn image_search(&self, search: &SearchImages) -> Result<Vec<ImageSearchResult>> {
+        let mut call = Call::get("/images/search")
+            .query("term", &search.term)
+            .filters(&search.filters)
+            .registry_auth(&search.auth);
+        if let Some(limit) = search.limit {
+            call = call.query("limit", &limit.to_string());
+        }
+        self.json(call).await
     }
 
     async fn registry_login(&self, auth: &serde_json::Value) -> Result<AuthOutcome> {

@@ -19,7 +19,7 @@ use crate::event::EventsOptions;
 use crate::exec::{ExecCreate, ExecCreated, ExecInspect, ExecStart};
 use crate::image::{
     AuthOutcome, Descriptor, DistributionInspect, ImageDelete, ImageHistory, ImageInspect,
-    ImageSummary, ImportImage, PullImage, PushImage, RemoveImage,
+    ImageSearchResult, ImageSummary, ImportImage, PullImage, PushImage, RemoveImage, SearchImages,
 };
 use crate::inspect::ContainerInspect;
 use crate::network::{
@@ -458,6 +458,10 @@ impl Engine for FakeEngine {
 
     async fn image_history(&self, image: &str) -> Result<Vec<ImageHistory>> {
         self.lock().image_id(image)?;
+        Ok(Vec::new())
+    }
+
+    async fn image_search(&self, _search: &SearchImages) -> Result<Vec<ImageSearchResult>> {
         Ok(Vec::new())
     }
 

@@ -206,6 +206,7 @@ pub(super) fn summary(container: &ContainerInspect) -> ContainerSummary {
         status: status_text(container),
         host_config: SummaryHostConfig {
             network_mode: container.host_config.network_mode.clone(),
+            ..SummaryHostConfig::default()
         },
         network_settings: SummaryNetworkSettings {
             networks: container.network_settings.networks.clone(),

@@ -25,7 +25,7 @@ pub(super) struct Writer {
     /// Whether the next one's line was shown.
     is_announced: bool,
     /// What steps said whose turn has not come.
-    waiting: BTreeMap<u32, String>,
+    waiting: BTreeMap<u32, Vec<String>>,
     /// Steps that ended, and whether they were taken from the cache.
     done: BTreeMap<u32, bool>,
     started: BTreeSet<u32>,
@@ -50,8 +50,13 @@ impl Writer {
         let mut progress = Vec::new();
         match event {
             BuildEvent::Started { step, .. } => drop(self.started.insert(step.id)),
-            BuildEvent::Output { step, text, .. } => {
-                self.waiting.entry(step).or_default().push_str(&text);
+            BuildEvent::Output { step, text, stderr } => {
+                let text = match stderr {
+                    // As Docker has it: in red, each piece by itself.
+                    true => format!("\x1b[91m{text}\x1b[0m"),
+                    false => text,
+                };
+                self.waiting.entry(step).or_default().push(text);
             }
             BuildEvent::Done {
                 step,
@@ -111,9 +116,8 @@ impl Writer {
             let cached = match current.step {
                 None => None,
                 Some(step) => {
-                    if let Some(said) = self.waiting.remove(&step) {
-                        shown.push(text(said));
-                    }
+                    let said = self.waiting.remove(&step);
+                    shown.extend(said.into_iter().flatten().map(text));
                     match self.done.get(&step) {
                         Some(cached) => Some(*cached),
                         None => break,
@@ -317,6 +321,21 @@ mod tests {
             streams("q=1", plan(&lines), events),
             "sha256:0123456789abcdef\n"
         );
+    }
+
+    #[test]
+    fn what_goes_wrong_is_red() {
+        let wrong = BuildEvent::Output {
+            step: 1,
+            stderr: true,
+            text: "wrong\n".to_owned(),
+        };
+        let told = streams(
+            "",
+            plan(&[("RUN x", Some(1))]),
+            vec![started(1), output(1, "good\n"), wrong],
+        );
+        assert_eq!(told, "Step 1/1 : RUN x\ngood\n\x1b[91mwrong\n\x1b[0m");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use hoist_dockerfile::{
 };
 use rustix::fs::{Mode, OFlags};
 
-use super::super::Service;
 use super::super::images::PieceReader;
+use super::super::{Service, at_clients_pace};
 use super::copy::is_archive;
 use super::logins::Logins;
 use super::place::DockerfileText;
@@ -68,10 +68,9 @@ pub(super) async fn prepare(
     let found = {
         let (service, request, reporter) = (service.clone(), request.clone(), reporter.clone());
         let logins = logins.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            find(&service, &request, (body, &reporter, &logins))
-        });
-        work.await
+        let find = move || Ok(find(&service, &request, (body, &reporter, &logins)));
+        at_clients_pace(find)
+            .await
             .map_err(|error| {
                 refusal(&BuildError::io(
                     "read",
