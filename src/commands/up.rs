@@ -138,7 +138,7 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) quiet_build: bool,
 
-    /// Keyboard shortcuts while following (accepted, has no effect)
+    /// Keyboard shortcuts while following: there are none, Ctrl-C stops, and `hoist watch` watches
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) menu: Option<bool>,
 
@@ -167,6 +167,11 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
     check_services(&project, &mentioned)?;
     if project.services.is_empty() {
         return Err(Failure::new("no service selected"));
+    }
+    if args.menu == Some(true) {
+        context
+            .ui
+            .warn("--menu has no effect: hoist has no menu of keys; -d detaches, -w watches");
     }
     let engine = connect::engine(context).await?;
     let observed = observe(&engine, &project.name).await?;

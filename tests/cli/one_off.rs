@@ -350,6 +350,68 @@ services:
 }
 
 #[test]
+fn watch_restarts_and_builds_again() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let text = "\
+services:
+  again:
+    image: busybox
+    init: true
+    command: [sh, -c, 'echo begun >>/log; exec sleep 1000']
+    develop: {watch: [{path: ./again, action: restart}]}
+  both:
+    image: busybox
+    init: true
+    command: [sh, -c, 'cat /conf/x >>/log; exec sleep 1000']
+    develop: {watch: [{path: ./conf, target: /conf, action: sync+restart}]}
+  made:
+    build: ./made
+    init: true
+    command: [sleep, '1000']
+    develop: {watch: [{path: ./made/content, action: rebuild}]}
+";
+    let project = host.project("p", text);
+    project.write("again/x", "1");
+    project.write("conf/x", "first\n");
+    project.write("made/Dockerfile", "FROM busybox\nCOPY content /content\n");
+    project.write("made/content", "old");
+    let mut command = project.command(&["watch"]);
+    command.process_group(0);
+    let watch = Session::start(command);
+    watch.wait_for("Watch enabled");
+    let cat = |service: &str, file: &str| {
+        let run = project.hoist(&["exec", "-T", service, "cat", file]);
+        if run.code == 0 {
+            run.stdout
+        } else {
+            String::new()
+        }
+    };
+    assert_eq!(cat("again", "/log"), "begun\n");
+    project.write("again/x", "2");
+    wait_until(LONG, "it was started again", || {
+        cat("again", "/log") == "begun\nbegun\n"
+    });
+    project.write("conf/x", "second\n");
+    wait_until(LONG, "it was started with the new file", || {
+        cat("both", "/log") == "second\n"
+    });
+    assert_eq!(cat("made", "/content"), "old");
+    project.write("made/content", "new");
+    wait_until(LONG, "it was built again", || {
+        cat("made", "/content") == "new"
+    });
+    // What did not change goes on.
+    assert_eq!(cat("again", "/log"), "begun\nbegun\n");
+    watch.signal(Signal::INT);
+    assert_eq!(watch.end().0, 130);
+    project.down(&[]);
+}
+
+#[test]
 fn what_hoist_does_not_have_is_said() {
     let place = super::place::Place::with("services: {a: {image: x}}\n");
     for (line, says) in [

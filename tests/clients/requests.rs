@@ -49,6 +49,7 @@ fn what_cannot_be_meant_is_refused_in_dockers_words() {
         POST /containers/create {x => 400 invalid character 'x' looking for beginning of object key string
         POST /containers/create {} {} => 400 unexpected content after JSON
         POST /volumes/create {} trailing => 400 unexpected content after JSON
+        POST /containers/create {"Image":"busybox:sha256:x"} => 400 "message":"invalid reference format"
         POST /containers/create {"Image":"busybox","Env":["=x"]} => 400 invalid environment variable: =x
         POST /containers/create {"Image":"busybox","Healthcheck":{"Interval":500000}} => 400 Interval in Healthcheck cannot be less than 1ms
         POST /containers/create {"Image":"busybox","Healthcheck":{"Retries":-1}} => 400 Retries in Healthcheck cannot be negative
@@ -65,9 +66,10 @@ fn what_cannot_be_meant_is_refused_in_dockers_words() {
         GET /containers/CONTAINER/archive?path=/etc/passwd/ => 400 not a directory
         POST /images/busybox/tag?repo=sha256&tag=x => 400 refusing to create an ambiguous tag using digest algorithm as name
         GET /images/get?names=busybox&platform={}&platform={} => 400 multiple platform parameters not supported
-        GET /images/busybox/json?platform={"os":"windows","architecture":"amd64"} => 404 does not match the specified platform
+        GET /images/busybox/json?platform={"os":"windows","architecture":"amd64"} => 404 its platform (linux/amd64) does not match the specified platform (windows/amd64)
         GET /images/busybox/json?platform={"os":"linux"} => 200
         POST /images/create?fromSrc=-&platform=nintendo64 => 400 unknown operating system or architecture
+        POST /images/create?fromSrc=-&platform=macos/arm64 => 400 operating system is not supported
         POST /images/create?fromImage=x&platform=foobar => 400 unknown operating system or architecture
         GET /images/json?filters={"since":["absent"]} => 404 absent
         POST /session => 400 no upgrade
@@ -189,6 +191,48 @@ fn limits_are_lifted() {
         "/sys/fs/cgroup/cpu/cpu.cfs_quota_us",
     ]);
     assert!(quota.starts_with("max") || quota == "-1", "{quota}");
+}
+
+#[test]
+fn what_was_said_right_after_the_start_is_in_the_log() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    for number in 0..20 {
+        let said = format!("line {number}");
+        let id = created(&host, &json!({"Image": "busybox", "Cmd": ["echo", said]}));
+        call(&host, "POST", &format!("/containers/{id}/start"), "");
+        let (_, log) = call(&host, "GET", &format!("/containers/{id}/logs?stdout=1"), "");
+        assert!(log.contains(&said), "{log:?} instead of {said:?}");
+    }
+}
+
+#[test]
+fn a_profile_of_ones_own_holds_for_privileged_containers() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let profile = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["chown","fchownat"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    let file = host.path("tmp/profile.json");
+    std::fs::write(&file, profile).unwrap();
+    let option = format!("seccomp={}", file.display());
+    let run = |options: &[&str]| {
+        let image = ["busybox", "chown", "42", "/bin/busybox"];
+        host.hoist(
+            &[
+                &["container", "run", "--rm", "--privileged"],
+                options,
+                &image,
+            ]
+            .concat(),
+        )
+    };
+    run(&[]).ok();
+    run(&["--security-opt", &option])
+        .fails()
+        .says(&["Operation not permitted"]);
 }
 
 /// A container that leaves with 3 when it is stopped and with 137 when it is killed, in a state.

@@ -85,7 +85,9 @@ fn filter(
     builder: &mut Builder<'_>,
     process: &Process<'_>,
 ) -> Result<Option<Vec<hoist_kernel::init::program::Instruction>>, LowerError> {
-    if process.privileged {
+    let seccomp = &builder.spec.security.seccomp;
+    // A profile of the user's own holds whatever else is allowed, as in Docker.
+    if process.privileged && !matches!(seccomp, Seccomp::Profile(_)) {
         return Ok(None);
     }
     let facts = seccomp::Facts {
@@ -93,7 +95,7 @@ fn filter(
         capabilities: process.allowed,
     };
     let ready = &builder.machine.default_filter;
-    match &builder.spec.security.seccomp {
+    match seccomp {
         Seccomp::Unconfined => Ok(None),
         Seccomp::Default if ready.capabilities == process.allowed && !ready.program.is_empty() => {
             Ok(Some(ready.program.clone()))

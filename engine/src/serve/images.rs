@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 
 use super::Server;
 use super::errors::{Answer, Failure};
-use super::hijack;
 use super::query::Query;
 use super::registry;
 use crate::service::images::{Loaded, PieceReader};
@@ -65,25 +64,17 @@ pub(super) fn archive(body: Body) -> PieceReader {
     PieceReader::new(receiver)
 }
 
-/// Answers 200 with lines; a failure of the work is the last line.
-fn progress(work: impl Future<Output = Result<Vec<Progress>>> + Send + 'static) -> Response {
-    let (sender, receiver) = mpsc::channel(4);
-    tokio::spawn(async move {
-        let lines = work
-            .await
-            .unwrap_or_else(|error| vec![registry::failure(error)]);
-        for progress in lines {
-            if sender.send(registry::line(&progress)).await.is_err() {
-                return;
-            }
-        }
-    });
-    let mut response = Response::new(hijack::body_of(receiver));
+/// Answers with the lines of what is done, when it is: a failure has a status of its own. What has begun is finished although the client
+/// goes away.
+async fn progress(work: impl Future<Output = Result<Vec<Progress>>> + Send + 'static) -> Answer {
+    let lines = super::containers::detached(work).await?;
+    let text: Vec<u8> = lines.iter().flat_map(registry::line).collect();
+    let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         header::HeaderValue::from_static("application/json"),
     );
-    response
+    Ok(response)
 }
 
 /// `POST /images/create`: a pull, or an import.
@@ -110,25 +101,26 @@ pub(super) async fn create(State(server): State<Server>, request: Request) -> An
         message: query.text("message").to_owned(),
         platform: query.text("platform").to_owned(),
     };
-    if !options.platform.is_empty() {
-        let platform = options.platform.parse::<hoist_registry::Platform>();
-        platform.map_err(|error| ApiError::bad_request(error.to_string()))?;
-    }
     let body = archive(request.into_body());
-    Ok(progress(async move {
+    progress(async move {
         let id = server.service.image_import(options, body).await?;
         Ok(vec![Progress {
             status: id,
             ..Progress::default()
         }])
-    }))
+    })
+    .await
 }
 
 /// `POST /images/load`
 pub(super) async fn load(State(server): State<Server>, request: Request) -> Answer {
     let body = archive(request.into_body());
-    Ok(progress(async move {
-        let loaded = server.service.image_load(body).await?;
+    progress(async move {
+        // What is wrong is said in a 200, as Docker has it.
+        let loaded = match server.service.image_load(body).await {
+            Ok(loaded) => loaded,
+            Err(error) => return Ok(vec![registry::failure(error)]),
+        };
         let tell = |loaded: Loaded| {
             let text = match loaded {
                 Loaded::Name(name) => format!("Loaded image: {name}\n"),
@@ -140,7 +132,8 @@ pub(super) async fn load(State(server): State<Server>, request: Request) -> Answ
             }
         };
         Ok(loaded.into_iter().map(tell).collect())
-    }))
+    })
+    .await
 }
 
 /// Everything with an image's name in the path.

@@ -39,7 +39,14 @@ impl Service {
             host_config,
             networking_config,
         } = body;
-        let image = self.images.resolve(&config.image).map_err(image_error)?;
+        let image = self.images.resolve(&config.image).map_err(|error| {
+            let told = image_error(error);
+            match told.message.ends_with(": invalid reference format") {
+                // Clients know this by these words alone.
+                true => ApiError::bad_request("invalid reference format").with_hint(told.message),
+                false => told,
+            }
+        })?;
         let config = merge(config, &image.config.config)?;
         let warnings = check::host_config(&host_config, &self.machine.cgroups)?;
         let host_config = self.complete_host_config(host_config)?;
@@ -91,7 +98,7 @@ impl Service {
         match wanted.fitness(&found) {
             Some(_) => Ok(()),
             None => Err(ApiError::not_found(format!(
-                "image with reference {image} was found but does not match the specified platform: wanted {wanted}, actual: {found}"
+                "image with reference {image} was found but its platform ({found}) does not match the specified platform ({wanted})"
             ))),
         }
     }

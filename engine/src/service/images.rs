@@ -13,6 +13,7 @@ use hoist_api::image::{
 };
 use hoist_api::inspect::GraphDriver;
 use hoist_api::{Digest, Filters, ImageRef};
+use hoist_registry::Platform;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -318,10 +319,7 @@ impl Service {
             message: options.message,
             platform: match options.platform.as_str() {
                 "" => None,
-                text => Some(
-                    text.parse()
-                        .map_err(|error| ApiError::bad_request(chain(&error)))?,
-                ),
+                text => Some(platform_of(text)?),
             },
         };
         let id = self
@@ -454,6 +452,19 @@ fn accepts(filters: &Filters, image: &Image) -> bool {
                 .iter()
                 .any(|tag| reference_matches(wanted, tag))
         })
+}
+
+/// A platform that an image may be of: containers of other systems than Linux run nowhere here.
+fn platform_of(text: &str) -> Result<Platform> {
+    let platform: Platform = text
+        .parse()
+        .map_err(|error| ApiError::bad_request(chain(&error)))?;
+    if platform.os != "linux" {
+        return Err(ApiError::bad_request(format!(
+            "cannot import an image for {text}: operating system is not supported"
+        )));
+    }
+    Ok(platform)
 }
 
 /// When images were made: after the one and before the other.

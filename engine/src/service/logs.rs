@@ -1,15 +1,21 @@
 //! Logs for clients.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hoist_api::container::LogsOptions;
 use hoist_api::error::{ApiError, ErrorKind, Result};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::Service;
 use crate::logs::{self, Selection};
 use crate::times::parse_time;
+
+/// How long after its start a container's log is not read yet, unless it is followed. With Docker's engine a program has run for a
+/// moment when the start is answered, and scripts that start something quick and read its log go by that.
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// A log being read.
 #[derive(Debug)]
@@ -46,6 +52,28 @@ impl Service {
             raw: record.config.tty,
         };
         let running = container.is_running();
+        let young = record.run.started_at.and_then(|started| {
+            let age = Timestamp::now().duration_since(started);
+            SETTLED.checked_sub(Duration::try_from(age).unwrap_or_default())
+        });
+        if let Some(left) = young.filter(|_| running && !options.follow) {
+            // The end of the container is the end of its output, too.
+            let mut ended = container.watch_log();
+            let (path, (sender, pieces)) = (self.log_path(container.id()), mpsc::channel(1));
+            tokio::spawn(async move {
+                let _ = tokio::time::timeout(left, ended.wait_for(|ended| *ended)).await;
+                let mut said = logs::follow::read(path, selection, None);
+                while let Some(piece) = said.recv().await {
+                    if sender.send(piece).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            return Ok(Reading {
+                pieces,
+                terminal: record.config.tty,
+            });
+        }
         let follow =
             (options.follow && running).then(|| (self.log_watcher.clone(), container.watch_log()));
         let pieces = logs::follow::read(self.log_path(container.id()), selection, follow);

@@ -194,7 +194,8 @@ fn security(host: &HostConfig, profile: Option<String>) -> Result<Security> {
             }
         }
     }
-    if security.privileged {
+    // A profile of one's own holds for privileged containers, too.
+    if security.privileged && security.seccomp == Seccomp::Default {
         security.seccomp = Seccomp::Unconfined;
     }
     Ok(security)
