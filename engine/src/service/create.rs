@@ -299,19 +299,6 @@ fn merge(mut asked: ContainerConfig, image: &ContainerDefaults) -> Result<Contai
     if asked.working_dir.is_empty() {
         asked.working_dir.clone_from(&image.working_dir);
     }
-    if !asked.working_dir.is_empty() && !asked.working_dir.starts_with('/') {
-        return Err(ApiError::bad_request(format!(
-            "the working directory '{}' is invalid, it needs to be an absolute path",
-            asked.working_dir
-        )));
-    }
-    asked.working_dir = clean_path(&asked.working_dir);
-    if let Some(entry) = asked.env.iter().find(|entry| name_of(entry).is_empty()) {
-        return Err(ApiError::bad_request(format!(
-            "invalid environment variable: {entry}"
-        )));
-    }
-    asked.healthcheck.as_ref().map_or(Ok(()), check_health)?;
     let mut volumes = asked.volumes.unwrap_or_default();
     for path in image.volumes.keys() {
         volumes.entry(path.clone()).or_default();
@@ -320,14 +307,8 @@ fn merge(mut asked: ContainerConfig, image: &ContainerDefaults) -> Result<Contai
     if asked.stop_signal.is_empty() {
         asked.stop_signal.clone_from(&image.stop_signal);
     }
-    if !asked.stop_signal.is_empty()
-        && super::lifecycle::signal_number(&asked.stop_signal).is_none()
-    {
-        return Err(ApiError::bad_request(format!(
-            "Invalid signal: {}",
-            asked.stop_signal
-        )));
-    }
+    check_config(&asked)?;
+    asked.working_dir = clean_path(&asked.working_dir);
     if asked.shell.is_empty() {
         asked.shell = image.shell.clone().unwrap_or_default();
     }
@@ -368,6 +349,25 @@ fn name_of(entry: &str) -> &str {
 
 /// Nanoseconds that a health check's times must at least be, or zero for the default.
 const LEAST_HEALTH: i64 = 1_000_000;
+
+/// Refuses values that cannot be meant.
+fn check_config(config: &ContainerConfig) -> Result<()> {
+    let (directory, signal) = (&config.working_dir, &config.stop_signal);
+    if !directory.is_empty() && !directory.starts_with('/') {
+        return Err(ApiError::bad_request(format!(
+            "the working directory '{directory}' is invalid, it needs to be an absolute path"
+        )));
+    }
+    if let Some(entry) = config.env.iter().find(|entry| name_of(entry).is_empty()) {
+        return Err(ApiError::bad_request(format!(
+            "invalid environment variable: {entry}"
+        )));
+    }
+    if !signal.is_empty() && super::lifecycle::signal_number(signal).is_none() {
+        return Err(ApiError::bad_request(format!("Invalid signal: {signal}")));
+    }
+    config.healthcheck.as_ref().map_or(Ok(()), check_health)
+}
 
 fn check_health(health: &HealthConfig) -> Result<()> {
     let times = [
