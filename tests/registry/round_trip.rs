@@ -118,7 +118,10 @@ fn known_by_digest_alone(host: &TestHost, (name, by_digest): (&str, &str)) {
         .says(&[&format!("{repository} <none> {digest}")]);
     host.hoist(&["image", "pull", "--platform", "linux/s390x", name])
         .ok()
-        .says(&["WARNING: image with reference", "the specified platform (linux/s390x)"]);
+        .says(&[
+            "WARNING: image with reference",
+            "the specified platform (linux/s390x)",
+        ]);
 }
 
 #[test]
