@@ -168,11 +168,6 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
     if project.services.is_empty() {
         return Err(Failure::new("no service selected"));
     }
-    if args.menu == Some(true) {
-        context
-            .ui
-            .warn("--menu has no effect: hoist has no menu of keys; -d detaches, -w watches");
-    }
     let engine = connect::engine(context).await?;
     let observed = observe(&engine, &project.name).await?;
     let chosen: Vec<String> = chosen_services(&project, &args)?.into_iter().collect();

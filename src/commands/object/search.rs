@@ -66,16 +66,21 @@ pub(crate) async fn run<E: Engine>(
     let found = engine.image_search(&request).await.map_err(|error| {
         Failure::from(error).context(format!("cannot search for {}", args.term))
     })?;
-    let is_json = matches!(format, Format::Json);
+    let width = if args.no_trunc {
+        usize::MAX
+    } else {
+        DESCRIPTION
+    };
     let rows: Vec<Value> = found
         .iter()
-        .map(|found| row(found, is_json, args.no_trunc))
+        .map(|found| row(found, &format, width))
         .collect();
     listing::print(&context.ui, &format, COLUMNS, &rows)
 }
 
 /// Docker says yes and no in JSON, and elsewhere only yes.
-fn row(found: &ImageSearchResult, is_json: bool, whole: bool) -> Value {
+fn row(found: &ImageSearchResult, format: &Format, width: usize) -> Value {
+    let is_json = matches!(format, Format::Json);
     let flag = |is: bool| match (is_json, is) {
         (true, is) => is.to_string(),
         (false, true) => "[OK]".to_owned(),
@@ -83,7 +88,7 @@ fn row(found: &ImageSearchResult, is_json: bool, whole: bool) -> Value {
     };
     let description = found.description.replace(['\n', '\r'], " ");
     json!({
-        "Description": if whole { description } else { human::ellipsis(&description, DESCRIPTION) },
+        "Description": human::ellipsis(&description, width),
         "IsAutomated": flag(found.is_automated),
         "IsOfficial": flag(found.is_official),
         "Name": found.name,
