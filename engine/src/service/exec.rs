@@ -36,24 +36,62 @@ pub(crate) struct Exec {
     container: Arc<Container>,
     create: ExecCreate,
     state: Mutex<ExecState>,
-    ended: watch::Sender<Option<i32>>,
+    ended: watch::Sender<Option<Ended>>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct ExecState {
     started: bool,
     pid: i32,
-    ended_at: Option<Instant>,
 }
 
-/// How long an exec that has ended can still be asked about.
+/// How an exec ended, and when that was first known.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    code: i32,
+    at: Instant,
+}
+
+/// How long an exec that has ended can still be asked about; it keeps its container in memory.
 const REMEMBERED: Duration = Duration::from_secs(300);
+/// The same once its container is removed.
+const REMEMBERED_ALONE: Duration = Duration::from_secs(30);
 
 impl Exec {
+    fn new(container: Arc<Container>, create: ExecCreate) -> Self {
+        Self {
+            id: ExecId::from_bytes(names::random_id()).to_string(),
+            container,
+            create,
+            state: Mutex::default(),
+            ended: watch::Sender::new(None),
+        }
+    }
+
     fn end(&self, code: i32) {
-        self.state().ended_at.get_or_insert_with(Instant::now);
-        self.ended
-            .send_if_modified(|known| known.replace(code).is_none());
+        self.ended.send_modify(|known| {
+            let at = known.map_or_else(Instant::now, |ended| ended.at);
+            *known = Some(Ended { code, at });
+        });
+    }
+
+    /// Its exit code, once it has ended.
+    fn code(&self) -> Option<i32> {
+        self.ended.borrow().map(|ended| ended.code)
+    }
+
+    /// Whether it can still be asked about.
+    fn is_remembered(&self, now: Instant) -> bool {
+        let Some(ended) = *self.ended.borrow() else {
+            return true;
+        };
+        let removed = self.container.watch().borrow().removed;
+        let kept = if removed {
+            REMEMBERED_ALONE
+        } else {
+            REMEMBERED
+        };
+        now.saturating_duration_since(ended.at) < kept
     }
 
     fn state(&self) -> MutexGuard<'_, ExecState> {
@@ -78,7 +116,7 @@ impl Service {
         let mut ids: Vec<String> = self
             .execs()
             .values()
-            .filter(|exec| exec.container.id() == container && exec.ended.borrow().is_none())
+            .filter(|exec| exec.container.id() == container && exec.code().is_none())
             .map(|exec| exec.id.clone())
             .collect();
         ids.sort();
@@ -135,19 +173,10 @@ impl Service {
     }
 
     fn register(&self, container: &Arc<Container>, create: ExecCreate) -> Arc<Exec> {
-        let exec = Arc::new(Exec {
-            id: ExecId::from_bytes(names::random_id()).to_string(),
-            container: container.clone(),
-            create,
-            state: Mutex::default(),
-            ended: watch::Sender::new(None),
-        });
+        let exec = Arc::new(Exec::new(container.clone(), create));
         let mut execs = self.execs();
-        execs.retain(|_, old| {
-            old.state()
-                .ended_at
-                .is_none_or(|ended| ended.elapsed() < REMEMBERED)
-        });
+        let now = Instant::now();
+        execs.retain(|_, old| old.is_remembered(now));
         execs.insert(exec.id.clone(), exec.clone());
         drop(execs);
         exec
@@ -168,7 +197,7 @@ impl Service {
         {
             let mut state = exec.state();
             if state.started {
-                let message = if exec.ended.borrow().is_some() {
+                let message = if exec.code().is_some() {
                     format!("Error: Exec command {id} has already run")
                 } else {
                     format!("Error: Exec command {id} is already running")
@@ -309,7 +338,7 @@ impl Service {
     /// A process has ended.
     pub(super) fn exec_ended(&self, id: &str, code: i32) {
         let Ok(exec) = self.find_exec(id) else { return };
-        exec.ended.send_replace(Some(code));
+        exec.end(code);
         self.emit(
             &exec.container,
             "exec_die",
@@ -323,7 +352,7 @@ impl Service {
             if exec.container.id() != container {
                 return true;
             }
-            if exec.ended.borrow().is_none() {
+            if exec.code().is_none() {
                 exec.end(137);
             }
             exec.state().started
@@ -333,7 +362,7 @@ impl Service {
     /// Everything about a process.
     pub(crate) fn exec_inspect(&self, id: &str) -> Result<ExecInspect> {
         let exec = self.find_exec(id)?;
-        let (state, code) = (*exec.state(), *exec.ended.borrow());
+        let (state, code) = (*exec.state(), exec.code());
         let create = &exec.create;
         Ok(ExecInspect {
             id: exec.id.clone(),
@@ -378,7 +407,7 @@ impl Service {
         if !exec.create.tty {
             return Ok(());
         }
-        if !exec.state().started || exec.ended.borrow().is_some() {
+        if !exec.state().started || exec.code().is_some() {
             return Err(ApiError::conflict(format!("exec {id} is not running")));
         }
         let size = hoist_kernel::pty::Size {
@@ -424,8 +453,8 @@ impl Service {
             .wait_for(Option::is_some)
             .await
             .ok()
-            .and_then(|code| *code)
-            .unwrap_or(-1);
+            .and_then(|ended| *ended)
+            .map_or(-1, |ended| ended.code);
         cleanup.kill = false;
         Ok(code)
     }
@@ -519,4 +548,30 @@ fn output(wanted: bool, descriptors: &mut Vec<OwnedFd>) -> Result<Option<Pipe>> 
     let (ours, theirs) = Pipe::reader().map_err(|error| internal(&error))?;
     descriptors.push(theirs);
     Ok(Some(ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::tests::record;
+
+    #[test]
+    fn an_exec_that_ended_is_forgotten_after_a_while() {
+        let exec = Exec::new(
+            Arc::new(Container::new(record(1, "one"))),
+            ExecCreate::default(),
+        );
+        let now = Instant::now();
+        assert!(exec.is_remembered(now + 10 * REMEMBERED), "it runs");
+        exec.end(3);
+        let now = Instant::now();
+        assert!(exec.is_remembered(now + REMEMBERED / 2));
+        assert!(!exec.is_remembered(now + REMEMBERED));
+        // Its container's end is not another one.
+        exec.end(137);
+        assert!(!exec.is_remembered(now + REMEMBERED));
+        exec.container.announce(|phase| phase.removed = true);
+        assert!(exec.is_remembered(now + REMEMBERED_ALONE / 2));
+        assert!(!exec.is_remembered(now + REMEMBERED_ALONE));
+    }
 }
