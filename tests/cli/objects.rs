@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use super::session::Session;
 use crate::common::run::Run;
-use crate::common::{LONG, TestHost, can_run, run};
+use crate::common::{LONG, TestHost, can_run, run, wait_until};
 
 /// Words as a shell splits them, with single quotes only.
 fn words(line: &str) -> Vec<String> {
@@ -52,6 +52,36 @@ fn container_run_leaves_dockers_codes() {
     cat.args(["container", "run", "-i", "--rm", "busybox", "cat"]);
     let through = run::with_input(cat, b"through\n", LONG).ok();
     assert_eq!(through.stdout, "through\n");
+}
+
+#[test]
+fn a_restart_is_no_end_that_removes() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    said(
+        &host,
+        "container run -d --rm --name again busybox sleep 1000",
+    );
+    for _ in 0..3 {
+        said(&host, "container restart -t 0 again");
+        // Calls on it wait for each other: after the second one a removal that waited has had its turn.
+        for _ in 0..2 {
+            said(&host, "container pause again");
+            said(&host, "container unpause again");
+        }
+        assert_eq!(
+            said(&host, "container ls -q --filter name=again")
+                .lines()
+                .count(),
+            1
+        );
+    }
+    said(&host, "container kill again");
+    wait_until(LONG, "the container is removed", || {
+        said(&host, "container ls -aq").is_empty()
+    });
 }
 
 #[test]

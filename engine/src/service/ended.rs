@@ -219,13 +219,14 @@ impl Service {
     }
 
     async fn auto_remove(self: &Arc<Self>, container: &Arc<Container>) {
+        // Whoever held it may have started it again (`restart`): then its next end removes it.
         let options = RemoveContainer {
-            force: true,
+            force: false,
             volumes: true,
         };
         match self.remove(container.id(), options).await {
             Ok(()) => {}
-            Err(error) if error.is(ErrorKind::NotFound) => {}
+            Err(error) if error.is(ErrorKind::NotFound) || error.is(ErrorKind::Conflict) => {}
             Err(error) => {
                 tracing::warn!(container = container.id(), %error, "cannot remove a container that has ended")
             }
