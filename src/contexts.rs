@@ -8,11 +8,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use hoist_api::Digest;
 use hoist_registry::docker_config::DockerConfig;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 
@@ -204,8 +204,7 @@ impl Contexts {
 }
 
 fn id_of(name: &str) -> String {
-    let digest = Sha256::digest(name.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(name.as_bytes()).hex().to_owned()
 }
 
 fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {

@@ -52,7 +52,8 @@ impl ImageStore {
     /// Writes an image to the place that a build was asked for. Gives the digest of its manifest.
     ///
     /// # Errors
-    /// The place cannot be written; nothing is at its path then, or what was there before.
+    /// The place cannot be written. No file is at its path then, or the one that was there before; a directory still lists what it listed,
+    /// and may hold blobs that nothing names.
     pub(crate) fn write_archive(
         &self,
         image: &Exported,

@@ -27,19 +27,19 @@ pub(super) struct Expansion<'r, 's> {
 /// More ports than this in all services are refused: one range of all ports is just allowed.
 const MOST_PORTS: usize = 80_000;
 
-/// More short forms than this in all services are refused: each becomes several values.
+/// More short forms than this in all services are refused where each becomes a mapping, which is several values.
 const MOST_ITEMS: usize = 30_000;
 
 impl Expansion<'_, '_> {
-    /// Whether a list is short enough for what is left; told when it is not.
-    fn takes(&mut self, node: &mut Node, path: &Path<'_>) -> bool {
+    /// Empties a list that is longer than what is left, and tells it.
+    fn bound(&mut self, node: &mut Node, path: &Path<'_>) {
         let Value::List(items) = &mut node.value else {
-            return true;
+            return;
         };
         let mut short = items.iter().filter(|item| item.as_map().is_none());
         let Some(excess) = short.nth(self.items_left) else {
             self.items_left -= items.iter().filter(|item| item.as_map().is_none()).count();
-            return true;
+            return;
         };
         let place = self.report.locate(excess.span);
         let message = format!("with `{path}` the lists of all services have too many items");
@@ -48,7 +48,6 @@ impl Expansion<'_, '_> {
         self.report
             .push(problem.help("make several projects of it, or remove some"));
         items.clear();
-        false
     }
 
     /// Tells that a value is wrong, and makes it invalid; in lenient runs it stays.
@@ -69,40 +68,47 @@ impl Expansion<'_, '_> {
 
 type Step = fn(&mut Node, &Path<'_>, &mut Expansion<'_, '_>);
 
+/// Before what makes mappings.
+const BOUND: Step = |node, path, expansion| expansion.bound(node, path);
+
 /// Attributes of a service, by path, and how each is expanded.
 const SERVICE_STEPS: &[(&[&str], Step)] = &[
     (&["build"], attributes::build),
     (&["annotations"], attributes::labels),
     (&["command"], command::command),
-    (&["configs"], attributes::file_references),
-    (&["depends_on"], attributes::dependencies),
     (&["deploy", "labels"], attributes::labels),
-    (
-        &["deploy", "resources", "reservations", "devices"],
-        attributes::device_requests,
-    ),
     (&["develop", "watch"], attributes::watch),
-    (&["devices"], attributes::devices),
     (&["dns"], attributes::texts_without_empty),
     (&["dns_search"], attributes::typed_texts),
     (&["entrypoint"], command::command),
-    (&["env_file"], attributes::env_files),
     (&["environment"], attributes::environment),
     (&["expose"], ports::expose),
     (&["extends"], |node, _, _| wrap(node, "service")),
-    (&["gpus"], attributes::gpus),
     (&["healthcheck", "test"], attributes::health_test),
     (&["label_file"], attributes::texts),
     (&["labels"], attributes::labels),
-    (&["models"], |node, _, _| names_to_map(node, no_options)),
-    (&["networks"], |node, _, _| names_to_map(node, no_options)),
     (&["post_start"], attributes::hooks),
     (&["pre_start"], attributes::hooks),
     (&["pre_stop"], attributes::hooks),
     (&["ports"], ports::ports),
-    (&["secrets"], attributes::file_references),
     (&["sysctls"], attributes::labels),
     (&["tmpfs"], attributes::typed_texts),
+];
+
+/// The same for lists whose items become mappings.
+const MAPPING_STEPS: &[(&[&str], Step)] = &[
+    (&["configs"], attributes::file_references),
+    (&["depends_on"], attributes::dependencies),
+    (
+        &["deploy", "resources", "reservations", "devices"],
+        attributes::device_requests,
+    ),
+    (&["devices"], attributes::devices),
+    (&["env_file"], attributes::env_files),
+    (&["gpus"], attributes::gpus),
+    (&["models"], |node, _, _| names_to_map(node, no_options)),
+    (&["networks"], |node, _, _| names_to_map(node, no_options)),
+    (&["secrets"], attributes::file_references),
     (&["volumes"], volumes::volumes),
 ];
 
@@ -174,6 +180,10 @@ fn expand_service(service: &mut Node, path: &Path<'_>, expansion: &mut Expansion
     for (place, step) in SERVICE_STEPS {
         apply(service, place, *step, path, expansion);
     }
+    for (place, step) in MAPPING_STEPS {
+        apply(service, place, BOUND, path, expansion);
+        apply(service, place, *step, path, expansion);
+    }
 }
 
 /// Runs a step on what is at a place, if there is something.
@@ -190,8 +200,7 @@ fn apply(
     let origin = node.origin.clone();
     expansion.report.enter(origin.as_deref());
     match place {
-        [] if expansion.takes(node, path) => step(node, path, expansion),
-        [] => {}
+        [] => step(node, path, expansion),
         [first, rest @ ..] => {
             if let Some(inner) = node.get_mut(first) {
                 apply(inner, rest, step, &path.key(first), expansion);
