@@ -7,6 +7,8 @@ mod common;
 mod archives;
 #[path = "registry/builds.rs"]
 mod builds;
+#[path = "registry/imports.rs"]
+mod imports;
 #[path = "registry/interrupted.rs"]
 mod interrupted;
 #[path = "registry/outputs.rs"]

@@ -50,7 +50,7 @@ const CALLS: &str = "
     POST /exec/absent/resize?h=1&w=1 404
     GET /exec/absent/json 404
     GET /images/json 200
-    POST /images/create?fromSrc=odd 400
+    POST /images/create?fromSrc=absent.invalid 500
     GET /images/absent/json 404
     GET /images/absent/history 404
     POST /images/absent/push 404

@@ -6,44 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub(crate) use crate::common::http::{call, open};
 use crate::common::{TestHost, can_run, wait_until};
-
-/// Sends bytes and returns the connection with what came up to the end of the headers.
-#[track_caller]
-pub(crate) fn open(host: &TestHost, request: &str) -> (UnixStream, String) {
-    let mut stream = UnixStream::connect(host.socket()).expect("an engine listens");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .expect("a time is taken");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        assert_eq!(stream.read(&mut byte).expect("it answers"), 1, "{request}");
-        head.push(byte[0]);
-    }
-    (stream, String::from_utf8_lossy(&head).into_owned())
-}
-
-/// One call on a connection of its own: status and body.
-#[track_caller]
-pub(crate) fn call(host: &TestHost, method: &str, path: &str, body: &str) -> (u16, String) {
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let (mut stream, head) = open(host, &request);
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    (
-        status.expect("a status"),
-        String::from_utf8_lossy(&rest).into_owned(),
-    )
-}
 
 #[track_caller]
 pub(crate) fn created(host: &TestHost, body: &Value) -> String {

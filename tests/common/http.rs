@@ -1,8 +1,11 @@
-//! A few lines of HTTP, enough to ask a server inside the test host.
+//! A few lines of HTTP, enough to ask a server inside the test host, or the engine.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+use super::TestHost;
 
 /// An answer.
 #[derive(Debug)]
@@ -49,4 +52,41 @@ pub fn http(address: &str, request: &str) -> io::Result<Response> {
         status,
         body: body.to_owned(),
     })
+}
+
+/// Sends bytes and returns the connection with what came up to the end of the headers.
+#[track_caller]
+pub fn open(host: &TestHost, request: &str) -> (UnixStream, String) {
+    let mut stream = UnixStream::connect(host.socket()).expect("an engine listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a time is taken");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_eq!(stream.read(&mut byte).expect("it answers"), 1, "{request}");
+        head.push(byte[0]);
+    }
+    (stream, String::from_utf8_lossy(&head).into_owned())
+}
+
+/// One call on a connection of its own: status and body.
+#[track_caller]
+pub fn call(host: &TestHost, method: &str, path: &str, body: &str) -> (u16, String) {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (mut stream, head) = open(host, &request);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    (
+        status.expect("a status"),
+        String::from_utf8_lossy(&rest).into_owned(),
+    )
 }

@@ -136,6 +136,10 @@ impl Control {
             return Err(Status::new(Code::Unimplemented, message));
         }
         let direct = !request.frontend.is_empty();
+        if !direct && request.definition.is_some() && request.exporters.is_empty() {
+            // A graph without steps has nothing to be done or handed over, and no gateway client comes for it.
+            return Ok(respond(&SolveResponse::default()));
+        }
         let mut running = self.jobs.begin(request)?;
         let job = running.job.clone();
         let made = if direct {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use crate::auth::Credentials;
 use crate::auth::challenge::{self, Challenge};
 use crate::auth::token::{self, Tokens, Wanted};
 use crate::config::{Endpoint, RegistryConfig};
-use crate::connect::Connector;
+use crate::connect::{Connector, NoAddress};
 use crate::error::RegistryError;
 use crate::retry;
 use crate::uri::{resolve, same_origin};
@@ -215,6 +216,8 @@ fn file_body(file: Arc<File>, offset: u64, length: u64) -> Body {
 pub(crate) struct Transport {
     pub(crate) config: Arc<RegistryConfig>,
     http: HttpClient<Connector, Body>,
+    /// Whether anything has answered yet: a network that was there comes back, one that never was does not.
+    is_online: Arc<AtomicBool>,
 }
 
 impl Transport {
@@ -224,7 +227,11 @@ impl Transport {
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(Connector::new(Arc::clone(&config)));
-        Self { config, http }
+        Self {
+            config,
+            http,
+            is_online: Arc::default(),
+        }
     }
 
     /// Sends a call until there is an answer that is no passing failure, or patience ends. Redirects are followed for reading; the headers
@@ -245,7 +252,12 @@ impl Transport {
                 }
                 _ => return result,
             };
-            let is_hopeless = matches!(&result, Err(error) if is_final(error));
+            let is_hopeless = match &result {
+                Err(error) => {
+                    is_final(error) || !self.is_online.load(Ordering::Relaxed) && is_offline(error)
+                }
+                Ok(_) => false,
+            };
             if tried >= retry::TRIES || is_hopeless {
                 return result;
             }
@@ -294,7 +306,11 @@ impl Transport {
             _ => ANSWER_LIMIT,
         };
         match tokio::time::timeout(limit, self.http.request(request)).await {
-            Ok(result) => result.map_err(|error| RegistryError::Unreachable {
+            Ok(Ok(response)) => {
+                self.is_online.store(true, Ordering::Relaxed);
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(RegistryError::Unreachable {
                 host,
                 source: Box::new(error),
             }),
@@ -339,31 +355,44 @@ impl Transport {
     }
 }
 
-/// Certificates do not become good by waiting, names do not appear, and nobody starts listening.
+/// Certificates do not become good by waiting, and nobody starts listening.
 fn is_final(error: &RegistryError) -> bool {
-    let RegistryError::Unreachable { source, .. } = error else {
-        return false;
+    causes(error).any(|cause| {
+        let wrapped = cause.downcast_ref::<io::Error>();
+        wrapped.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+            || cause.is::<rustls::Error>()
+            || cause.is::<RegistryError>()
+    })
+}
+
+/// No way leads to the host: its name has no address, or there is no route.
+fn is_offline(error: &RegistryError) -> bool {
+    causes(error).any(|cause| {
+        let wrapped = cause.downcast_ref::<io::Error>();
+        let no_route = [
+            io::ErrorKind::NetworkUnreachable,
+            io::ErrorKind::HostUnreachable,
+            io::ErrorKind::NetworkDown,
+        ];
+        wrapped.is_some_and(|error| no_route.contains(&error.kind())) || cause.is::<NoAddress>()
+    })
+}
+
+/// What is behind a failed connection. What an I/O error wraps is not among its sources.
+fn causes(
+    error: &RegistryError,
+) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> + use<'_> {
+    type Cause<'a> = &'a (dyn std::error::Error + 'static);
+    let first: Option<Cause<'_>> = match error {
+        RegistryError::Unreachable { source, .. } => Some(source.as_ref()),
+        _ => None,
     };
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            if error.kind() == io::ErrorKind::ConnectionRefused {
-                return true;
-            }
-            // What an I/O error wraps is not among its sources.
-            if error
-                .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>() || inner.is::<RegistryError>())
-            {
-                return true;
-            }
-        }
-        cause = error.source();
-    }
-    false
+    std::iter::successors(first, |cause| {
+        let wrapped = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        wrapped.map_or_else(|| cause.source(), |inner| Some(inner as Cause<'_>))
+    })
 }
 
 pub(crate) fn host_of(uri: &Uri) -> String {

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -26,6 +27,8 @@ use crate::uri::port;
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// A proxy's answer to CONNECT.
 const ANSWER_LIMIT: usize = 8 << 10;
+/// A resolver that says no within this has asked nobody, or only once.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Makes connections; clones share the TLS settings of hosts.
 #[derive(Debug, Clone)]
@@ -60,8 +63,8 @@ impl Connector {
         let is_tls = uri.scheme_str() == Some("https");
         let proxy = self.config.proxies.of(uri);
         let tcp = match proxy {
-            Some(proxy) => TcpStream::connect((proxy.host.as_str(), proxy.port)).await?,
-            None => TcpStream::connect((host.as_str(), port(uri))).await?,
+            Some(proxy) => dial(&proxy.host, proxy.port).await?,
+            None => dial(&host, port(uri)).await?,
         };
         tcp.set_nodelay(true)?;
         if !is_tls {
@@ -97,6 +100,45 @@ impl Connector {
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<rustls::ClientConfig>>> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A name that no resolver knows, or that none could be asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot find the address of {host}")]
+pub(crate) struct NoAddress {
+    host: String,
+    #[source]
+    source: io::Error,
+}
+
+/// Connects to the first address that answers.
+async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = addresses(host, port).await?;
+    TcpStream::connect(addresses.as_slice()).await
+}
+
+/// Asks the resolver. One that fails at once (SERVFAIL, a network that is just coming up) is asked a second time; one that took its
+/// seconds has asked again itself.
+async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let begun = Instant::now();
+    let mut answer = lookup_host((host, port)).await;
+    if answer.as_ref().is_err_and(is_passing) && begun.elapsed() < SOON {
+        tokio::time::sleep(SOON / 2).await;
+        answer = lookup_host((host, port)).await;
+    }
+    let found: Vec<SocketAddr> = match answer {
+        Ok(found) => found.collect(),
+        Err(source) => {
+            let host = host.to_owned();
+            return Err(io::Error::other(NoAddress { host, source }));
+        }
+    };
+    Ok(found)
+}
+
+/// `EAI_AGAIN` of getaddrinfo(3), which the standard library gives as text only.
+fn is_passing(error: &io::Error) -> bool {
+    error.to_string().contains("Temporary failure")
 }
 
 /// Asks a proxy for a connection to the host (RFC 9110, section 9.3.6).

@@ -6,6 +6,7 @@
 //! ```text
 //! build/steps/<key>.json     what a step has made; its layer is with the images' layers
 //! build/files                digests of files, by place, size and times
+//! build/chains               instructions that were carried out, for the classic builder's clients
 //! build/mounts/<hash of id>  cache mounts
 //! build/tmp/                 contexts and downloads of running builds; removed when the engine starts
 //! ```
@@ -15,6 +16,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod cache;
+pub(crate) mod chains;
 pub(crate) mod copy;
 pub(crate) mod digest;
 pub(crate) mod error;
@@ -39,6 +41,7 @@ use crate::config::EngineConfig;
 use crate::image::ImageStore;
 use crate::store::{self, StoreError};
 use cache::Cache;
+use chains::Chains;
 use digest::FileTable;
 use error::BuildError;
 use mounts::CacheMounts;
@@ -55,6 +58,7 @@ pub(crate) struct Builder {
     pub(crate) flights: cache::Flights,
     pub(crate) files: FileTable,
     pub(crate) mounts: CacheMounts,
+    pub(crate) chains: Arc<Chains>,
     /// How many steps may work at a time, of all builds.
     pub(crate) turns: Arc<Semaphore>,
     /// True when the engine leaves: no build may outlive it.
@@ -86,6 +90,7 @@ impl Builder {
             flights: cache::Flights::default(),
             files: FileTable::open(digest::table_path(&directory)),
             mounts: CacheMounts::new(&directory),
+            chains: Arc::new(Chains::at(&directory)),
             turns: Arc::new(Semaphore::new(processors.max(4))),
             leaving: watch::Sender::new(false),
             running: Arc::default(),

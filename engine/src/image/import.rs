@@ -27,9 +27,6 @@ pub(super) fn import(
     change::apply_all(&mut defaults, &options.changes)
         .map_err(|error| ImageError::InvalidOption(error.to_string()))?;
     let (pin, digests) = store.layers().add(archive, Hashing::Both)?;
-    if digests.plain_size == 0 {
-        return Err(ImageError::InvalidArchive("it is empty".to_owned()));
-    }
     let config = configuration(store, options, defaults, &pin);
     let layer = Descriptor::new(LAYER_TYPE, digests.plain, digests.plain_size);
     let names: Vec<_> = options.name.iter().cloned().collect();

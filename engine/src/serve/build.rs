@@ -49,7 +49,7 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
     if traced::is_wanted(&query) {
         return traced::build(&server, &query, (build, request)).await;
     }
-    let plan = Plan::default();
+    let plan = server.service.plan();
     let mut writer = classic::Writer::new(&query, plan.clone());
     let mut events = server
         .service

@@ -16,6 +16,7 @@ use super::Server;
 use super::errors::{Answer, Failure};
 use super::query::Query;
 use super::registry;
+use crate::service::build::download;
 use crate::service::images::{Loaded, PieceReader};
 
 /// Pieces of an archive that wait for the disk.
@@ -84,13 +85,11 @@ pub(super) async fn create(State(server): State<Server>, request: Request) -> An
     if source.is_empty() {
         return registry::pull(server, query, request.headers()).await;
     }
-    if source != "-" {
-        return Err(ApiError::bad_request(format!(
-            "cannot import from {source}: send the archive itself"
-        ))
-        .into());
-    }
     let (repo, tag) = (query.text("repo"), query.text("tag"));
+    let message = match query.text("message") {
+        "" => format!("Imported from {source}"),
+        message => message.to_owned(),
+    };
     let options = ImportImage {
         reference: if tag.is_empty() {
             repo.to_owned()
@@ -98,9 +97,17 @@ pub(super) async fn create(State(server): State<Server>, request: Request) -> An
             format!("{repo}:{tag}")
         },
         changes: query.all("changes"),
-        message: query.text("message").to_owned(),
+        message,
         platform: query.text("platform").to_owned(),
     };
+    if source != "-" {
+        let url = match source.contains("://") {
+            true => source.to_owned(),
+            // As Docker reads a bare host.
+            false => format!("http://{source}"),
+        };
+        return import_from(server, options, url).await;
+    }
     let body = archive(request.into_body());
     progress(async move {
         let id = server.service.image_import(options, body).await?;
@@ -108,6 +115,30 @@ pub(super) async fn create(State(server): State<Server>, request: Request) -> An
             status: id,
             ..Progress::default()
         }])
+    })
+    .await
+}
+
+/// An import of what is at an address. What the server says to the request itself has a status of its own.
+async fn import_from(server: Server, options: ImportImage, url: String) -> Answer {
+    let (length, mut pieces) = download(&url).await?;
+    registry::streamed(async move |reporter| {
+        reporter.say("", format!("Downloading from {url}")).await;
+        let counter = reporter.count("", "Importing", length.unwrap_or_default());
+        let (sender, counted) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            while let Some(piece) = pieces.recv().await {
+                counter.add(piece.as_ref().map_or(0, |piece| piece.len() as u64));
+                if sender.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let imported = server
+            .service
+            .image_import(options, PieceReader::new(counted));
+        reporter.say("", imported.await?).await;
+        Ok(())
     })
     .await
 }

@@ -39,9 +39,10 @@ use super::{Service, image_error, internal};
 use crate::build::error::BuildError;
 use crate::build::prune::{self, Candidate};
 use crate::build::report::Reporter;
+pub(crate) use download::stream as download;
 use logins::Logins;
 use network::Sandboxes;
-pub(crate) use plan::{Plan, PlanLine};
+pub(crate) use plan::{LineBase, Plan, PlanLine, PlanLines};
 use prepare::{Prepared, prepare, refusal};
 use steps::Build;
 
@@ -54,6 +55,11 @@ const CACHE_MOUNT: &str = "exec.cachemount";
 pub(crate) type BuildEvents = mpsc::Receiver<BuildEvent>;
 
 impl Service {
+    /// A plan to be filled by a build that is told instruction by instruction.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan::new(self.builder.chains.clone())
+    }
+
     /// Starts a build. What is wrong with the names that are asked for is an error; everything later is an event.
     pub(crate) async fn image_build(
         self: &Arc<Self>,
@@ -97,8 +103,7 @@ impl Service {
             lines,
             imported,
         } = prepared;
-        // Nobody else sets it.
-        let _ = plan.set(lines);
+        plan.set(lines);
         for warning in &graph.warnings {
             let warning = dockerfile.warning(warning);
             reporter.tell(BuildEvent::Warning(warning)).await;
@@ -113,6 +118,7 @@ impl Service {
             service: self.clone(),
             request,
             graph,
+            plan,
             dockerfile,
             contexts,
             images,
@@ -282,6 +288,7 @@ impl Service {
             }
             if options.all {
                 service.builder.files.clear();
+                service.builder.chains.clear();
             }
             Ok(BuildPruned {
                 caches_deleted,

@@ -10,44 +10,74 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::serve::query::Query;
-use crate::service::build::{Plan, PlanLine};
+use crate::service::build::{LineBase, Plan, PlanLine, PlanLines};
 
 /// Writes lines.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// Only the id.
-    quiet: bool,
-    /// The client reads BuildKit's lines: `version=2`.
-    buildkit: bool,
+    wanted: Wanted,
     plan: Plan,
-    /// How many instructions were shown whole.
-    shown: usize,
+    /// What instructions that were shown whole stand for: one each.
+    shown: Vec<Shown>,
     /// Whether the next one's line was shown.
     is_announced: bool,
+    /// The container that the next one is said to run in.
+    container: Option<String>,
     /// What steps said whose turn has not come.
     waiting: BTreeMap<u32, Vec<String>>,
     /// Steps that ended, and whether they were taken from the cache.
     done: BTreeMap<u32, bool>,
     started: BTreeSet<u32>,
+    /// The image, when the build is over.
+    image: Option<String>,
+}
+
+/// What the client asks for.
+#[derive(Debug)]
+struct Wanted {
+    /// Only the id.
+    quiet: bool,
+    /// It reads BuildKit's lines: `version=2`.
+    buildkit: bool,
+    no_cache: bool,
+    /// Containers go after their instructions.
+    remove: bool,
+    /// Also after those that fail.
+    force_remove: bool,
+}
+
+/// An instruction that is done. Docker keeps an image for each of them; here it is a name for the instructions so far and what they made.
+#[derive(Debug, Clone, Default)]
+struct Shown {
+    id: String,
+    /// Whether it and all before it were done before.
+    is_cached: bool,
 }
 
 impl Writer {
     pub(super) fn new(query: &Query, plan: Plan) -> Self {
         Self {
-            quiet: query.flag("q"),
-            buildkit: query.text("version") == "2",
+            wanted: Wanted {
+                quiet: query.flag("q"),
+                buildkit: query.text("version") == "2",
+                no_cache: query.flag("nocache"),
+                remove: query.flag("rm"),
+                force_remove: query.flag("forcerm"),
+            },
             plan,
-            shown: 0,
+            shown: Vec::new(),
             is_announced: false,
+            container: None,
             waiting: BTreeMap::new(),
             done: BTreeMap::new(),
             started: BTreeSet::new(),
+            image: None,
         }
     }
 
     /// What an event becomes.
     pub(super) fn lines(&mut self, event: BuildEvent) -> Vec<Bytes> {
-        let mut progress = Vec::new();
+        let mut last = None;
         match event {
             BuildEvent::Started { step, .. } => drop(self.started.insert(step.id)),
             BuildEvent::Output { step, text, stderr } => {
@@ -64,145 +94,225 @@ impl Writer {
                 error,
                 ..
             } if error.is_empty() => drop(self.done.insert(step, cached)),
-            BuildEvent::Warning(warning) if !warning.message.is_empty() => {
-                progress.push(text(format!("[Warning] {}\n", warning.message)));
+            // The builder's own words; the checks of Dockerfiles are BuildKit's, and scripts read what comes here.
+            BuildEvent::Warning(warning)
+                if warning.rule.is_empty() && !warning.message.is_empty() =>
+            {
+                return self.written(&[text(format!("[Warning] {}\n", warning.message))]);
             }
             BuildEvent::Finished(result) => {
-                let mut last = self.advance();
-                last.extend(self.finished(&result));
-                return self.written(&last);
+                self.image = Some(result.image.clone());
+                last = Some(self.finished(&result));
             }
-            BuildEvent::Failed(failure) => {
-                let mut last = self.advance();
-                last.push(failed(&failure));
-                return self.written(&last);
-            }
+            BuildEvent::Failed(failure) => last = Some(self.failed(&failure)),
             _ => {}
         }
-        progress.extend(self.advance());
+        let mut progress = self.advance();
+        progress.extend(last.into_iter().flatten());
         self.written(&progress)
     }
 
     fn written(&self, progress: &[Progress]) -> Vec<Bytes> {
+        let wanted = &self.wanted;
         let is_wanted = |line: &&Progress| {
             let is_talk = !line.stream.is_empty();
             let is_last = !line.error.is_empty() || line.aux.is_some();
-            !(is_talk && (self.buildkit || self.quiet)) || is_last || line.id == QUIET
+            !(is_talk && (wanted.buildkit || wanted.quiet)) || is_last || line.id == QUIET
         };
         progress.iter().filter(is_wanted).map(line).collect()
     }
 
     /// Shows all that can be shown now.
     fn advance(&mut self) -> Vec<Progress> {
-        let Some(plan) = self.plan.get() else {
+        let plan = self.plan.clone();
+        let Some(lines) = plan.lines() else {
             return Vec::new();
         };
-        let plan: Vec<PlanLine> = plan.clone();
+        let count = lines.all.len();
         let mut shown = Vec::new();
-        while let Some(current) = plan.get(self.shown) {
+        while let Some(current) = lines.all.get(self.shown.len()) {
             let is_begun = current.step.is_none_or(|step| self.started.contains(&step));
             if !is_begun {
                 break;
             }
             if !self.is_announced {
-                let number = self.shown + 1;
-                shown.push(text(format!(
-                    "Step {number}/{} : {}\n",
-                    plan.len(),
-                    current.text
-                )));
+                let number = self.shown.len() + 1;
+                shown.push(text(format!("Step {number}/{count} : {}\n", current.text)));
                 self.is_announced = true;
             }
-            let cached = match current.step {
-                None => None,
-                Some(step) => {
-                    let said = self.waiting.remove(&step);
-                    shown.extend(said.into_iter().flatten().map(text));
-                    match self.done.get(&step) {
-                        Some(cached) => Some(*cached),
-                        None => break,
-                    }
+            let ended = current.step.map(|step| {
+                let said = self.waiting.remove(&step).unwrap_or_default();
+                if !said.is_empty() {
+                    shown.extend(self.runs(current));
                 }
-            };
-            if cached == Some(true) && !current.text.starts_with("FROM ") {
-                shown.push(text(" ---> Using cache\n".to_owned()));
+                shown.extend(said.into_iter().map(text));
+                self.done.get(&step).copied()
+            });
+            // The last one's id is that of the image.
+            let is_last = self.shown.len() + 1 == count && self.image.is_none();
+            if ended == Some(None) || is_last {
+                break;
             }
-            shown.push(text(format!(" ---> {}\n", short_id(&plan[..=self.shown]))));
-            self.shown += 1;
+            shown.extend(self.end(current, ended.flatten()));
             self.is_announced = false;
         }
         shown
     }
 
+    /// The line that tells of an instruction's container, once.
+    fn runs(&mut self, current: &PlanLine) -> Option<Progress> {
+        // These have none.
+        let keyword = current.text.split(' ').next().unwrap_or_default();
+        let has_none = ["FROM", "COPY", "ADD"].iter();
+        if self.container.is_some()
+            || has_none
+                .clone()
+                .any(|word| keyword.eq_ignore_ascii_case(word))
+        {
+            return None;
+        }
+        let container = hex::encode(&crate::names::random_id()[..6]);
+        let told = text(format!(" ---> Running in {container}\n"));
+        self.container = Some(container);
+        Some(told)
+    }
+
+    /// The lines at an instruction's end; `cached` is nothing for one without a step.
+    fn end(&mut self, current: &PlanLine, cached: Option<bool>) -> Vec<Progress> {
+        let mut shown = Vec::new();
+        let mut ended = self.identify(current);
+        // Noted in any case.
+        let is_known = self.plan.note(&ended.id) && !self.wanted.no_cache;
+        let is_cached = cached.unwrap_or(is_known && ended.is_cached);
+        if current.base.is_none() {
+            ended.is_cached &= is_cached;
+            if is_cached {
+                shown.push(text(" ---> Using cache\n".to_owned()));
+            } else {
+                shown.extend(self.runs(current));
+                let removed = self.removed(self.wanted.remove || self.wanted.force_remove);
+                shown.extend(removed);
+            }
+        }
+        self.container = None;
+        let is_last = |lines: &PlanLines| self.shown.len() + 1 == lines.all.len();
+        let image = self.image.as_deref().filter(|image| !image.is_empty());
+        if let Some(image) = image.filter(|_| self.plan.lines().is_some_and(is_last)) {
+            ended.id = image.trim_start_matches("sha256:").to_owned();
+        }
+        shown.push(text(format!(" ---> {}\n", short(&ended.id))));
+        self.shown.push(ended);
+        shown
+    }
+
+    fn removed(&mut self, wanted: bool) -> Option<Progress> {
+        let container = self.container.take().filter(|_| wanted)?;
+        Some(text(format!(
+            "Removing intermediate container {container}\n"
+        )))
+    }
+
+    /// What an instruction stands for.
+    fn identify(&self, current: &PlanLine) -> Shown {
+        let known = |line: usize| self.shown.get(line).cloned().unwrap_or_default();
+        match &current.base {
+            Some(LineBase::Image(id)) => Shown {
+                id: id.trim_start_matches("sha256:").to_owned(),
+                is_cached: true,
+            },
+            Some(LineBase::Line(line)) => known(*line),
+            None => {
+                let before = self.shown.last().cloned().unwrap_or_default();
+                let mut hasher = Sha256::new();
+                for part in [before.id.as_str(), "\n", &current.text] {
+                    hasher.update(part);
+                }
+                if current.text.contains('$') {
+                    let lines = self.plan.lines();
+                    hasher.update(lines.map_or("", |lines| &lines.arguments));
+                }
+                if let Some(key) = current.step.and_then(|step| self.plan.made_by(step)) {
+                    hasher.update(key);
+                }
+                Shown {
+                    id: hex::encode(hasher.finalize()),
+                    is_cached: before.is_cached,
+                }
+            }
+        }
+    }
+
     fn finished(&self, result: &BuildResult) -> Vec<Progress> {
-        if self.buildkit {
+        if self.wanted.buildkit {
             return vec![Progress {
                 id: "moby.image.id".to_owned(),
                 aux: Some(json!({ "ID": result.image })),
                 ..Progress::default()
             }];
         }
-        if self.quiet {
+        if self.wanted.quiet {
             return vec![Progress {
                 id: QUIET.to_owned(),
                 ..text(format!("{}\n", result.image))
             }];
         }
-        let short = result
-            .image
-            .strip_prefix("sha256:")
-            .unwrap_or(&result.image);
-        let mut lines = vec![
-            Progress {
-                aux: Some(json!({ "ID": result.image })),
-                ..Progress::default()
-            },
-            text(format!(
-                "Successfully built {}\n",
-                short.get(..12).unwrap_or(short)
-            )),
-        ];
+        let mut lines = vec![Progress {
+            aux: Some(json!({ "ID": result.image })),
+            ..Progress::default()
+        }];
+        let unused = self.plan.lines().map(|lines| lines.unused.join(" "));
+        if let Some(unused) = unused.filter(|unused| !unused.is_empty()) {
+            lines.push(text(format!(
+                "[Warning] One or more build-args [{unused}] were not consumed\n"
+            )));
+        }
+        let image = result.image.trim_start_matches("sha256:");
+        lines.push(text(format!("Successfully built {}\n", short(image))));
         let tags = result.tags.iter();
         lines.extend(tags.map(|tag| text(format!("Successfully tagged {tag}\n"))));
         lines
     }
+
+    /// Docker's wording for a command that fails, which scripts match on.
+    fn failed(&mut self, failure: &BuildFailure) -> Vec<Progress> {
+        let message = match failure.exit_code {
+            Some(code) => format!(
+                "The command '{}' returned a non-zero code: {code}",
+                failure.command.join(" ")
+            ),
+            None => failure.message.clone(),
+        };
+        let mut lines = self.advance();
+        if failure.exit_code.is_some() {
+            let plan = self.plan.clone();
+            let failed = plan
+                .lines()
+                .and_then(|lines| lines.all.get(self.shown.len()));
+            lines.extend(failed.and_then(|current| self.runs(current)));
+        }
+        lines.extend(self.removed(self.wanted.force_remove));
+        lines.push(Progress {
+            error: message.clone(),
+            error_detail: Some(ErrorDetail {
+                code: failure.exit_code,
+                message,
+            }),
+            ..Progress::default()
+        });
+        lines
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
 }
 
 /// Marks the one line of a quiet build; never sent.
 const QUIET: &str = "\0quiet";
 
-/// Docker shows the image after each instruction; there are none here, so that it is a name for the instructions so far.
-fn short_id(lines: &[PlanLine]) -> String {
-    let mut hasher = Sha256::new();
-    for line in lines {
-        hasher.update(&line.text);
-        hasher.update("\n");
-    }
-    hex::encode(&hasher.finalize()[..6])
-}
-
 fn text(stream: String) -> Progress {
     Progress {
         stream,
-        ..Progress::default()
-    }
-}
-
-/// Docker's wording for a command that fails, which scripts match on.
-fn failed(failure: &BuildFailure) -> Progress {
-    let message = match failure.exit_code {
-        Some(code) => format!(
-            "The command '{}' returned a non-zero code: {code}",
-            failure.command.join(" ")
-        ),
-        None => failure.message.clone(),
-    };
-    Progress {
-        error: message.clone(),
-        error_detail: Some(ErrorDetail {
-            code: failure.exit_code,
-            message,
-        }),
         ..Progress::default()
     }
 }
@@ -220,15 +330,25 @@ fn line(progress: &Progress) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::chains::Chains;
     use hoist_api::build::BuildStep;
+    use std::sync::Arc;
 
     fn plan(lines: &[(&str, Option<u32>)]) -> Plan {
-        let plan = Plan::default();
+        let place = tempfile::tempdir().unwrap();
+        let plan = Plan::new(Arc::new(Chains::at(place.path())));
         let lines = lines.iter().map(|(text, step)| PlanLine {
             text: (*text).to_owned(),
             step: *step,
+            base: text
+                .starts_with("FROM ")
+                .then(|| LineBase::Image(format!("sha256:{:0>64}", "ba5e"))),
         });
-        plan.set(lines.collect()).unwrap();
+        plan.set(PlanLines {
+            all: lines.collect(),
+            unused: vec!["nobody".to_owned()],
+            ..PlanLines::default()
+        });
         plan
     }
 
@@ -313,6 +433,7 @@ mod tests {
                 "Step 4/4 : RUN y",
                 "early",
                 " ---> Using cache",
+                "[Warning] One or more build-args [nobody] were not consumed",
                 "Successfully built 0123456789ab",
                 "Successfully tagged a:latest",
             ]
@@ -335,7 +456,59 @@ mod tests {
             plan(&[("RUN x", Some(1))]),
             vec![started(1), output(1, "good\n"), wrong],
         );
-        assert_eq!(told, "Step 1/1 : RUN x\ngood\n\x1b[91mwrong\n\x1b[0m");
+        let (first, rest) = told.split_once(" ---> Running in ").unwrap();
+        assert_eq!(first, "Step 1/1 : RUN x\n");
+        assert_eq!(&rest[12..], "\ngood\n\x1b[91mwrong\n\x1b[0m");
+    }
+
+    /// As the classic builder has it, which keeps an image for each instruction.
+    #[test]
+    fn what_only_changes_the_configuration_comes_from_the_cache_too() {
+        let lines = [("FROM a", Some(1)), ("ENV a=$b", None), ("RUN x", Some(2))];
+        let plan = plan(&lines);
+        let told = |cached: bool, query: &str| {
+            let finished = BuildEvent::Finished(BuildResult {
+                image: "sha256:0123456789abcdef".to_owned(),
+                ..BuildResult::default()
+            });
+            let events = vec![
+                started(1),
+                done(1, true),
+                started(2),
+                done(2, cached),
+                finished,
+            ];
+            let told = streams(query, plan.clone(), events);
+            let known = told.matches(" ---> Using cache\n").count();
+            let ran = told.matches(" ---> Running in ").count();
+            let removed = told.matches("Removing intermediate container ").count();
+            assert!(
+                told.contains("Step 1/3 : FROM a\n ---> 000000000000\n"),
+                "{told}"
+            );
+            let end = " ---> 0123456789ab\n[Warning]";
+            assert!(told.contains(end), "the last one is the image: {told}");
+            (known, ran, removed)
+        };
+        assert_eq!(told(false, "rm=1"), (0, 2, 2));
+        assert_eq!(told(true, ""), (2, 0, 0));
+        assert_eq!(told(false, ""), (1, 1, 0));
+        assert_eq!(told(false, "nocache=1"), (0, 2, 0));
+    }
+
+    #[test]
+    fn the_container_of_a_failed_command_goes_only_when_it_is_forced() {
+        let told = |query: &str| {
+            let failure = BuildFailure {
+                exit_code: Some(1),
+                ..BuildFailure::default()
+            };
+            let events = vec![started(1), BuildEvent::Failed(failure)];
+            let told = streams(query, plan(&[("RUN x", Some(1))]), events);
+            assert!(told.contains(" ---> Running in "), "{told}");
+            told.contains("Removing intermediate container ")
+        };
+        assert!(!told("rm=1") && told("rm=1&forcerm=1"));
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! A file by HTTP.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hoist_api::error::{ApiError, ErrorKind};
 use hoist_registry::RegistryConfig;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use hyper::header::{HOST, LAST_MODIFIED, LOCATION, USER_AGENT};
-use hyper::{Request, Response, Uri};
+use hyper::header::{CONTENT_LENGTH, HOST, LAST_MODIFIED, LOCATION, USER_AGENT};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -21,18 +24,84 @@ use crate::build::error::BuildError;
 const REDIRECTS: usize = 10;
 /// Bytes of the largest file that is taken.
 const LIMIT: usize = 1 << 30;
+/// Pieces that wait for their reader.
+const QUEUE: usize = 16;
 /// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Downloads a file: its content, and when it was changed (seconds since 1970).
 pub(super) async fn get(url: &str) -> Result<(Vec<u8>, Option<i64>), BuildError> {
+    let response = open(url).await?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(BuildError::Refused(refused(url, status)));
+    }
+    let time = response
+        .headers()
+        .get(LAST_MODIFIED)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| jiff::fmt::rfc2822::parse(text).ok())
+        .map(|time| time.timestamp().as_second());
+    Ok((content(url, response).await?, time))
+}
+
+/// A file that is read while it comes, of any size: how large the server says that it is, and its pieces.
+///
+/// # Errors
+/// The server cannot be reached, or answers no success: 404 as such, what else is the asker's fault as a bad parameter.
+pub(crate) async fn stream(
+    url: &str,
+) -> Result<(Option<u64>, mpsc::Receiver<io::Result<Bytes>>), ApiError> {
+    let response = open(url)
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
+    let status = response.status();
+    if !status.is_success() {
+        let kind = match status.as_u16() {
+            404 => ErrorKind::NotFound,
+            400..500 => ErrorKind::BadRequest,
+            _ => ErrorKind::Internal,
+        };
+        return Err(ApiError::new(kind, refused(url, status)));
+    }
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    let (sender, pieces) = mpsc::channel(QUEUE);
+    let (mut body, url) = (response.into_body(), url.to_owned());
+    tokio::spawn(async move {
+        loop {
+            let next = patient(&url, async { Ok(body.frame().await) }).await;
+            let piece = match next {
+                Ok(None) => return,
+                Ok(Some(Ok(frame))) => frame.into_data().map_or(Ok(Bytes::new()), Ok),
+                Ok(Some(Err(error))) => Err(io::Error::other(broken(&url, &error))),
+                Err(error) => Err(io::Error::other(error)),
+            };
+            let is_last = piece.is_err();
+            if sender.send(piece).await.is_err() || is_last {
+                return;
+            }
+        }
+    });
+    Ok((length, pieces))
+}
+
+fn refused(url: &str, status: StatusCode) -> String {
+    format!("cannot download {url}: the server answered {status}")
+}
+
+fn broken(url: &str, error: &hyper::Error) -> BuildError {
+    BuildError::Refused(format!("cannot download {url}: it broke off: {error}"))
+}
+
+/// Asks for a file, where redirects lead to.
+async fn open(url: &str) -> Result<Response<Incoming>, BuildError> {
     let mut uri: Uri = url
         .parse()
         .map_err(|_| BuildError::Refused(format!("invalid URL {url:?}")))?;
     for _ in 0..REDIRECTS {
         let response = patient(url, request(&uri)).await?;
-        let status = response.status();
-        if status.is_redirection()
+        if response.status().is_redirection()
             && let Some(location) = response.headers().get(LOCATION)
         {
             uri = location
@@ -42,18 +111,7 @@ pub(super) async fn get(url: &str) -> Result<(Vec<u8>, Option<i64>), BuildError>
                 .ok_or_else(|| BuildError::Refused(format!("{url} leads to an invalid address")))?;
             continue;
         }
-        if !status.is_success() {
-            return Err(BuildError::Refused(format!(
-                "cannot download {url}: the server answered {status}"
-            )));
-        }
-        let time = response
-            .headers()
-            .get(LAST_MODIFIED)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| jiff::fmt::rfc2822::parse(text).ok())
-            .map(|time| time.timestamp().as_second());
-        return Ok((content(url, response).await?, time));
+        return Ok(response);
     }
     Err(BuildError::Refused(format!(
         "{url} leads from one address to the next without end"
@@ -139,9 +197,7 @@ async fn content(url: &str, response: Response<Incoming>) -> Result<Vec<u8>, Bui
         let Some(frame) = frame else {
             return Ok(content);
         };
-        let frame = frame.map_err(|error| {
-            BuildError::Refused(format!("cannot download {url}: it broke off: {error}"))
-        })?;
+        let frame = frame.map_err(|error| broken(url, &error))?;
         if let Some(piece) = frame.data_ref() {
             if content.len() + piece.len() > LIMIT {
                 return Err(BuildError::Refused(format!(

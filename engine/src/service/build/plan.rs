@@ -1,10 +1,23 @@
 //! The instructions of a build in the order of its Dockerfile, for clients that read them one after the other.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use hoist_dockerfile::{BuildGraph, Dockerfile, Span, Stage};
+use hoist_api::build::BuildRequest;
+use hoist_dockerfile::{BuildGraph, Dockerfile, Kind, Op, Span, Stage};
 
 use super::steps::Build;
+use crate::build::chains::Chains;
+use crate::build::digest::Hash;
+
+/// Arguments that every build knows without an `ARG`.
+const PREDEFINED: [&str; 5] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+];
 
 /// One instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,14 +26,86 @@ pub(crate) struct PlanLine {
     pub(crate) text: String,
     /// The step that does it; `None` when it only changes the configuration.
     pub(crate) step: Option<u32>,
+    /// Of a `FROM`: what the stage begins with.
+    pub(crate) base: Option<LineBase>,
 }
 
-/// Set when the Dockerfile is understood.
-pub(crate) type Plan = Arc<OnceLock<Vec<PlanLine>>>;
+/// What a stage begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LineBase {
+    /// An image's id; empty for `scratch`.
+    Image(String),
+    /// What stands in this line.
+    Line(usize),
+}
 
-/// The instructions of all stages that the build needs.
-pub(super) fn lines(dockerfile: &Dockerfile, graph: &BuildGraph) -> Vec<PlanLine> {
-    let mut lines = Vec::new();
+/// All instructions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PlanLines {
+    pub(crate) all: Vec<PlanLine>,
+    /// What variables may stand for.
+    pub(crate) arguments: String,
+    /// Build arguments that no `ARG` asks for.
+    pub(crate) unused: Vec<String>,
+}
+
+/// Filled while a build goes on. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plan(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Set when the Dockerfile is understood.
+    lines: OnceLock<PlanLines>,
+    /// What the steps have made that are done.
+    made: Mutex<BTreeMap<u32, Hash>>,
+    chains: Option<Arc<Chains>>,
+}
+
+impl Plan {
+    pub(crate) fn new(chains: Arc<Chains>) -> Self {
+        Self(Arc::new(Shared {
+            chains: Some(chains),
+            ..Shared::default()
+        }))
+    }
+
+    /// The instructions, as soon as they are known.
+    pub(crate) fn lines(&self) -> Option<&PlanLines> {
+        self.0.lines.get()
+    }
+
+    pub(crate) fn set(&self, lines: PlanLines) {
+        // Nobody else sets it.
+        let _ = self.0.lines.set(lines);
+    }
+
+    pub(super) fn made(&self, step: u32, key: Hash) {
+        let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.insert(step, key);
+    }
+
+    /// The digest of what a step has made; nothing while it is not done.
+    pub(crate) fn made_by(&self, step: u32) -> Option<Hash> {
+        let made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.get(&step).copied()
+    }
+
+    /// Notes that a row of instructions was carried out; whether it was before.
+    pub(crate) fn note(&self, chain: &str) -> bool {
+        let chains = self.0.chains.as_ref();
+        chains.is_some_and(|chains| chains.note(chain))
+    }
+}
+
+/// The instructions of all stages that the build needs. Images are ids by the references that the Dockerfile has.
+pub(super) fn lines(
+    dockerfile: &Dockerfile,
+    graph: &BuildGraph,
+    (request, images): (&BuildRequest, &BTreeMap<String, String>),
+) -> PlanLines {
+    let mut all = Vec::new();
+    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
     for (index, stage) in dockerfile.stages.iter().enumerate() {
         let name = stage
             .name
@@ -29,34 +114,88 @@ pub(super) fn lines(dockerfile: &Dockerfile, graph: &BuildGraph) -> Vec<PlanLine
         let is_needed =
             graph.target_stage == name || graph.nodes.iter().any(|node| node.stage == name);
         if is_needed {
-            add_stage(stage, graph, &mut lines);
+            add_stage(stage, graph, (&mut all, &ends, images));
+            ends.insert(name, all.len().saturating_sub(1));
         }
     }
-    lines
+    let arguments = request.args.iter();
+    let arguments: Vec<String> = arguments
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    PlanLines {
+        all,
+        arguments: arguments.join("\n"),
+        unused: unused(dockerfile, request),
+    }
 }
 
-fn add_stage(stage: &Stage, graph: &BuildGraph, lines: &mut Vec<PlanLine>) {
+fn unused(dockerfile: &Dockerfile, request: &BuildRequest) -> Vec<String> {
+    let stages = dockerfile.stages.iter();
+    let instructions = stages.flat_map(|stage| &stage.instructions);
+    let mut asked: BTreeSet<&str> = BTreeSet::new();
+    for instruction in dockerfile.global_args.iter().chain(instructions) {
+        if let Kind::Arg(pairs) = &instruction.kind {
+            asked.extend(pairs.iter().map(|pair| pair.key.as_str()));
+        }
+    }
+    let is_predefined = |name: &str| {
+        PREDEFINED.contains(&name.to_uppercase().as_str()) || name.starts_with("BUILDKIT_")
+    };
+    let given = request.args.keys();
+    given
+        .filter(|name| !asked.contains(name.as_str()) && !is_predefined(name))
+        .cloned()
+        .collect()
+}
+
+fn add_stage(
+    stage: &Stage,
+    graph: &BuildGraph,
+    (lines, ends, images): (
+        &mut Vec<PlanLine>,
+        &BTreeMap<String, usize>,
+        &BTreeMap<String, String>,
+    ),
+) {
     let mut from = format!("FROM {}", stage.base);
     if let Some((keyword, alias)) = &stage.alias {
         from = format!("{from} {keyword} {alias}");
     }
+    let node = node_at(graph, stage.span);
+    let of_node = node.and_then(|index| match &graph.nodes[index].op {
+        Op::Image { reference, .. } => images.get(reference).cloned(),
+        _ => None,
+    });
+    let base = match ends.get(&stage.base.to_lowercase()) {
+        Some(line) => LineBase::Line(*line),
+        None => LineBase::Image(of_node.unwrap_or_default()),
+    };
     lines.push(PlanLine {
         text: from,
         step: step_at(graph, stage.span),
+        base: Some(base),
     });
     for instruction in &stage.instructions {
         let words: Vec<&str> = instruction.original.split_whitespace().collect();
         lines.push(PlanLine {
             text: words.join(" "),
             step: step_at(graph, instruction.span),
+            base: None,
         });
     }
 }
 
-fn step_at(graph: &BuildGraph, span: Span) -> Option<u32> {
-    let found = graph
+fn node_at(graph: &BuildGraph, span: Span) -> Option<usize> {
+    let is_here = |span: &Span, other: &Span| span.start == other.start && span.line == other.line;
+    graph
         .nodes
         .iter()
-        .position(|node| node.span.start == span.start && node.span.line == span.line);
-    found.map(|index| Build::step_of(hoist_dockerfile::NodeId(index)))
+        .position(|node| is_here(&node.span, &span))
+}
+
+/// The step of an instruction; nothing for one that no event tells of.
+fn step_at(graph: &BuildGraph, span: Span) -> Option<u32> {
+    let index = node_at(graph, span)?;
+    let is_told = !matches!(graph.nodes[index].op, Op::Scratch);
+    is_told.then(|| Build::step_of(hoist_dockerfile::NodeId(index)))
 }

@@ -16,7 +16,7 @@ use super::super::{Service, at_clients_pace};
 use super::copy::is_archive;
 use super::logins::Logins;
 use super::place::DockerfileText;
-use super::plan::PlanLine;
+use super::plan::PlanLines;
 use super::{allowed, cache_image, download, fetch, layout, plan};
 use crate::build::Scratch;
 use crate::build::error::BuildError;
@@ -44,7 +44,7 @@ pub(super) struct Prepared {
     pub(super) contexts: BTreeMap<Option<String>, Arc<Origin>>,
     pub(super) images: BTreeMap<String, String>,
     pub(super) scratch: Scratch,
-    pub(super) lines: Vec<PlanLine>,
+    pub(super) lines: PlanLines,
     pub(super) imported: Imported,
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn prepare(
         .map_err(|findings| refused(text, &findings))?;
     allowed::graph(request, &graph, text)?;
     Ok(Prepared {
-        lines: plan::lines(&parsed, &graph),
+        lines: plan::lines(&parsed, &graph, (request, &images)),
         graph,
         dockerfile: found.dockerfile,
         contexts: found.contexts,

@@ -15,6 +15,7 @@ use super::super::Service;
 use super::logins::Logins;
 use super::network::Sandboxes;
 use super::place::DockerfileText;
+use super::plan::Plan;
 use super::run::{Run, stubs};
 use super::run_mounts::Mounting;
 use super::{copy, keys};
@@ -34,6 +35,7 @@ pub(super) struct Build {
     pub(super) service: Arc<Service>,
     pub(super) request: BuildRequest,
     pub(super) graph: BuildGraph,
+    pub(super) plan: Plan,
     pub(super) dockerfile: DockerfileText,
     /// The main context is `None`.
     pub(super) contexts: BTreeMap<Option<String>, Arc<Origin>>,
@@ -261,6 +263,7 @@ impl Build {
         let result = self.do_node(id, node, &tail).await;
         match result {
             Ok((output, cached)) => {
+                self.plan.made(step, output.key());
                 if is_shown {
                     self.reporter.done(step, cached, "").await;
                 }
