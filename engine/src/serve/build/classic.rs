@@ -61,7 +61,8 @@ impl Writer {
                 quiet: query.flag("q"),
                 buildkit: query.text("version") == "2",
                 no_cache: query.flag("nocache"),
-                remove: query.flag("rm"),
+                // As since API 1.12.
+                remove: query.text("rm").is_empty() || query.flag("rm"),
                 force_remove: query.flag("forcerm"),
             },
             plan,
@@ -492,8 +493,8 @@ mod tests {
         };
         assert_eq!(told(false, "rm=1"), (0, 2, 2));
         assert_eq!(told(true, ""), (2, 0, 0));
-        assert_eq!(told(false, ""), (1, 1, 0));
-        assert_eq!(told(false, "nocache=1"), (0, 2, 0));
+        assert_eq!(told(false, "rm=0"), (1, 1, 0));
+        assert_eq!(told(false, "nocache=1"), (0, 2, 2));
     }
 
     #[test]
