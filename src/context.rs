@@ -124,6 +124,7 @@ impl Context {
                 .project_directory
                 .as_ref()
                 .or(globals.workdir.as_ref())
+                .filter(|directory| !directory.is_empty())
                 .map(|directory| self.working_directory.join(directory)),
             project_name: globals.project_name.clone(),
             env_files: globals.env_file.clone(),

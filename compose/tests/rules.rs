@@ -312,3 +312,117 @@ fn an_env_file_that_switches_itself_off() {
     options.env_files = vec![".env".to_owned()];
     assert_eq!(project(&options, &files)["services"]["a"]["image"], "x:1");
 }
+
+/// Printers of YAML write `!!merge <<`; an entry that is reset gives way to what `<<` takes in, and earlier files still
+/// lose theirs.
+#[test]
+fn merge_keys_with_their_tag_and_beside_a_reset() {
+    let anchor = "x-l: &l {labels: {from: anchor}}\n";
+    let base = "services: {a: {image: x, labels: {from: base, base: x}}}\n";
+    let over = |rest: &str| format!("{anchor}services:\n  a:\n    !!merge <<: *l\n{rest}");
+    let labels = |over: &str| {
+        let files = [("compose.yaml", base), ("compose.override.yaml", over)];
+        project(&options(), &files)["services"]["a"]["labels"].clone()
+    };
+    let both = json!({"from": "anchor", "base": "x"});
+    assert_eq!(labels(&over("")), both);
+    assert_eq!(
+        labels(&over("    labels: !reset {}\n")),
+        json!({"from": "anchor"})
+    );
+}
+
+/// As Windows' shells and editors save it.
+#[test]
+fn a_file_in_utf_16() {
+    let text = "\u{feff}services:\r\n  a: {image: x, hostname: é}\r\n";
+    for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        let content: Vec<u8> = text.encode_utf16().flat_map(bytes).collect();
+        let loaded = load(&options(), &MemoryFiles::bytes(content.clone())).unwrap();
+        let hostname = loaded.project.services["a"].hostname.clone();
+        assert_eq!(hostname.as_deref(), Some("é"));
+        let torn = MemoryFiles::bytes(content[..content.len() - 1].to_vec());
+        let error = load(&options(), &torn).expect_err("must be refused");
+        assert!(error.to_string().contains("UTF-16"), "{error}");
+    }
+}
+
+/// As many digits as a number of 32 bits has.
+#[test]
+fn fractions_have_32_bits() {
+    overridden("cpus", "0.123456789", "0.123456789", json!(0.12345679));
+    let limits = |cpus: &str| format!("{{resources: {{limits: {{cpus: {cpus}}}}}}}");
+    let printed = json!({"resources": {"limits": {"cpus": 1.0000001}}});
+    overridden("deploy", &limits("1"), &limits("'1.00000012'"), printed);
+}
+
+#[test]
+fn sizes_that_do_not_fit() {
+    for attribute in [
+        "mem_limit: 9223372036854775808",
+        "pids_limit: 18446744073709551615",
+        "shm_size: 16777216tb",
+        "cpus: 1e39",
+    ] {
+        let text = format!("services:\n  a:\n    image: x\n    {attribute}\n");
+        let column = attribute.find(' ').unwrap() + 6;
+        refused(&text, &[("wrong-value", 4, column)]);
+        let error = load(
+            &options(),
+            &MemoryFiles::new([("compose.yaml", text.as_str())]),
+        );
+        let told = error.expect_err("was refused").render(false);
+        assert!(told.contains("is too large"), "{told}");
+    }
+    overridden("mem_limit", "1_000k", "1_000k", json!("1024000"));
+}
+
+#[test]
+fn devices_with_an_empty_part() {
+    let device = json!([{"source": "/a", "target": "/a", "permissions": "rwm"}]);
+    overridden("devices", "['/a:']", "[]", device);
+    refused(
+        "services:\n  a: {image: x, devices: ['', ':/a', '/a:/b:r:w']}\n",
+        &[
+            ("wrong-value", 2, 27),
+            ("wrong-value", 2, 31),
+            ("wrong-value", 2, 38),
+        ],
+    );
+}
+
+/// Where nothing else is checked, what a named service needs must still be there.
+#[test]
+fn dependencies_of_named_services_exist() {
+    let text = "services:
+  a: {image: x, depends_on: [missing]}
+  b: {image: x, network_mode: 'service:a'}
+  c: {image: x, depends_on: {missing: {condition: service_started, required: false}}}
+  d: {image: x, depends_on: [other]}
+  other: {image: x, profiles: [o]}
+";
+    let named = |services: &[&str]| {
+        let mut options = options();
+        options.skip.consistency = true;
+        options.services = services.iter().map(|name| (*name).to_owned()).collect();
+        load(&options, &MemoryFiles::new([("compose.yaml", text)])).map_err(|e| e.render(false))
+    };
+    assert!(named(&[]).is_ok());
+    for (name, missing) in [("a", "missing"), ("b", "missing"), ("d", "other")] {
+        let told = named(&[name]).expect_err(name);
+        assert!(told.contains(&format!("`{missing}`")), "{told}");
+    }
+    let loaded = named(&["c"]);
+    assert!(loaded.is_ok(), "{loaded:?}");
+}
+
+/// What is printed can be read again: a hook's command may be null, but must be there.
+#[test]
+fn a_hook_without_a_command() {
+    overridden(
+        "post_start",
+        "[{command: , user: u}]",
+        "[]",
+        json!([{"command": null, "user": "u"}]),
+    );
+}

@@ -26,7 +26,7 @@ pub fn project_value(project: &Project) -> Value {
         .into_iter()
         .flat_map(Map::values_mut)
     {
-        list_keys(service);
+        finish(service);
     }
     escape_dollars(&mut value);
     value
@@ -35,7 +35,7 @@ pub fn project_value(project: &Project) -> Value {
 /// The canonical service as data; a dollar sign is one dollar sign.
 pub fn service_value(service: &Service) -> Value {
     let mut value = write(service, &SERVICE).unwrap_or_default();
-    list_keys(&mut value);
+    finish(&mut value);
     value
 }
 
@@ -93,6 +93,18 @@ fn node_value(node: &Node) -> Value {
                 .map(|(key, node)| (key.to_string(), node_value(node)))
                 .collect(),
         ),
+    }
+}
+
+/// What makes a written service one that can be read again, and as the reference prints it.
+fn finish(service: &mut Value) {
+    list_keys(service);
+    for list in ["post_start", "pre_stop"] {
+        let hooks = service.get_mut(list).and_then(Value::as_array_mut);
+        for hook in hooks.into_iter().flatten().filter_map(Value::as_object_mut) {
+            // It may be null, but must be there.
+            hook.entry("command").or_insert(Value::Null);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rules between resources: what is named must exist, what excludes must not meet, dependencies must not turn in circles.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::diagnostic::{Diagnostic, Location, Spot};
 use super::node::{Node, SourceMap};
@@ -73,6 +73,28 @@ pub(crate) fn check_consistency(
     }
     checker.secrets();
     checker.circles();
+    checker.problems
+}
+
+/// Where nothing else is checked (`--no-consistency`): what the given services depend on must take part.
+pub(crate) fn check_dependencies(
+    project: &Project,
+    services: &BTreeSet<String>,
+    places: Places<'_>,
+) -> Vec<Diagnostic> {
+    let mut checker = Checker {
+        project,
+        places,
+        problems: Vec::new(),
+    };
+    let chosen = |(name, _): &(&String, &Service)| services.contains(*name);
+    for (name, service) in project.services.iter().filter(chosen) {
+        for (target, dependency) in &service.depends_on {
+            if dependency.required && !project.services.contains_key(target) {
+                checker.missing_dependency(name, target);
+            }
+        }
+    }
     checker.problems
 }
 
@@ -303,13 +325,17 @@ impl Checker<'_> {
             {
                 continue;
             }
-            let place = self.places.key(&["services", name, "depends_on", target]);
-            let or = match self.implied_by(name, target) {
-                None => "or write `required: false`".to_owned(),
-                Some(attribute) => format!("or remove `{target}` from `{attribute}`"),
-            };
-            self.undefined_service(target, format!("service `{name}`"), place, &or);
+            self.missing_dependency(name, target);
         }
+    }
+
+    fn missing_dependency(&mut self, name: &str, target: &str) {
+        let place = self.places.key(&["services", name, "depends_on", target]);
+        let or = match self.implied_by(name, target) {
+            None => "or write `required: false`".to_owned(),
+            Some(attribute) => format!("or remove `{target}` from `{attribute}`"),
+        };
+        self.undefined_service(target, format!("service `{name}`"), place, &or);
     }
 
     /// The attribute that implies a dependency; none when it is written below `depends_on`.

@@ -117,6 +117,13 @@ struct NodeDeserializer<'de> {
 }
 
 impl<'de> NodeDeserializer<'de> {
+    fn too_large(&self, value: impl Display) -> DecodeError {
+        DecodeError {
+            message: format!("{value} is too large"),
+            span: self.node.span,
+        }
+    }
+
     fn integer(&self) -> Result<i64, DecodeError> {
         let wrong = || {
             let message = format!("expected an integer, but this is {}", self.node.kind());
@@ -127,12 +134,11 @@ impl<'de> NodeDeserializer<'de> {
         };
         match &self.node.value {
             Value::Int(value) => Ok(*value),
-            Value::Unsigned(value) => i64::try_from(*value).map_err(|_| wrong()),
+            Value::Unsigned(value) => i64::try_from(*value).map_err(|_| self.too_large(value)),
             // 2^63: beyond it, the conversion would saturate silently.
-            Value::Float(value) if value.abs() >= 9_223_372_036_854_775_808.0 => Err(DecodeError {
-                message: format!("{value} is too large"),
-                span: self.node.span,
-            }),
+            Value::Float(value) if value.abs() >= 9_223_372_036_854_775_808.0 => {
+                Err(self.too_large(value))
+            }
             Value::Float(value) => Ok(*value as i64),
             Value::Bool(value) => Ok(i64::from(*value)),
             Value::Null | Value::Invalid => Ok(0),
@@ -236,9 +242,14 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
                 message: format!("{} is not a number", value_in_words(text)),
                 span: self.node.span,
             })?,
+            Value::Unsigned(value) => *value as f64,
             _ => self.integer()? as f64,
         };
-        visitor.visit_f64(value)
+        // All fractions of the model have 32 bits in the reference, and are printed with as many digits as those need.
+        match (value as f32).to_string().parse::<f64>() {
+            Ok(single) if single.is_finite() => visitor.visit_f64(single),
+            _ => Err(self.too_large(value)),
+        }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {

@@ -297,15 +297,16 @@ fn finish(
         service.name.clone_from(name);
     }
     let bystanders = select::apply_profiles(&mut project, &options.services);
-    if !options.skip.consistency {
-        let mut problems = consistency::check_consistency(
-            &project,
-            &bystanders,
-            consistency::Places {
-                root: &root,
-                sources: &loader.sources,
-            },
-        );
+    let places = consistency::Places {
+        root: &root,
+        sources: &loader.sources,
+    };
+    if options.skip.consistency {
+        let named = select::with_dependencies(&project, &options.services);
+        let problems = consistency::check_dependencies(&project, &named, places);
+        loader.findings.extend(problems);
+    } else {
+        let mut problems = consistency::check_consistency(&project, &bystanders, places);
         // What is missing may be what was found wrong.
         problems.retain(|problem| !broken || problem.code == "dependency-cycle");
         loader.findings.extend(problems);

@@ -78,7 +78,8 @@ pub(crate) fn select_services(
     problems
 }
 
-fn with_dependencies(project: &Project, named: &[String]) -> BTreeSet<String> {
+/// The named services and what they depend on.
+pub(crate) fn with_dependencies(project: &Project, named: &[String]) -> BTreeSet<String> {
     let mut kept = BTreeSet::new();
     let mut waiting: Vec<String> = named.to_vec();
     while let Some(name) = waiting.pop() {

@@ -535,10 +535,29 @@ pub(crate) struct Unreadable {
     pub(crate) place: Option<Location>,
 }
 
+/// A text as some editors and shells save it, in UTF-16 with a byte order mark, in UTF-8; none if it is not one.
+fn from_utf16(content: &[u8]) -> Option<String> {
+    let unit = match content.get(..2)? {
+        [0xff, 0xfe] => u16::from_le_bytes,
+        [0xfe, 0xff] => u16::from_be_bytes,
+        _ => return None,
+    };
+    let (units, rest) = content.as_chunks();
+    let text = char::decode_utf16(units.iter().map(|pair| unit(*pair)));
+    let text = text.collect::<Result<String, _>>();
+    text.ok().filter(|_| rest.is_empty())
+}
+
 /// The content as a text; or why it is none, the content again, and the byte that is to blame.
-fn text_of(content: Vec<u8>) -> Result<String, (String, Vec<u8>, usize)> {
-    if content.starts_with(&[0xff, 0xfe]) || content.starts_with(&[0xfe, 0xff]) {
-        return Err(("it is UTF-16 text: save it as UTF-8".to_owned(), content, 0));
+fn text_of(mut content: Vec<u8>) -> Result<String, (String, Vec<u8>, usize)> {
+    if let Some(text) = from_utf16(&content) {
+        content = text.into_bytes();
+    } else if content.starts_with(&[0xff, 0xfe]) || content.starts_with(&[0xfe, 0xff]) {
+        return Err((
+            "it is not the UTF-16 text that its first bytes announce: save it as UTF-8".to_owned(),
+            content,
+            0,
+        ));
     }
     if let Some(at) = content.iter().position(|byte| *byte == 0) {
         return Err((HOLDS_NUL.to_owned(), content, at));

@@ -190,7 +190,10 @@ impl<'a> Composer<'a> {
             node,
             weight: 1,
             depth: 0,
-            merge_key: text == "<<" && plain && tag.is_none(),
+            // Printers of YAML (yq) write the tag that is implied.
+            merge_key: text == "<<"
+                && plain
+                && tag.is_none_or(|tag| core_tag(tag).as_deref() == Some("merge")),
         }
     }
 
@@ -269,15 +272,7 @@ impl<'a> Composer<'a> {
                 self.charge(MISTAKE, span)?;
             }
         }
-        for source in merges {
-            let Value::Map(entries) = source.value else {
-                continue;
-            };
-            for (name, mut entry) in *entries {
-                entry.origin = entry.origin.or_else(|| source.origin.clone());
-                map.get_or_insert_with(name, || entry);
-            }
-        }
+        take_in(&mut map, merges);
         let mut node = Node::map(map, self.whole(start, end));
         node.tag = merge_tag(tag);
         Ok(Built {
@@ -464,6 +459,11 @@ impl<'a> Composer<'a> {
             format!("this is not valid YAML: there is no anchor `{name}` above this alias"),
         )
         .at(self.sources.locate(span), "");
+        if let Some(key) = name.strip_suffix(':').filter(|key| known.contains(key)) {
+            return problem.help(format!(
+                "write a space before the colon, `*{key} : …`: it counts as part of the name"
+            ));
+        }
         if known.contains(&name) {
             return problem.help("an alias comes after its anchor: move the anchor up");
         }
@@ -526,6 +526,14 @@ fn syntax_advice(info: &str, at: &str) -> Option<&'static str> {
     let known = [
         ("YAML major version", "remove the line with `%YAML`"),
         (
+            "indentation in multiline quoted",
+            "close the quote, or indent every further line of the text deeper than its key",
+        ),
+        (
+            "must be separated from other tokens",
+            "write a space before `#`, or put the value in quotes",
+        ),
+        (
             "did not find expected key",
             "check the indentation here and in the line above",
         ),
@@ -551,6 +559,29 @@ fn syntax_advice(info: &str, at: &str) -> Option<&'static str> {
     }
     let found = known.into_iter().find(|(words, _)| info.contains(words));
     found.map(|(_, advice)| advice)
+}
+
+/// Adds what `<<` takes in to a mapping. An entry that is reset gives way to what is taken in, which then replaces what
+/// earlier files have: the reference resets before it merges.
+fn take_in(map: &mut Map, merges: Vec<Node>) {
+    for source in merges {
+        let Value::Map(entries) = source.value else {
+            continue;
+        };
+        for (name, mut entry) in *entries {
+            entry.origin = entry.origin.or_else(|| source.origin.clone());
+            match map.get_mut(&name) {
+                Some(known) if known.tag == Some(MergeTag::Reset) => {
+                    entry.tag = Some(MergeTag::Override);
+                    *known = entry;
+                }
+                Some(_) => {}
+                None => {
+                    map.insert(name, entry);
+                }
+            }
+        }
+    }
 }
 
 /// The name of an anchor or alias at the front of a text, without its sign.

@@ -254,7 +254,8 @@ impl FromStr for ByteSize {
             .ok_or_else(malformed)?;
         let (number, unit) = text.split_at(last + 1);
         let number = number.strip_suffix(' ').unwrap_or(number);
-        let value: f64 = number.parse().map_err(|_| malformed())?;
+        let digits = without_underscores(number).ok_or_else(malformed)?;
+        let value: f64 = digits.parse().map_err(|_| malformed())?;
         if !value.is_finite() || value < 0.0 {
             return Err(malformed());
         }
@@ -272,7 +273,7 @@ impl FromStr for ByteSize {
                 });
             }
         };
-        if let (0, Ok(whole)) = (power, number.parse()) {
+        if let (0, Ok(whole)) = (power, digits.parse()) {
             return Ok(Self(whole));
         }
         let bytes = value * 1024_f64.powi(power);
@@ -281,6 +282,18 @@ impl FromStr for ByteSize {
         }
         Ok(Self(bytes as i64))
     }
+}
+
+/// A number without the underscores that Go takes between two digits; none if one is elsewhere.
+fn without_underscores(number: &str) -> Option<String> {
+    let bytes = number.as_bytes();
+    let digit = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(u8::is_ascii_digit)
+    };
+    let between = |(at, _): (usize, &str)| digit(at.checked_sub(1)) && digit(Some(at + 1));
+    let right = number.match_indices('_').all(between);
+    right.then(|| number.replace('_', ""))
 }
 
 impl fmt::Display for ByteSize {
@@ -311,9 +324,8 @@ impl<'de> Deserialize<'de> for ByteSize {
                 Ok(ByteSize(value))
             }
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<ByteSize, E> {
-                i64::try_from(value)
-                    .map(ByteSize)
-                    .map_err(de::Error::custom)
+                let size = i64::try_from(value).map(ByteSize);
+                size.map_err(|_| de::Error::custom(SizeError::TooLarge(value.to_string())))
             }
             // The reference reads YAML floats here as zero; a fraction of a byte has no better meaning.
             fn visit_f64<E: de::Error>(self, _: f64) -> Result<ByteSize, E> {
@@ -387,6 +399,10 @@ mod tests {
         check("1e3", Some(1000));
         check("-5", None);
         check("1kk", None);
+        check("1_000k", Some(1_024_000));
+        check("_1k", None);
+        check("1__0k", None);
+        check("1_k", None);
         check("5 gb", Some(5_368_709_120));
         check(" 5", None);
     }

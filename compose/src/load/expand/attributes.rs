@@ -1,6 +1,6 @@
 //! Short forms of most attributes.
 
-use super::super::diagnostic::Diagnostic;
+use super::super::diagnostic::{Diagnostic, value_in_words};
 use super::super::merge::{names_to_map, started};
 use super::super::node::{Map, Node, Value};
 use super::super::report::Path;
@@ -233,33 +233,23 @@ pub(super) fn devices(node: &mut Node, _: &Path<'_>, expansion: &mut Expansion<'
         };
         let parts: Vec<&str> = text.split(':').collect();
         let map = match parts.as_slice() {
-            [source] => text_map(
-                &[
-                    ("source", source),
-                    ("target", source),
-                    ("permissions", "rwm"),
-                ],
-                item,
-            ),
-            [source, target] => text_map(
-                &[
-                    ("source", source),
-                    ("target", target),
-                    ("permissions", "rwm"),
-                ],
-                item,
-            ),
-            [source, target, permissions] => text_map(
-                &[
-                    ("source", source),
-                    ("target", target),
-                    ("permissions", permissions),
-                ],
-                item,
-            ),
+            [source, rest @ ..] if rest.len() < 3 && !source.is_empty() => {
+                let target = rest.first().filter(|target| !target.is_empty());
+                text_map(
+                    &[
+                        ("source", source),
+                        ("target", target.unwrap_or(source)),
+                        ("permissions", rest.get(1).unwrap_or(&"rwm")),
+                    ],
+                    item,
+                )
+            }
             _ => {
-                let problem = Diagnostic::error("wrong-value", format!("`{text}` is not a device"))
-                    .help("write `host path[:container path[:permissions]]`");
+                let problem = Diagnostic::error(
+                    "wrong-value",
+                    format!("{} is not a device", value_in_words(&text)),
+                )
+                .help("write `host path[:container path[:permissions]]`");
                 expansion.wrong(item, problem);
                 continue;
             }

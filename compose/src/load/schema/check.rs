@@ -190,9 +190,13 @@ fn wrong_type(node: &Node, ty: &'static Type, path: &Path<'_>, report: &mut Repo
         format!("`{path}`")
     };
     let expected = expected(ty);
+    let found = match &node.value {
+        Value::Float(value) if !value.is_finite() => "not finite",
+        _ => node.kind(),
+    };
     let problem = Diagnostic::error(
         "wrong-type",
-        format!("{what} must be {expected}, but this is {}", node.kind()),
+        format!("{what} must be {expected}, but this is {found}"),
     )
     .at(
         report.locate(if node.is_null() {
@@ -275,6 +279,7 @@ fn scalar_advice(node: &Node, ty: &'static Type, path: &Path<'_>) -> Option<Stri
         }
         (_, Cast::Bool) => "write `true` or `false`".to_owned(),
         (_, Cast::Int) => "write a whole number".to_owned(),
+        (_, Cast::Float) if number => "write a whole number".to_owned(),
         (_, Cast::Float | Cast::Microseconds) => "write a number".to_owned(),
         _ if number && ty.scalars & BOOL != 0 => "write `true` or `false`".to_owned(),
         _ if from_variable => return None,
