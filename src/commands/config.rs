@@ -3,11 +3,11 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use hoist_compose::load::canonical;
-use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases, Variable, WARNINGS};
+use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases, WARNINGS};
 use hoist_compose::model::Project;
 use serde_json::Value;
 
-use crate::commands::{config_check, config_digests, config_names};
+use crate::commands::{config_check, config_digests, config_names, config_variables};
 use crate::context::{Context, check_services};
 use crate::failure::Failure;
 
@@ -141,49 +141,29 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
         return config_check::run(context, args, &options);
     }
     if args.variables {
-        return output(context, args, &variables(&options, context)?);
+        let variables = context.variables(&options)?;
+        return output(
+            context,
+            args,
+            &config_variables::text(variables, args.format)?,
+        );
     }
     let loaded = context.load_with(&options)?;
     if loaded.model.is_none() {
         check_services(&loaded.project, services)?;
     }
-    output(context, args, &text_of(context, &loaded, args)?)
+    match text_of(context, &loaded, args)? {
+        Some(text) => output(context, args, &text),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn output(context: &Context, args: &ConfigArgs, text: &str) -> Result<(), Failure> {
-    if args.quiet {
-        return Ok(());
-    }
     match &args.output {
         None => context.ui.bytes(text.as_bytes()),
         Some(file) => std::fs::write(file, text)
             .map_err(|error| Failure::from(error).context(format!("cannot write {file}"))),
     }
-}
-
-/// The variables that the files use, as a table.
-fn variables(options: &LoadOptions, context: &Context) -> Result<String, Failure> {
-    let variables = context.variables(options)?;
-    // Columns of at least 20, three blanks between them, the last one as it is: as the reference's, for scripts.
-    let width =
-        |of: &dyn Fn(&Variable) -> usize| variables.iter().map(of).max().unwrap_or(0).max(17) + 3;
-    let word = |word: &Option<String>| word.clone().unwrap_or_default();
-    let name_width = width(&|variable| variable.name.len());
-    let default_width = width(&|variable| word(&variable.default).len());
-    let row = |name: &str, required: &str, default: &str, alternate: &str| {
-        format!("{name:name_width$}{required:<20}{default:<default_width$}{alternate}\n")
-    };
-    let mut text = row("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE");
-    for variable in &variables {
-        let required = variable.required.to_string();
-        text += &row(
-            &variable.name,
-            &required,
-            &word(&variable.default),
-            &word(&variable.alternate),
-        );
-    }
-    Ok(text)
 }
 
 fn skipped(args: &ConfigArgs) -> SkippedPhases {
@@ -209,16 +189,26 @@ fn skipped(args: &ConfigArgs) -> SkippedPhases {
     }
 }
 
-fn text_of(context: &Context, loaded: &Loaded, args: &ConfigArgs) -> Result<String, Failure> {
-    if let Some(services) = &args.hash {
+/// What is asked for; nothing of the project itself with `--quiet`, which does not silence lists.
+fn text_of(
+    context: &Context,
+    loaded: &Loaded,
+    args: &ConfigArgs,
+) -> Result<Option<String>, Failure> {
+    let first = args.only_services || args.volumes || args.networks || args.models;
+    if let Some(services) = args.hash.as_ref().filter(|_| !first) {
         if loaded.model.is_some() {
             let why = "a hash is of values, and --no-interpolate leaves variables in their place";
             return Err(Failure::new(why).hint("leave out one of --hash and --no-interpolate"));
         }
-        return hashes(&loaded.project, services);
+        return hashes(&loaded.project, services).map(Some);
     }
     if let Some(names) = config_names::names(loaded, args) {
-        return Ok(names.iter().map(|name| format!("{name}\n")).collect());
+        let lines = names.iter().map(|name| format!("{name}\n"));
+        return Ok(Some(lines.collect()));
+    }
+    if args.quiet {
+        return Ok(None);
     }
     let mut value = match &loaded.model {
         Some(model) => model.clone(),
@@ -231,12 +221,12 @@ fn text_of(context: &Context, loaded: &Loaded, args: &ConfigArgs) -> Result<Stri
         value = config_digests::lock(&value);
     }
     match args.format {
-        Some(ConfigFormat::Json) => Ok(format!("{value:#}\n")),
-        Some(ConfigFormat::Yaml) | None => yaml(&value),
+        Some(ConfigFormat::Json) => Ok(Some(format!("{value:#}\n"))),
+        Some(ConfigFormat::Yaml) | None => yaml(&value).map(Some),
     }
 }
 
-fn yaml(value: &Value) -> Result<String, Failure> {
+pub(super) fn yaml(value: &Value) -> Result<String, Failure> {
     serde_saphyr::to_string(value)
         .map_err(|error| Failure::from(error).context("cannot write the project as YAML"))
 }

@@ -20,7 +20,7 @@ pub(crate) fn run(
         Ok(loaded) => (loaded.warnings, false),
         Err(error) => (error.diagnostics, true),
     };
-    if args.format == Some(ConfigFormat::Json) {
+    if args.format == Some(ConfigFormat::Json) && !args.quiet {
         let findings: Vec<Value> = findings.iter().map(Diagnostic::to_json).collect();
         output(
             context,

@@ -66,10 +66,6 @@ fn as_written(model: &Value, loaded: &Loaded, args: &ConfigArgs) -> Option<Vec<S
         let names: BTreeSet<String> = services().flat_map(|(_, s)| texts(s, "profiles")).collect();
         return Some(names.into_iter().collect());
     }
-    if args.models {
-        let models = entries(model, "models").filter_map(|(_, model)| text(model, "model"));
-        return Some(models.collect());
-    }
     let enabled = || {
         services().filter(|(name, service)| {
             let profiles = texts(service, "profiles");
@@ -81,6 +77,11 @@ fn as_written(model: &Value, loaded: &Loaded, args: &ConfigArgs) -> Option<Vec<S
         let built = |name: &String| format!("{}-{name}", project.name);
         let image = |(name, service)| text(service, "image").unwrap_or_else(|| built(name));
         return Some(enabled().map(image).collect());
+    }
+    if args.models {
+        let used: BTreeSet<String> = enabled().flat_map(|(_, s)| texts(s, "models")).collect();
+        let models = entries(model, "models").filter(|(name, _)| used.contains(*name));
+        return Some(models.filter_map(|(_, m)| text(m, "model")).collect());
     }
     let (section, uses): (_, fn(&Value) -> Vec<String>) = if args.volumes {
         ("volumes", mounted)

@@ -6,6 +6,7 @@ pub(crate) mod config;
 mod config_check;
 mod config_digests;
 mod config_names;
+mod config_variables;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod down;

@@ -68,11 +68,63 @@ fn parts_of_it() {
 }
 
 /// Variables that are left in place make no typed project; the lists are of the file as it is written.
+/// The keys are the reference's. Of several uses, the one counts that says what the variable is without a value.
+#[test]
+fn variables_as_data() {
+    let place = Place::with(
+        "services: {a: {image: '${B}${B:-b}', hostname: '${A:?x}${A}', user: '${C+c}'}}\n",
+    );
+    let json = place.hoist("config --variables --format json").ok().json();
+    let variable = |name: &str, default: &str, presence: &str, required: bool| {
+        serde_json::json!({
+            "Name": name, "DefaultValue": default, "PresenceValue": presence, "Required": required,
+        })
+    };
+    let expected = serde_json::json!({
+        "A": variable("A", "", "", true),
+        "B": variable("B", "b", "", false),
+        "C": variable("C", "", "c", false),
+    });
+    assert_eq!(json, expected);
+    let yaml = place.hoist("config --variables --format yaml").ok().stdout;
+    let read: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(read["B"]["defaultvalue"], "b");
+    assert_eq!(read["A"]["required"], true);
+}
+
+/// `--quiet` is about the project; what is asked for by name is printed.
+#[test]
+fn quiet_lists_are_printed() {
+    let place = Place::with(SHOP);
+    for list in [
+        "--volumes",
+        "--images",
+        "--profiles",
+        "--hash *",
+        "--variables",
+    ] {
+        let loud = place.hoist(&format!("config {list}")).ok().stdout;
+        assert!(!loud.is_empty(), "{list}");
+        assert_eq!(place.hoist(&format!("config -q {list}")).ok().stdout, loud);
+    }
+}
+
+/// Only the models that enabled services use, as without the flag.
+#[test]
+fn models_with_variables_in_place() {
+    let place = Place::with(
+        "services: {a: {image: x, models: [m]}}\nmodels: {m: {model: 'ai/${M:-m}'}, n: {model: n}}\n",
+    );
+    assert_eq!(place.hoist("config --models").ok().stdout, "ai/m\n");
+    let written = place.hoist("config --models --no-interpolate").ok().stdout;
+    assert_eq!(written, "ai/${M:-m}\n");
+}
+
 #[test]
 fn parts_of_it_with_variables_in_place() {
     let place = Place::with(
         "services:
-  web: {image: 'nginx:${TAG:-1.27}', networks: [front], volumes: ['data:/d']}
+  web: {image: 'nginx:${TAG:-1.27}', networks: [front], volumes: ['data:/d'], models: [m]}
   tools: {build: ., scale: '${N}', profiles: [debug], volumes: ['cache:/c']}
 networks: {front: , unused: }
 volumes: {data: , cache: , unused: }

@@ -112,7 +112,8 @@ pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Loaded, LoadErro
     run(&mut Loader::new(options, files))
 }
 
-/// The variables that the files use, by name, in the order of first use.
+/// The variables that the files use, by name, in the order of first use. Of several uses the first one counts that
+/// says what the variable is without a value.
 ///
 /// # Errors
 /// As [`load`].
@@ -136,7 +137,13 @@ pub fn variables(options: &LoadOptions, files: &dyn Files) -> Result<Vec<Variabl
         &mut texts,
     );
     for variable in texts.into_iter().flat_map(template::variables) {
-        found.entry(variable.name.clone()).or_insert(variable);
+        match found.get_mut(&variable.name) {
+            Some(known) if known.says_nothing() => *known = variable,
+            Some(_) => {}
+            None => {
+                found.insert(variable.name.clone(), variable);
+            }
+        }
     }
     Ok(found.into_values().collect())
 }

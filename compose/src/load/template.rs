@@ -55,6 +55,13 @@ pub struct Variable {
     pub alternate: Option<String>,
 }
 
+impl Variable {
+    /// Whether it is used without saying what is to be when it is missing or there.
+    pub(crate) fn says_nothing(&self) -> bool {
+        !self.required && self.default.is_none() && self.alternate.is_none()
+    }
+}
+
 /// All variables of a text, also those in words that would not be used.
 pub(crate) fn variables(text: &str) -> Vec<Variable> {
     let mut found = Vec::new();

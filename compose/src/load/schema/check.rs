@@ -191,7 +191,7 @@ fn wrong_type(node: &Node, ty: &'static Type, path: &Path<'_>, report: &mut Repo
     };
     let expected = expected(ty);
     let found = match &node.value {
-        Value::Float(value) if !value.is_finite() => "not finite",
+        Value::Float(value) if !value.is_finite() && is_number(ty) => "not finite",
         _ => node.kind(),
     };
     let problem = Diagnostic::error(
