@@ -20,6 +20,8 @@ mod hostile;
 mod inspect;
 #[path = "clients/load.rs"]
 mod load;
+#[path = "clients/mounts.rs"]
+mod mounts;
 #[path = "clients/on_docker.rs"]
 mod on_docker;
 #[path = "clients/outcomes.rs"]

@@ -190,9 +190,14 @@ fn places() -> Vec<(&'static str, Value, Outcome)> {
             "Mounts",
             mount(
                 "image",
-                json!({"Source": "busybox", "ImageOptions": {"Subpath": "x"}}),
+                json!({"Source": "busybox", "ImageOptions": {"Subpath": "bin"}}),
             ),
-            Refused("ImageOptions"),
+            Done("grep ' /m ' /proc/mounts; ls /m/busybox", "/m/busybox"),
+        ),
+        (
+            "Mounts",
+            mount("bind", json!({"Source": "/usr", "ImageOptions": {}})),
+            Refused("field ImageOptions must not be specified"),
         ),
         (
             "Mounts",

@@ -268,6 +268,78 @@ fn stuck_readers_of_logs_hold_no_threads() {
 }
 
 #[test]
+fn hundreds_of_stuck_readers_of_archives_keep_nobody_waiting() {
+    if !can_run() {
+        return;
+    }
+    const READERS: usize = 400;
+    let host = TestHost::with_busybox();
+    let id = created(
+        &host,
+        &json!({"Image": "busybox", "Cmd": ["sh", "-c", "head -c 8388608 /dev/zero >/big; sleep 1000"]}),
+    );
+    let start = format!("/containers/{id}/start");
+    assert_eq!(call(&host, "POST", &start, "").0, 204);
+    let size = format!("/containers/{id}/json?size=1");
+    wait_until(Duration::from_secs(30), "the file is written", || {
+        call(&host, "GET", &size, "")
+            .1
+            .contains(r#""SizeRw":8388608"#)
+    });
+    let pid = host.engine_pid().expect("an engine runs");
+    let before = held(pid);
+    let paths = [
+        format!("/containers/{id}/export"),
+        format!("/containers/{id}/archive?path=/big"),
+        "/images/busybox/get".to_owned(),
+    ];
+    // They have their headers and read no further.
+    let mut readers: Vec<_> = (0..READERS)
+        .map(|number| {
+            let path = &paths[number % paths.len()];
+            open(&host, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).0
+        })
+        .collect();
+    let stuck = held(pid);
+    let each = stuck.memory.saturating_sub(before.memory) / READERS;
+    assert!(
+        each < 600,
+        "{each} KiB for each: {before:?}, then {stuck:?}"
+    );
+    let socket = host.socket();
+    let begun = Instant::now();
+    life(&socket, "beside", 3).expect("all else goes on");
+    let file = ask(
+        &socket,
+        "GET",
+        &format!("/containers/{id}/archive?path=/etc/passwd"),
+        "",
+    );
+    assert_eq!(file.map(|(status, _)| status), Ok(200));
+    let export = ask(&socket, "GET", &paths[0], "").expect("a whole archive");
+    assert!(export.1.len() > 8 << 20, "{} bytes", export.1.len());
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        begun.elapsed()
+    );
+    // One that goes on gets all of it.
+    let mut reader = readers.remove(1);
+    let (mut buffer, mut seen) = (vec![0; 1 << 16], 0);
+    while seen < 8 << 20 {
+        let length = reader.read(&mut buffer).expect("it goes on");
+        assert_ne!(length, 0, "cut after {seen} bytes");
+        seen += length;
+    }
+    drop((reader, readers));
+    wait_until(Duration::from_secs(30), "nothing of them is left", || {
+        let now = held(pid);
+        now.descriptors <= before.descriptors + 2 && now.threads <= before.threads + 20
+    });
+    call(&host, "POST", &format!("/containers/{id}/kill"), "");
+}
+
+#[test]
 #[allow(
     clippy::too_many_lines,
     reason = "what a dashboard asks for, in its order"

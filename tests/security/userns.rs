@@ -153,7 +153,7 @@ fn an_engine_can_give_them_to_all() {
     }
     let host = remapped("200000:300000:65536").with_images(&["busybox"]);
     let text = "services:
-  a: {image: busybox, init: true, command: [sleep, infinity]}
+  a: {image: busybox, init: true, ipc: shareable, command: [sleep, infinity]}
   joins: {image: busybox, init: true, command: [sleep, infinity], network_mode: 'service:a', ipc: 'service:a', pid: 'service:a'}
   free: {image: busybox, init: true, command: [sleep, infinity], userns_mode: host, privileged: true}
 ";

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 
+use hoist_kernel::error::KernelError;
 use hoist_kernel::path::Root;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::bind::BindRequest;
 use crate::error::VolumeError;
@@ -54,7 +57,8 @@ pub(crate) fn mount(volume: &Volume, subpath: Option<&Path>) -> Result<MountSour
     let is_bind = options.iter().any(|word| word == "bind" || word == "rbind");
     if device.is_empty() {
         return Ok(MountSource::Bind {
-            path: below(volume, &volume.mountpoint, subpath)?,
+            subpath: below(volume.name.as_str(), &volume.mountpoint, subpath)?,
+            path: volume.mountpoint.clone(),
             read_only: false,
         });
     }
@@ -66,7 +70,8 @@ pub(crate) fn mount(volume: &Volume, subpath: Option<&Path>) -> Result<MountSour
         .resolve()?;
         let read_only = options.iter().any(|word| word == "ro");
         return Ok(MountSource::Bind {
-            path: below(volume, &source.path, subpath)?,
+            subpath: below(volume.name.as_str(), &source.path, subpath)?,
+            path: source.path,
             read_only,
         });
     }
@@ -90,32 +95,55 @@ pub(crate) fn mount(volume: &Volume, subpath: Option<&Path>) -> Result<MountSour
     })
 }
 
-/// A path below a volume. What is in a volume is a container's work, so links in it must not lead out: they are followed inside, and the
-/// path where that ends is what is mounted.
-fn below(volume: &Volume, base: &Path, subpath: Option<&Path>) -> Result<PathBuf, VolumeError> {
+/// A path below a volume, as it is without links. What is in a volume is a container's work: a link in it that leads out is refused, as
+/// Docker does.
+pub(crate) fn below(
+    volume: &str,
+    base: &Path,
+    subpath: Option<&Path>,
+) -> Result<Option<PathBuf>, VolumeError> {
     let Some(subpath) = subpath.filter(|path| !path.as_os_str().is_empty()) else {
-        return Ok(base.to_path_buf());
+        return Ok(None);
     };
-    let failed = |source: std::io::Error| VolumeError::Subpath {
-        name: volume.name.to_string(),
+    let failed = |why: SubpathError| VolumeError::Subpath {
+        name: volume.to_owned(),
         subpath: subpath.to_path_buf(),
-        source,
+        source: std::io::Error::other(why),
     };
-    if subpath.is_absolute()
-        || subpath
-            .components()
-            .any(|part| part == std::path::Component::ParentDir)
-    {
-        return Err(failed(std::io::Error::other(
-            "it must be a relative path without \"..\"",
-        )));
-    }
-    let root = Root::open(base).map_err(|error| failed(error.into()))?;
+    let root = Root::open(base).map_err(|error| failed(SubpathError::new(subpath, error)))?;
     let found = root
-        .open_beneath(subpath, OFlags::PATH, Mode::empty())
-        .map_err(|error| failed(error.into()))?;
-    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&found));
-    std::fs::read_link(link).map_err(failed)
+        .open_within(subpath, OFlags::PATH, Mode::empty())
+        .map_err(|error| failed(SubpathError::new(subpath, error)))?;
+    let name = |descriptor: std::os::fd::BorrowedFd<'_>| {
+        std::fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
+            .map_err(|source| failed(SubpathError::Inaccessible(subpath.to_owned(), source)))
+    };
+    let (base, found) = (name(root.as_directory_fd())?, name(found.as_fd())?);
+    match found.strip_prefix(&base) {
+        Ok(found) => Ok(Some(found.to_owned()).filter(|path| !path.as_os_str().is_empty())),
+        Err(_) => Err(failed(SubpathError::LeadsOut)),
+    }
+}
+
+/// Why there is no such path below a volume or an image, in Docker's words.
+#[derive(Debug, thiserror::Error)]
+pub enum SubpathError {
+    /// A link on the way, or `..`.
+    #[error("path concatenation escapes the base directory")]
+    LeadsOut,
+    /// It is not there.
+    #[error("cannot access path {}", .0.display())]
+    Inaccessible(PathBuf, #[source] std::io::Error),
+}
+
+impl SubpathError {
+    /// By what the kernel said of a lookup that must not leave its root.
+    pub fn new(path: &Path, error: KernelError) -> Self {
+        match error.errno {
+            Errno::XDEV => Self::LeadsOut,
+            errno => Self::Inaccessible(path.to_owned(), errno.into()),
+        }
+    }
 }
 
 /// The kernel wants the server of an NFS mount as a number.
@@ -184,6 +212,7 @@ mod tests {
             &[],
             Ok(MountSource::Bind {
                 path: "/v/_data".into(),
+                subpath: None,
                 read_only: false,
             }),
         );
@@ -191,6 +220,7 @@ mod tests {
             &[("type", "none"), ("o", "bind,ro"), ("device", "/etc")],
             Ok(MountSource::Bind {
                 path: "/etc".into(),
+                subpath: None,
                 read_only: true,
             }),
         );

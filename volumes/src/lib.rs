@@ -25,6 +25,7 @@ mod testing;
 mod usage;
 
 pub use bind::{BindKind, BindRequest, BindSource};
+pub use driver::SubpathError;
 pub use erase::{erase_at, erase_tree};
 pub use error::{VolumeError, VolumeErrorKind};
 pub use name::VolumeName;

@@ -6,12 +6,14 @@
 //! ```text
 //! <volume>/populate.tmp    being copied; removed by the next start
 //! <volume>/populate        whole; the next start goes on moving
+//! <volume>/populate.into   which directory of the content is filled, when it is not the whole
 //! ```
 
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use hoist_kernel::error::KernelError;
@@ -19,6 +21,7 @@ use hoist_kernel::path::{Directory, Node, Root};
 use rustix::fs::{FileType, Mode, OFlags, RenameFlags, SeekFrom, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use crate::driver::below;
 use crate::erase::erase_tree;
 use crate::error::VolumeError;
 use crate::merged::{Found, MergedDirectory, resolve};
@@ -27,6 +30,7 @@ use crate::store::{Populate, Populated};
 pub(crate) const DATA: &str = "_data";
 const COPYING: &str = "populate.tmp";
 const COPIED: &str = "populate";
+const INTO: &str = "populate.into";
 
 /// Directories within directories; each level keeps descriptors open.
 const DEPTH_LIMIT: usize = 256;
@@ -35,9 +39,21 @@ const CHUNK: usize = 1 << 30;
 /// Populates the volume in `directory`; the caller holds the volume's lock.
 pub(crate) fn populate(directory: &Path, from: &Populate) -> Result<Populated, VolumeError> {
     let data = directory.join(DATA);
+    let below = match below("", &data, from.subpath.as_deref()) {
+        Ok(below) => below,
+        // Whether it can be mounted is told at the start.
+        Err(_) => return Ok(Populated::Unchanged),
+    };
+    let place = below
+        .as_ref()
+        .map_or_else(|| data.clone(), |below| data.join(below));
+    let is_link = |place: &Path| std::fs::symlink_metadata(place).is_ok_and(|at| !at.is_dir());
+    if is_link(&place) {
+        return Ok(Populated::Unchanged);
+    }
     let mut content =
-        std::fs::read_dir(&data).map_err(|error| VolumeError::at("read", &data, error))?;
-    if content.next().is_some() || from.subpath.is_some() {
+        std::fs::read_dir(&place).map_err(|error| VolumeError::at("read", &place, error))?;
+    if content.next().is_some() {
         return Ok(Populated::Unchanged);
     }
     let find = resolve(&from.layers, &from.path)
@@ -51,6 +67,11 @@ pub(crate) fn populate(directory: &Path, from: &Populate) -> Result<Populated, V
         drop(erase_tree(&copying));
     }
     let copied = result?;
+    if let Some(below) = below {
+        let into = directory.join(INTO);
+        std::fs::write(&into, below.as_os_str().as_bytes())
+            .map_err(|error| VolumeError::at("write", &into, error))?;
+    }
     let copied_place = directory.join(COPIED);
     std::fs::rename(&copying, &copied_place)
         .map_err(|error| VolumeError::at("rename", &copying, error))?;
@@ -65,7 +86,7 @@ pub(crate) fn recover(directory: &Path) -> Result<(), VolumeError> {
     if directory.join(COPIED).is_dir() {
         move_in(directory)
     } else {
-        Ok(())
+        forget_place(directory)
     }
 }
 
@@ -74,10 +95,22 @@ fn move_in(directory: &Path) -> Result<(), VolumeError> {
     let (copied, data) = (directory.join(COPIED), directory.join(DATA));
     let failed = |error: KernelError| VolumeError::at("fill", &data, error);
     let root = Root::open(directory).map_err(failed)?;
-    let (from, to) = (
-        root.directory(Path::new(COPIED)).map_err(failed)?,
-        root.directory(Path::new(DATA)).map_err(failed)?,
-    );
+    // Beneath the content where the place is there: it is a container's work.
+    let (base, into) = match std::fs::read(directory.join(INTO)) {
+        Ok(below) => (
+            Root::open(&data).map_err(failed)?,
+            OsString::from_vec(below),
+        ),
+        Err(_) => (root.try_clone().map_err(failed)?, OsString::from(DATA)),
+    };
+    let into = Path::new(&into);
+    let open = |path: &Path| {
+        base.open_within(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+            .map(Directory::from_fd)
+            .map_err(failed)
+    };
+    let to = open(into)?;
+    let from = root.directory(Path::new(COPIED)).map_err(failed)?;
     for name in from.names().map_err(failed)? {
         match rustix::fs::renameat_with(
             from.as_directory_fd(),
@@ -91,22 +124,23 @@ fn move_in(directory: &Path) -> Result<(), VolumeError> {
             Err(errno) => return Err(VolumeError::at("fill", &data, errno)),
         }
     }
-    let outer = Directory::from_fd(
-        root.open_beneath(
-            Path::new("."),
-            OFlags::RDONLY | OFlags::DIRECTORY,
-            Mode::empty(),
-        )
-        .map_err(failed)?,
-    );
+    let outer = root.directory(Path::new(".")).map_err(failed)?;
     let stat = outer.status(OsStr::new(COPIED)).map_err(failed)?;
-    set_metadata(
-        (&outer, OsStr::new(COPIED)),
-        (&outer, OsStr::new(DATA)),
-        &stat,
-    )
-    .map_err(failed)?;
-    erase_tree(&copied).map_err(|error| VolumeError::at("remove", &copied, error))
+    let parent = open(into.parent().unwrap_or(Path::new("")))?;
+    let name = into.file_name().unwrap_or_default();
+    set_metadata((&outer, OsStr::new(COPIED)), (&parent, name), &stat).map_err(failed)?;
+    erase_tree(&copied).map_err(|error| VolumeError::at("remove", &copied, error))?;
+    forget_place(directory)
+}
+
+fn forget_place(directory: &Path) -> Result<(), VolumeError> {
+    let into = directory.join(INTO);
+    match std::fs::remove_file(&into) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(VolumeError::at("remove", &into, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn copy(source: &MergedDirectory, stat: &Stat, place: &Path) -> Result<Populated, VolumeError> {

@@ -60,6 +60,9 @@ pub enum MountSource {
     Bind {
         /// The host path.
         path: PathBuf,
+        /// What is mounted of it, when that is not the whole: a relative path without links. What is in a volume is a container's work
+        /// and may have changed until it is mounted, so whoever mounts it resolves this beneath `path`.
+        subpath: Option<PathBuf>,
         /// Whether the volume's own options say read-only.
         read_only: bool,
     },
@@ -81,7 +84,7 @@ pub struct Populate {
     pub layers: Vec<PathBuf>,
     /// The absolute path in the image at which the volume is mounted.
     pub path: PathBuf,
-    /// A path below the volume that is mounted instead of the whole; nothing is copied then.
+    /// A directory below the volume that is mounted instead of the whole, and filled when it is there and empty.
     pub subpath: Option<PathBuf>,
 }
 

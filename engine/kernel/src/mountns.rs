@@ -3,6 +3,8 @@
 //! As in [`crate::netns`], a thread never comes back from another namespace: it is made for the work and ends with it, and with the thread
 //! go the namespace and everything that was mounted in it. Needs CAP_SYS_ADMIN.
 
+use std::os::fd::BorrowedFd;
+
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::UnshareFlags;
 
@@ -32,6 +34,14 @@ pub fn run_apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Shows a detached mount with the ids of a user namespace: a file of user 0 is its root's there (mount_setattr(2)).
+///
+/// # Errors
+/// `EINVAL` for a file system that cannot do it, `EPERM` without CAP_SYS_ADMIN.
+pub fn map_ids(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<()> {
+    crate::sys::map_ids(mount, namespace).context("mount_setattr", "MOUNT_ATTR_IDMAP")
 }
 
 #[cfg(test)]

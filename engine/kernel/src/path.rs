@@ -64,6 +64,18 @@ impl Root {
         resolve(self.fd.as_fd(), relative(path), flags, mode).context("openat2", path)
     }
 
+    /// As [`Root::open_beneath`], but what leads out is an error and not taken to be within: an absolute path or link, and one `..` too
+    /// many (`RESOLVE_BENEATH`).
+    ///
+    /// # Errors
+    /// `EXDEV` for what leads out; those of [`Root::open_beneath`].
+    pub fn open_within(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let path = relative(path);
+        retried(|| openat2(&self.fd, path, flags | OFlags::CLOEXEC, mode, how))
+            .context("openat2", path)
+    }
+
     /// Opens a directory beneath the root for use with [`Directory`]'s methods.
     ///
     /// # Errors
@@ -401,9 +413,13 @@ pub(crate) fn resolve<P: rustix::path::Arg + Copy>(
     mode: Mode,
 ) -> rustix::io::Result<OwnedFd> {
     let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    retried(|| openat2(root, path, flags | OFlags::CLOEXEC, mode, how))
+}
+
+fn retried(open: impl Fn() -> rustix::io::Result<OwnedFd>) -> rustix::io::Result<OwnedFd> {
     let mut tries = 0;
     loop {
-        match openat2(root, path, flags | OFlags::CLOEXEC, mode, how) {
+        match open() {
             Err(Errno::AGAIN | Errno::INTR) if tries < RACE_RETRIES => tries += 1,
             result => return result,
         }

@@ -54,6 +54,27 @@ fn nothing_outside_can_be_opened() {
 }
 
 #[test]
+fn what_leads_out_is_told() {
+    let fixture = fixture();
+    std::fs::write(fixture.place.path().join("root/file"), "x").unwrap();
+    fixture.link("inside", "file");
+    fixture.link("absolute", "/file");
+    fixture.link("up", "../outside");
+    let open = |path: &str| {
+        fixture
+            .root
+            .open_within(Path::new(path), OFlags::PATH, Mode::empty())
+            .map(drop)
+            .map_err(|error| error.errno)
+    };
+    assert_eq!((open("file"), open("inside")), (Ok(()), Ok(())));
+    for path in ["absolute", "up/secret", "../root/file", "/file"] {
+        assert_eq!(open(path), Err(Errno::XDEV), "{path}");
+    }
+    assert_eq!(open("missing"), Err(Errno::NOENT));
+}
+
+#[test]
 fn directories_are_created_inside_only() {
     let fixture = fixture();
     fixture.link("up", "../../..");

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::split::{Piece, SplitReader};
 use hoist_api::Digest;
 
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 64 << 10;
 
 /// Names within a layer's directory.
 pub(crate) const RECORD: &str = "tar.split";
@@ -186,7 +186,7 @@ impl LayerArchive {
 
     /// Reads what `work` writes.
     pub(crate) fn of(work: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) -> Self {
-        let (sender, pieces) = std::sync::mpsc::sync_channel(4);
+        let (sender, pieces) = std::sync::mpsc::sync_channel(2);
         std::thread::spawn(move || {
             let mut output = io::BufWriter::with_capacity(CHUNK, Sender(sender.clone()));
             let done = work(&mut output).and_then(|()| output.flush());

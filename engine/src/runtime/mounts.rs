@@ -174,7 +174,7 @@ fn kernel_mounts(builder: &Builder<'_>) -> Vec<KernelMount> {
     if !elsewhere.contains(&"/dev/mqueue") {
         mounts.push(mount("/dev/mqueue", "mqueue", safe, vec![]));
     }
-    if !elsewhere.contains(&"/dev/shm") {
+    if !elsewhere.contains(&"/dev/shm") && !spec.namespaces.without_shm {
         let options = vec![
             option("source", "shm"),
             option("mode", "1777"),

@@ -340,6 +340,8 @@ pub struct Namespaces {
     pub pid: NamespaceMode,
     /// System V objects, `/dev/shm` and message queues.
     pub ipc: NamespaceMode,
+    /// Whether nothing is mounted at `/dev/shm` for its own ipc namespace.
+    pub without_shm: bool,
     /// Host name.
     pub uts: NamespaceMode,
     /// Control groups.

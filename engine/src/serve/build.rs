@@ -24,7 +24,6 @@ use super::errors::Answer;
 use super::hijack;
 use super::images::archive;
 use super::query::Query;
-use crate::service::at_clients_pace;
 use crate::service::build::Plan;
 use crate::service::images::PieceReader;
 use crate::service::registry::registry_error;
@@ -79,7 +78,7 @@ fn logins_of(headers: &HeaderMap) -> Result<BTreeMap<String, RegistryLogin>> {
 /// `POST /hoist/build`: the request in JSON on the first line of the body, then the archive.
 async fn own(State(server): State<Server>, request: Request) -> Answer {
     let body = archive(request.into_body());
-    let (build, body) = at_clients_pace(move || first_line(body)).await?;
+    let (build, body) = server.service.for_client(move |_| first_line(body)).await?;
     let events = server
         .service
         .image_build(build, body, (Plan::default(), None))

@@ -51,6 +51,8 @@ use query::Version;
 
 /// Bytes of a refusal of the framework's own.
 const LONGEST_REFUSAL: usize = 4096;
+/// Bytes that a connection takes of an answer before its client reads them, and the longest head of a request.
+const MOST_BUFFERED: usize = 128 << 10;
 
 /// Whether anybody uses the engine.
 #[derive(Debug)]
@@ -284,6 +286,7 @@ async fn serve_connection(
         }
     });
     let connection = http1::Builder::new()
+        .max_buf_size(MOST_BUFFERED)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     tokio::pin!(connection);

@@ -27,7 +27,7 @@ use crate::store::container::ContainerRecord;
 /// Bytes of an archive that are sent at a time.
 const PIECE: usize = 64 << 10;
 /// Pieces that may wait for a slow client.
-const QUEUE: usize = 4;
+pub(super) const QUEUE: usize = 2;
 /// Links that may lead on from one to the next (the kernel's own limit, path_resolution(7)).
 const MOST_LINKS: usize = 40;
 /// Largest `/etc/passwd` that is looked at.
@@ -76,7 +76,7 @@ impl Service {
                 send_archive(&sender, |out| pack(&packing, out));
                 Ok(())
             };
-            service.in_tree(&packed, work).await
+            service.in_tree_for_client(&packed, work).await
         });
         let stat = match hears.await {
             Ok(stat) => stat,
@@ -122,7 +122,7 @@ impl Service {
                 .put_archive(&target, &mut archive, unpacking)
                 .map_err(|error| root_error(&key, &target, &error))
         };
-        self.in_tree(&container, work).await?;
+        self.in_tree_for_client(&container, work).await?;
         self.emit(&container, "extract-to-dir", []);
         Ok(())
     }
@@ -376,11 +376,14 @@ impl PieceWriter<'_> {
 
 impl Write for PieceWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= PIECE {
             self.give()?;
+            self.buffer.reserve(PIECE);
         }
-        Ok(bytes.len())
+        // Whoever writes more comes again: pieces are no larger than was reserved for them.
+        let taken = bytes.len().min(PIECE - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -122,6 +122,7 @@ impl Service {
     fn write_new(&self, mut record: ContainerRecord, image: &Image) -> Result<ContainerRecord> {
         let from = self.mounts_from(&record.host_config.volumes_from)?;
         record.mounts = mounts::resolve(&record.config, &record.host_config, from)?;
+        self.find_images(&mut record.mounts)?;
         let driver = record.host_config.volume_driver.as_str();
         if !matches!(driver, "" | "local") && record.volumes().next().is_some() {
             return Err(ApiError::not_found(format!(

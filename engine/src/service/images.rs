@@ -17,7 +17,7 @@ use hoist_registry::Platform;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{Service, at_clients_pace, image_error};
+use super::{Service, image_error};
 use crate::events;
 use crate::image::{Image, ImageId, ImageUse, ImageUsers, ImportOptions, Removed, save};
 use crate::times::parse_time;
@@ -164,9 +164,9 @@ impl Service {
             .blocking(move |service| service.images.export(&names).map_err(image_error))
             .await?;
         let (sender, receiver) = mpsc::channel(2);
-        tokio::spawn(at_clients_pace(move || {
+        let write = move |_: &Service| {
             let pieces = Pieces(sender.clone());
-            let mut output = io::BufWriter::with_capacity(256 << 10, pieces);
+            let mut output = io::BufWriter::with_capacity(128 << 10, pieces);
             let done = save(&exported, &mut output).and_then(|()| output.flush());
             if let Err(error) = done {
                 tracing::debug!(%error, "an archive of images was not finished");
@@ -174,7 +174,9 @@ impl Service {
                 let _ = sender.blocking_send(Err(error));
             }
             Ok(())
-        }));
+        };
+        let service = self.clone();
+        tokio::spawn(async move { service.for_client(write).await });
         Ok(receiver)
     }
 
@@ -366,15 +368,16 @@ impl Service {
         let mut users = ImageUsers::new();
         for container in self.containers.all() {
             let record = container.record();
-            let Ok(digest) = record.image_id.parse() else {
-                continue;
-            };
-            let running = record.run.status.is_alive();
             let usage = ImageUse {
                 container: record.id.short().to_owned(),
-                running,
+                running: record.run.status.is_alive(),
             };
-            users.entry(ImageId(digest)).or_default().push(usage);
+            for digest in record.images().filter_map(|id| id.parse().ok()) {
+                let users: &mut Vec<ImageUse> = users.entry(ImageId(digest)).or_default();
+                if !users.contains(&usage) {
+                    users.push(usage.clone());
+                }
+            }
         }
         users
     }

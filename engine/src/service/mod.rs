@@ -17,9 +17,11 @@ mod lifecycle;
 mod links;
 mod list;
 mod logs;
+mod mounted;
 mod mounts;
 mod networking;
 mod networks;
+mod pace;
 mod prune;
 pub(crate) mod pull;
 pub(crate) mod push;
@@ -43,7 +45,7 @@ mod watch_health;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use hoist_api::error::{ApiError, ErrorKind, Result};
+use hoist_api::error::Result;
 use hoist_shim::client::ShimProgram;
 use jiff::Timestamp;
 
@@ -76,32 +78,11 @@ pub(crate) struct Service {
     /// One network is created or removed at a time: subnets and names are compared with all others.
     network_turn: tokio::sync::Mutex<()>,
     execs: Mutex<HashMap<String, Arc<Exec>>>,
+    pace: pace::Pace,
     log_watcher: Arc<LogWatcher>,
     machine: Machine,
     shim_program: ShimProgram,
     pub(crate) started_at: Timestamp,
-}
-
-/// Runs work whose pace a client sets on a thread of its own: however many clients are slow or stand still, they take none of the
-/// threads that everything else needs.
-pub(crate) async fn at_clients_pace<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (sender, done) = tokio::sync::oneshot::channel();
-    let runtime = tokio::runtime::Handle::current();
-    let run = move || {
-        let _entered = runtime.enter();
-        // Who waited may have gone.
-        let _ = sender.send(work());
-    };
-    std::thread::Builder::new()
-        .name("archive".to_owned())
-        .spawn(run)
-        .map_err(|error| {
-            let message = format!("cannot start a thread for an archive: {error}");
-            ApiError::new(ErrorKind::Unavailable, message)
-        })?;
-    done.await.map_err(|error| internal(&error))?
 }
 
 impl Service {
@@ -127,6 +108,7 @@ impl Service {
             events: EventBus::default(),
             network_turn: tokio::sync::Mutex::default(),
             execs: Mutex::default(),
+            pace: pace::Pace::default(),
             log_watcher,
             machine,
             shim_program,
@@ -147,13 +129,13 @@ impl Service {
     }
 
     /// [`Service::blocking`] for what goes on at the pace of a client that reads or writes an archive.
-    async fn for_client<T, F>(self: &Arc<Self>, work: F) -> Result<T>
+    pub(crate) async fn for_client<T, F>(self: &Arc<Self>, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Self) -> Result<T> + Send + 'static,
     {
         let service = self.clone();
-        at_clients_pace(move || work(&service)).await
+        self.pace.run(move || work(&service)).await
     }
 
     /// Removes the control group that holds all containers' groups; where one is left, so is this.

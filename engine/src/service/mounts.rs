@@ -1,7 +1,7 @@
 //! Mounts: what was asked for in Docker's several forms, resolved once; and the volumes behind them.
 
 use std::collections::BTreeMap;
-use std::path::{Component, PathBuf};
+use std::path::PathBuf;
 
 use hoist_api::container::ContainerConfig;
 use hoist_api::error::{ApiError, Result};
@@ -9,7 +9,7 @@ use hoist_api::host_config::{HostConfig, Mount};
 use hoist_api::inspect::MountPoint;
 use hoist_volumes::{CreateVolume, Populate, VolumeName, VolumeUsers};
 
-use super::{Service, volume_error};
+use super::{Service, image_error, volume_error};
 use crate::image::Image;
 use crate::store::container::{ContainerRecord, MountRecord, MountSource};
 
@@ -153,10 +153,17 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
     let target = clean_target(&mount.target)?;
     let mut record = volume(target, String::new());
     record.read_only = mount.read_only;
-    if mount.image_options.is_some() || mount.cluster_options.is_some() {
-        return Err(invalid(
-            "ImageOptions and ClusterOptions are for mounts of other types, which this engine does not have",
-        ));
+    for (option, is_given, kind) in [
+        ("BindOptions", mount.bind_options.is_some(), "bind"),
+        ("VolumeOptions", mount.volume_options.is_some(), "volume"),
+        ("ImageOptions", mount.image_options.is_some(), "image"),
+        ("ClusterOptions", mount.cluster_options.is_some(), "cluster"),
+    ] {
+        // As lenient as Docker, which takes options of volumes in mounts of memory.
+        let is_taken = kind == mount.kind || (kind, mount.kind.as_str()) == ("volume", "tmpfs");
+        if is_given && !is_taken {
+            return Err(invalid(&format!("field {option} must not be specified")));
+        }
     }
     record.source = match mount.kind.as_str() {
         "bind" => {
@@ -179,20 +186,41 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
         }
         "volume" => {
             let options = mount.volume_options.clone().unwrap_or_default();
-            let path = std::path::Path::new(&options.subpath);
-            let is_plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-            if !path.components().all(is_plain) {
-                return Err(invalid("subpath must be a relative path within the volume"));
-            }
-            if !mount.source.is_empty() {
+            if mount.source.is_empty() {
+                if !options.subpath.is_empty() {
+                    return Err(invalid("must not set Subpath when using anonymous volumes"));
+                }
+                if mount.read_only {
+                    return Err(invalid(
+                        "must not set ReadOnly mode when using anonymous volumes",
+                    ));
+                }
+            } else {
                 mount.source.parse::<VolumeName>().map_err(volume_error)?;
             }
             MountSource::Volume {
                 name: mount.source.clone(),
                 anonymous: mount.source.is_empty(),
                 no_copy: options.no_copy,
-                subpath: options.subpath,
+                subpath: clean_subpath(&options.subpath).map_err(invalid)?,
             }
+        }
+        "image" => {
+            if mount.source.is_empty() {
+                return Err(invalid("field Source must not be empty"));
+            }
+            let options = mount.image_options.clone().unwrap_or_default();
+            record.read_only = true;
+            MountSource::Image {
+                id: String::new(),
+                name: mount.source.clone(),
+                subpath: clean_subpath(&options.subpath).map_err(invalid)?,
+            }
+        }
+        "cluster" => {
+            return Err(invalid(
+                "ClusterOptions are for a swarm, which this engine is not in",
+            ));
         }
         "tmpfs" => {
             if !mount.source.is_empty() {
@@ -214,6 +242,23 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
         }
     };
     Ok(record)
+}
+
+/// A path below a volume or an image, without `.` and `..`: links are looked at when it is mounted.
+fn clean_subpath(path: &str) -> std::result::Result<String, &'static str> {
+    let refusal = "subpath must be a relative path within the volume";
+    let mut parts: Vec<&str> = Vec::new();
+    if path.starts_with('/') {
+        return Err(refusal);
+    }
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop().ok_or(refusal)?),
+            part => parts.push(part),
+        }
+    }
+    Ok(parts.join("/"))
 }
 
 /// Options of `mount -t tmpfs`: `size=64m,mode=1777,noexec`.
@@ -254,6 +299,27 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 }
 
 impl Service {
+    /// Finds the images that are to be mounted; from then on they are known by their ids.
+    pub(super) fn find_images(&self, mounts: &mut [MountRecord]) -> Result<()> {
+        for mount in mounts {
+            if let MountSource::Image { id, name, .. } = &mut mount.source
+                && id.is_empty()
+            {
+                // No 404: clients would take it for the container's own image, and pull that.
+                let image = self.images.resolve(name).map_err(|error| {
+                    let told = image_error(error);
+                    ApiError::bad_request(format!(
+                        "invalid mount config for type \"image\": {}",
+                        told.message
+                    ))
+                    .with_hint("pull the image first")
+                })?;
+                *id = image.id.to_string();
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the volumes that do not exist and fills new ones from the image.
     pub(super) fn create_volumes(&self, record: &mut ContainerRecord, image: &Image) -> Result<()> {
         let asked = std::mem::take(&mut record.host_config.mounts);
@@ -417,6 +483,12 @@ impl Service {
                     point.mode = "z".to_owned();
                 }
             }
+            MountSource::Image { id, name, .. } => {
+                point.kind = "image".to_owned();
+                point.name.clone_from(name);
+                point.source.clone_from(id);
+                point.propagation = "rprivate".to_owned();
+            }
             MountSource::Tmpfs { .. } if record.host_config.tmpfs.contains_key(&mount.target) => {
                 return None;
             }
@@ -440,6 +512,7 @@ mod tests {
                 let source = match mount.source {
                     MountSource::Bind { path, .. } => format!("bind {path}"),
                     MountSource::Volume { name, .. } => format!("volume {name}"),
+                    MountSource::Image { name, .. } => format!("image {name}"),
                     MountSource::Tmpfs { .. } => "tmpfs".to_owned(),
                 };
                 format!(

@@ -18,9 +18,9 @@ use hoist_kernel::path::Root;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use tokio::sync::mpsc;
 
-use super::archive::{Pieces, send_archive};
+use super::archive::{Pieces, QUEUE, send_archive};
 use super::images::{PieceReader, image_name};
-use super::{Service, at_clients_pace, create, image_error, internal, tree};
+use super::{Service, create, image_error, internal, tree};
 use crate::containers::Container;
 use crate::image::change;
 use crate::image::config::Empty;
@@ -114,8 +114,8 @@ impl Service {
                 tree::mount_layers(&overlay).map_err(|error| internal(&error))
             })
             .await?;
-        let (sender, pieces) = mpsc::channel(4);
-        tokio::spawn(at_clients_pace(move || {
+        let (sender, pieces) = mpsc::channel(QUEUE);
+        let pack_all = move |_: &Service| {
             let packing = Packing {
                 root: &root,
                 from: "/".into(),
@@ -125,7 +125,9 @@ impl Service {
             };
             send_archive(&sender, |out| pack(&packing, out));
             Ok(())
-        }));
+        };
+        let service = self.clone();
+        tokio::spawn(async move { service.for_client(pack_all).await });
         self.emit(&container, "export", []);
         Ok(pieces)
     }

@@ -77,6 +77,7 @@ pub(super) fn runtime_spec(record: &ContainerRecord, found: Found) -> Result<Run
             network: found.network,
             pid: found.pid,
             ipc: found.ipc,
+            without_shm: host.ipc_mode == "none",
             uts: if own_uts {
                 NamespaceMode::Private
             } else {

@@ -12,22 +12,21 @@ use hoist_shim::client::Connection;
 use hoist_shim::protocol::{
     EngineCommand, Event, LogConfig, Reply, RequestBody, ShimConfig, Started, State,
 };
-use hoist_volumes::{BindRequest, MountSource as VolumeSource};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::create::merge_env;
 use super::networking::Joined;
 use super::spec::{self, Found};
-use super::{Service, convert, image_error, internal, volume_error};
+use super::{Service, convert, image_error, internal};
 use crate::containers::{Container, PendingAttach};
 use crate::image::Image;
 use crate::runtime::spec::{
-    Device, DeviceKind, FileIds, Mount, MountSource, NamespaceMode, RootFilesystem, UserNamespace,
+    Device, DeviceKind, Mount, NamespaceMode, RootFilesystem, UserNamespace,
 };
 use crate::runtime::{self, Lowered};
 use crate::shim::{Shim, ShimError, ShimProcess};
 use crate::store;
-use crate::store::container::{ContainerRecord, MountRecord, MountSource as Recorded, Status};
+use crate::store::container::{ContainerRecord, Status};
 use crate::supervise::restart::Backoff;
 use crate::times;
 
@@ -169,19 +168,21 @@ impl Service {
     ) -> Result<(Shim, UnboundedReceiver<Event>, Started), StartFailure> {
         let config = record.clone();
         let mut descriptors: Vec<OwnedFd> = joined.descriptor.take().into_iter().collect();
-        let user_namespace = joined.users.take().map(|(ids, namespace)| {
-            descriptors.push(namespace);
-            ids
-        });
         let stored = std::mem::take(&mut joined.stored);
-        let (shim_config, (connection, process)) = self
+        let (shim_config, (connection, process), more) = self
             .blocking(move |service| {
-                let lowered = service.lower(&config, &joined, user_namespace)?;
+                let users = joined.users.take();
+                let mounts = service.runtime_mounts(&config, &joined, users.as_ref())?;
+                let (ids, namespace) = users.unzip();
+                let lowered = service.lower(&config, (&joined, mounts.mounts), ids)?;
                 let shim_config = service.shim_config(&config, lowered)?;
                 let connection = service.spawn_shim(&config)?;
-                Ok((shim_config, connection))
+                // In the order of their slots.
+                let more: Vec<OwnedFd> = namespace.into_iter().chain(mounts.passed).collect();
+                Ok((shim_config, connection, more))
             })
             .await?;
+        descriptors.extend(more);
         let (shim, events) = Shim::drive(connection).map_err(|error| internal(&error))?;
         container.live().process = Some(process);
         shim.call(RequestBody::Configure(Box::new(shim_config)), descriptors)
@@ -246,13 +247,13 @@ impl Service {
     fn lower(
         &self,
         record: &ContainerRecord,
-        joined: &Joined,
+        (joined, mounts): (&Joined, Vec<Mount>),
         user_namespace: Option<UserNamespace>,
     ) -> Result<Lowered> {
         let image = self.images.resolve(&record.image_id).map_err(image_error)?;
         let found = Found {
             root: self.root_filesystem(record, &image)?,
-            mounts: self.runtime_mounts(record, joined)?,
+            mounts,
             devices: devices(record)?,
             network: joined.network,
             pid: self.shared_namespace(&record.host_config.pid_mode, "PID")?,
@@ -305,91 +306,6 @@ impl Service {
         Ok(root)
     }
 
-    fn runtime_mounts(&self, record: &ContainerRecord, joined: &Joined) -> Result<Vec<Mount>> {
-        let mut mounts = Vec::new();
-        for mount in &record.mounts {
-            let (source, read_only) = self.mount_source(mount)?;
-            mounts.push(Mount {
-                target: mount.target.clone(),
-                source,
-                read_only: mount.read_only || read_only,
-            });
-        }
-        for (target, path) in &joined.files {
-            if record.mounts.iter().any(|mount| mount.target == *target) {
-                continue;
-            }
-            mounts.push(Mount {
-                target: (*target).to_owned(),
-                source: MountSource::Bind {
-                    path: path.clone(),
-                    subpath: None,
-                    recursive: false,
-                    writable_below: false,
-                    propagation: spec::propagation(""),
-                    ids: FileIds::Container,
-                },
-                read_only: false,
-            });
-        }
-        Ok(mounts)
-    }
-
-    /// What is mounted, and whether it says itself that it is read-only.
-    pub(super) fn mount_source(&self, mount: &MountRecord) -> Result<(MountSource, bool)> {
-        let bind = |path: PathBuf, ids: FileIds| MountSource::Bind {
-            path,
-            subpath: None,
-            recursive: !mount.non_recursive,
-            writable_below: mount.read_only_top,
-            propagation: spec::propagation(&mount.propagation),
-            ids,
-        };
-        match &mount.source {
-            Recorded::Bind { path, create } => {
-                let request = BindRequest {
-                    path: PathBuf::from(path),
-                    create: *create,
-                };
-                let path = request.resolve().map_err(volume_error)?.path;
-                Ok((bind(path, FileIds::Machine), false))
-            }
-            Recorded::Volume { name, subpath, .. } => {
-                let subpath = (!subpath.is_empty()).then(|| PathBuf::from(subpath));
-                let volume = self.volumes.inspect(name).map_err(volume_error)?;
-                let source = self.volumes.mount_source(name, subpath.as_deref());
-                match source.map_err(volume_error)? {
-                    // One that stands for a directory of the machine is as a bind mount of it: its root's files stay its root's.
-                    VolumeSource::Bind { path, read_only } => {
-                        let ids = if volume.driver_opts.is_empty() {
-                            FileIds::Container
-                        } else {
-                            FileIds::Machine
-                        };
-                        Ok((bind(path, ids), read_only))
-                    }
-                    VolumeSource::FileSystem {
-                        kind,
-                        device,
-                        options,
-                    } => Ok((of_file_system(kind, device, options), false)),
-                }
-            }
-            Recorded::Tmpfs {
-                size,
-                mode,
-                options,
-            } => Ok((
-                MountSource::Tmpfs {
-                    size: Some(*size).filter(|size| *size > 0),
-                    mode: Some(*mode).filter(|mode| *mode > 0),
-                    options: options.clone(),
-                },
-                false,
-            )),
-        }
-    }
-
     /// `host`, `container:<id>` or the container's own.
     fn shared_namespace(&self, mode: &str, what: &str) -> Result<NamespaceMode> {
         if mode == "host" {
@@ -399,7 +315,18 @@ impl Service {
             return Ok(NamespaceMode::Private);
         };
         let other = self.containers.find(id)?;
-        let run = other.record().run.clone();
+        let (run, ipc) = {
+            let record = other.record();
+            (record.run.clone(), record.host_config.ipc_mode.clone())
+        };
+        if what == "IPC" && matches!(ipc.as_str(), "none" | "private") {
+            return Err(ApiError::new(
+                ErrorKind::Internal,
+                format!(
+                    "can't join IPC of container {id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+                ),
+            ));
+        }
         if !run.status.is_alive() {
             return Err(ApiError::new(
                 ErrorKind::Internal,
@@ -484,22 +411,6 @@ async fn attach_late(shim: Shim, late: Vec<PendingAttach>) {
             // Its streams close, and the client sees the end.
             tracing::debug!(%error, "a client attached too late");
         }
-    }
-}
-
-/// What a volume of a type of its own mounts: memory, or what a device or server has.
-fn of_file_system(kind: String, device: String, options: Vec<String>) -> MountSource {
-    if kind == "tmpfs" {
-        return MountSource::Tmpfs {
-            size: None,
-            mode: None,
-            options,
-        };
-    }
-    MountSource::FileSystem {
-        kind,
-        device,
-        options,
     }
 }
 

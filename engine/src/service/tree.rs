@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use hoist_api::error::{ApiError, ErrorKind, Result};
 use hoist_kernel::path::Root;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
@@ -20,15 +20,41 @@ use rustix::mount::{
     unmount,
 };
 
+use super::mounted::For;
 use super::{Service, image_error, internal};
 use crate::containers::Container;
 use crate::runtime::spec::{MountSource, RootFilesystem as Overlay};
 use crate::store::container::{ContainerRecord, MountSource as Recorded, Status};
 
+/// What work is done on.
+#[derive(Debug, Clone, Copy)]
+enum Thread {
+    Shared,
+    Own,
+}
+
 impl Service {
-    /// Runs `work` on a container's tree, running or not. It is finished although the caller goes away.
+    /// Runs `work`, which does not take long, on a container's tree, running or not. It is finished although the caller goes away.
     pub(super) async fn in_tree<T: Send + 'static>(
         self: &Arc<Self>,
+        container: &Arc<Container>,
+        work: impl FnOnce(&Service, &ContainerRecord, &Root) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.in_tree_on(Thread::Shared, container, work).await
+    }
+
+    /// As [`Service::in_tree`] for work that goes on at the pace of a client.
+    pub(super) async fn in_tree_for_client<T: Send + 'static>(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        work: impl FnOnce(&Service, &ContainerRecord, &Root) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.in_tree_on(Thread::Own, container, work).await
+    }
+
+    async fn in_tree_on<T: Send + 'static>(
+        self: &Arc<Self>,
+        thread: Thread,
         container: &Arc<Container>,
         work: impl FnOnce(&Service, &ContainerRecord, &Root) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -41,21 +67,30 @@ impl Service {
                 return Err(ApiError::conflict(message));
             }
             if !record.run.status.is_alive() {
-                let done =
-                    service.for_client(move |service| service.in_stopped_tree(&record, work));
-                return done.await;
+                let done = move |service: &Service| service.in_stopped_tree(&record, work);
+                return service.on(thread, done).await;
             }
             // It may be stopped while this goes on.
             drop(turn);
-            service
-                .for_client(move |service| {
-                    let root = PathBuf::from(format!("/proc/{}/root", record.run.pid));
-                    let root = Root::open(&root).map_err(|error| internal(&error))?;
-                    work(service, &record, &root)
-                })
-                .await
+            let done = move |service: &Service| {
+                let root = PathBuf::from(format!("/proc/{}/root", record.run.pid));
+                let root = Root::open(&root).map_err(|error| internal(&error))?;
+                work(service, &record, &root)
+            };
+            service.on(thread, done).await
         });
         task.await.map_err(|error| internal(&error))?
+    }
+
+    async fn on<T: Send + 'static>(
+        self: &Arc<Self>,
+        thread: Thread,
+        work: impl FnOnce(&Service) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match thread {
+            Thread::Shared => self.blocking(work).await,
+            Thread::Own => self.for_client(work).await,
+        }
     }
 
     fn in_stopped_tree<T: Send>(
@@ -87,20 +122,46 @@ impl Service {
         apart.map_err(|error| internal(&error))?
     }
 
-    /// Where the container's volumes and binds are on the machine; memory file systems have nothing while it does not run.
-    fn stored_mounts(&self, record: &ContainerRecord) -> Result<Vec<(PathBuf, PathBuf)>> {
+    /// The container's volumes, binds and images; memory file systems have nothing while it does not run.
+    fn stored_mounts(&self, record: &ContainerRecord) -> Result<Vec<(PathBuf, OwnedFd)>> {
         let mut mounts = Vec::new();
+        let whose = For {
+            record,
+            namespace: None,
+        };
         for mount in &record.mounts {
             if matches!(mount.source, Recorded::Tmpfs { .. }) {
                 continue;
             }
-            if let (MountSource::Bind { path, .. }, _) = self.mount_source(mount)? {
-                mounts.push((PathBuf::from(&mount.target), path));
-            }
+            let mut passed = Vec::new();
+            let tree = match self.mount_source(mount, whose, &mut passed)?.0 {
+                MountSource::Bind { path, subpath, .. } => clone_tree(&path, subpath.as_deref())
+                    .map_err(|error| {
+                        let message = format!("cannot mount {}: {error}", path.display());
+                        ApiError::new(ErrorKind::Internal, message)
+                    })?,
+                MountSource::Passed { .. } => match passed.pop() {
+                    Some(tree) => tree,
+                    None => continue,
+                },
+                _ => continue,
+            };
+            mounts.push((PathBuf::from(&mount.target), tree));
         }
         mounts.sort_by_key(|(target, _)| target.components().count());
         Ok(mounts)
     }
+}
+
+fn clone_tree(path: &Path, subpath: Option<&Path>) -> std::io::Result<OwnedFd> {
+    let found = match subpath {
+        Some(subpath) => Root::open(path)?.open_beneath(subpath, OFlags::PATH, Mode::empty())?,
+        None => rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?,
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(open_tree(&found, "", flags)?)
 }
 
 /// The container's writable layer over its image's, read only and without the mounts in it: what an export shows.
@@ -118,7 +179,7 @@ pub(super) fn mount_layers(overlay: &Overlay) -> rustix::io::Result<Root> {
     mount_detached(&read_only).map(Root::from_fd)
 }
 
-fn mount_here(overlay: &Overlay, mounts: &[(PathBuf, PathBuf)]) -> std::io::Result<Root> {
+fn mount_here(overlay: &Overlay, mounts: &[(PathBuf, OwnedFd)]) -> std::io::Result<Root> {
     let mounted = mount_detached(overlay)?;
     move_mount(
         &mounted,
@@ -128,16 +189,12 @@ fn mount_here(overlay: &Overlay, mounts: &[(PathBuf, PathBuf)]) -> std::io::Resu
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )?;
     let root = Root::open(&overlay.mount_point)?;
-    for (target, source) in mounts {
-        let tree = open_tree(
-            rustix::fs::CWD,
-            source,
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-        )?;
-        let place = mount_point(&root, target, std::fs::metadata(source)?.is_dir())?;
+    for (target, tree) in mounts {
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode);
+        let place = mount_point(&root, target, kind == FileType::Directory)?;
         let flags =
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(&tree, "", &place, "", flags)?;
+        move_mount(tree, "", &place, "", flags)?;
     }
     Ok(root)
 }

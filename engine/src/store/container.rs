@@ -110,6 +110,14 @@ pub(crate) enum MountSource {
         no_copy: bool,
         subpath: String,
     },
+    /// An image's files, read-only.
+    Image {
+        /// `sha256:…`; empty until it was looked up.
+        id: String,
+        /// As it was asked for.
+        name: String,
+        subpath: String,
+    },
     /// Memory.
     Tmpfs {
         /// Bytes; 0: half of the memory.
@@ -191,6 +199,15 @@ impl ContainerRecord {
             .chain(self.config.cmd.iter().flatten())
             .cloned()
             .collect()
+    }
+
+    /// The ids of all images that it needs: its own first, then those that are mounted in it.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &str> {
+        let mounted = self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Image { id, .. } => Some(id.as_str()),
+            _ => None,
+        });
+        std::iter::once(self.image_id.as_str()).chain(mounted)
     }
 
     /// The names of its named and anonymous volumes.

@@ -1,5 +1,6 @@
 //! The store as its callers see it: volumes made, filled, removed, and what a restart finds.
 
+use std::error::Error as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -447,17 +448,67 @@ fn a_path_below_a_volume_stays_in_it() {
     let volume = fixture.create("vol");
     write(&volume.mountpoint.join("sub/file"), "x");
     symlink("/etc", volume.mountpoint.join("out")).unwrap();
-    symlink("/sub", volume.mountpoint.join("in")).unwrap();
-    let path = |subpath: &str| match fixture.store.mount_source("vol", Some(Path::new(subpath))) {
-        Ok(MountSource::Bind { path, .. }) => path
-            .strip_prefix(&volume.mountpoint)
-            .map(Path::to_path_buf)
-            .ok(),
-        _ => None,
+    symlink("../vol", volume.mountpoint.join("up")).unwrap();
+    symlink("../sub", volume.mountpoint.join("sub/in")).unwrap();
+    let path = |subpath: &str| {
+        let source = fixture.store.mount_source("vol", Some(Path::new(subpath)));
+        source
+            .map(|source| match source {
+                MountSource::Bind { path, subpath, .. } if path == volume.mountpoint => subpath,
+                other => panic!("{other:?}"),
+            })
+            .map_err(|error| error.source().map(ToString::to_string).unwrap_or_default())
     };
-    assert_eq!(path("sub"), Some("sub".into()));
-    assert_eq!(path("in/file"), Some("sub/file".into()));
-    for bad in ["missing", "out", "../vol", "/sub"] {
-        assert_eq!(path(bad), None, "{bad}");
+    assert_eq!(path("sub").unwrap(), Some("sub".into()));
+    assert_eq!(path("sub/in/file").unwrap(), Some("sub/file".into()));
+    assert_eq!(path("sub/..").unwrap(), None);
+    for (bad, why) in [
+        ("missing", "cannot access path missing"),
+        ("out", "escapes the base directory"),
+        ("up", "escapes the base directory"),
+        ("../vol", "escapes the base directory"),
+        ("/sub", "escapes the base directory"),
+    ] {
+        let told = path(bad).expect_err(bad);
+        assert!(told.contains(why), "{bad}: {told}");
     }
+}
+
+#[test]
+fn an_empty_directory_below_a_volume_is_filled_as_a_volume_is() {
+    let mut fixture = Fixture::new();
+    let layer = fixture.layer("layer");
+    write(&layer.join("bin/tool"), "tool");
+    fs::set_permissions(layer.join("bin"), PermissionsExt::from_mode(0o750)).unwrap();
+    let volume = fixture.create("vol");
+    write(&volume.mountpoint.join("full/own"), "x");
+    fs::create_dir(volume.mountpoint.join("empty")).unwrap();
+    let fill = |fixture: &Fixture, subpath: &str| {
+        let from = Populate {
+            layers: vec![layer.clone()],
+            path: "/bin".into(),
+            subpath: Some(subpath.into()),
+        };
+        fixture.store.populate("vol", &from)
+    };
+    assert_eq!(fill(&fixture, "missing").unwrap(), Populated::Unchanged);
+    assert_eq!(fill(&fixture, "full").unwrap(), Populated::Unchanged);
+    assert_eq!(
+        fill(&fixture, "empty").unwrap(),
+        Populated::Copied {
+            entries: 1,
+            bytes: 4
+        }
+    );
+    let filled = volume.mountpoint.join("empty");
+    assert_eq!(fs::read_to_string(filled.join("tool")).unwrap(), "tool");
+    assert_eq!(fs::metadata(&filled).unwrap().mode() & 0o777, 0o750);
+    // A copy that was cut short before it was moved.
+    let again = volume.mountpoint.join("again");
+    fs::create_dir(&again).unwrap();
+    write(&fixture.directory("vol").join("populate/late"), "late");
+    write(&fixture.directory("vol").join("populate.into"), "again");
+    fixture.reopen();
+    assert_eq!(fs::read_to_string(again.join("late")).unwrap(), "late");
+    assert!(!fixture.directory("vol").join("populate.into").exists());
 }

@@ -50,7 +50,7 @@ pub(super) fn add_user_mount(
                 propagation: Some(Propagation::Private),
                 recursive: true,
             };
-            builder.inside(Op::SetAttributes { slot, attributes });
+            builder.privileged(Op::SetAttributes { slot, attributes });
             slot
         }
         (MountSource::Tmpfs { .. }, _) => add_tmpfs(builder, mount)?,

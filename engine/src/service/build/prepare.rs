@@ -11,8 +11,8 @@ use hoist_dockerfile::{
 };
 use rustix::fs::{Mode, OFlags};
 
+use super::super::Service;
 use super::super::images::PieceReader;
-use super::super::{Service, at_clients_pace};
 use super::copy::is_archive;
 use super::logins::Logins;
 use super::place::DockerfileText;
@@ -66,10 +66,10 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, Refusal> {
     allowed::request(request)?;
     let found = {
-        let (service, request, reporter) = (service.clone(), request.clone(), reporter.clone());
-        let logins = logins.clone();
-        let find = move || Ok(find(&service, &request, (body, &reporter, &logins)));
-        at_clients_pace(find)
+        let (request, reporter, logins) = (request.clone(), reporter.clone(), logins.clone());
+        let whole = service.clone();
+        service
+            .for_client(move |_| Ok(find(&whole, &request, (body, &reporter, &logins))))
             .await
             .map_err(|error| {
                 refusal(&BuildError::io(
