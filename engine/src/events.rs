@@ -115,8 +115,7 @@ pub(crate) fn wanted(filters: &Filters, event: &Event) -> bool {
             let itself = event.kind == kind
                 && (event.actor.id.starts_with(wanted.as_str())
                     || attribute("name").is_some_and(|name| name.starts_with(wanted.as_str())));
-            let owner = attribute(kind);
-            itself || owner.is_some_and(|owner| owner.starts_with(wanted.as_str()))
+            itself
         })
     };
     // An image by its id or name, the latter with or without its tag; a container's event by its image.
@@ -241,7 +240,8 @@ mod tests {
                 Filters::new().with("container", "feed01"),
                 "network",
                 "connect",
-                true,
+                // By its own id and name alone (moby, `daemon/events/filter.go`).
+                false,
             ),
             (
                 Filters::new().with("container", "db"),

@@ -68,9 +68,13 @@ fn a_containers_life() {
         docker logs --tail 1 four => line 3
         docker logs -t --since 1h four => line 1
         docker logs --until 1h four => -
-        docker run --name five --link four:data -d busybox sleep 1000
+        docker run --name five --link four:data -d busybox sleep 1000 =! Cannot link to a non running container: /four AS /five/data
+        docker rm five
+        docker run -d --name six --hostname its-own busybox sleep 1000
+        docker run --name five --link six:data -d busybox sleep 1000
+        docker exec five sh -c 'ping -c 1 -W 5 its-own && ping -c 1 -W 5 data' => 1 packets received
         docker exec five env => DATA_NAME=/five/data
-        docker rm -f five
+        docker rm -f five six
         docker container prune -f => Total reclaimed space
         docker ps -aq => -
         docker events --since 1h --until 0s --filter event=rename --format '{{.Action}} {{.Actor.Attributes.oldName}}' => rename /one
@@ -180,6 +184,54 @@ fn networks_and_volumes_live_and_die() {
         docker volume prune -a -f => named
         docker volume rm named =! no such volume
         docker volume rm -f named => named
+        "#,
+    );
+}
+
+#[test]
+fn what_a_container_learns_of_names_and_terminals() {
+    if !can_run() {
+        return;
+    }
+    check(
+        &TestHost::with_busybox(),
+        r#"
+        # Names are for the networks that users make; the default one has the machine's servers, or those asked for.
+        docker run --rm busybox grep -c 127.0.0 /etc/resolv.conf =! 0
+        docker run --rm --dns 1.1.1.1 --dns 2.2.2.2 --dns-search a.example --dns-opt timeout:3 busybox cat /etc/resolv.conf => nameserver 2.2.2.2
+        docker run --rm --network none busybox grep -c 127.0.0 /etc/resolv.conf =! 0
+        docker network create users
+        docker run -d --name there --network users --network-alias other --hostname host.example.com busybox sleep 1000
+        docker run --rm --network users busybox cat /etc/resolv.conf => nameserver 127.0.0.11
+        docker run -d --name later busybox sleep 1000
+        docker network connect users later
+        docker exec later sh -c 'grep 127.0.0.11 /etc/resolv.conf && ping -c 1 -W 5 other' => 1 packets received
+        docker exec there cat /etc/hosts => host.example.com host
+        # Links in a user's network are names of that network, also of who comes later.
+        docker network create second
+        docker run -d --name links --network users --link there:here --link absent:soon busybox sleep 1000
+        docker exec links ping -c 1 -W 5 here => 1 packets received
+        docker network connect second there
+        docker network connect --link there:again second links
+        docker network disconnect users there
+        docker exec links ping -c 1 -W 5 again => 1 packets received
+        docker exec links ping -c 1 -W 5 here =! bad address
+        docker run -d --name absent --network users busybox sleep 1000
+        docker exec links ping -c 1 -W 5 soon => 1 packets received
+        # A chain of shared networks has the files of its beginning.
+        docker run -d --name chained --network container:links busybox sleep 1000
+        docker run --rm --network container:chained busybox cat /etc/hosts => localhost
+        docker run --rm --network container:links --dns 1.1.1.1 busybox true =! conflicting options: dns and the network mode
+        docker run --rm --name self --network container:self busybox true =! cannot join own network
+        docker run -td --name typing busybox cat
+        docker exec typing sh -c 'echo term=$TERM.' => term=.
+        docker exec -t typing sh -c 'echo term=$TERM.' => term=xterm.
+        docker run --rm -e HOME= busybox sh -c 'echo home=$HOME' => home=/root
+        docker events --since 1h --until 0s --filter type=network --filter event=connect --filter network=users --format '{{.Actor.Attributes.name}}' => users
+        docker rm -f there later links absent chained typing
+        docker run --rm --log-opt odd=1 busybox true =! unknown log opt 'odd' for json-file log driver
+        docker run --rm --cpuset-cpus 60000 busybox true =! Requested CPUs are not available
+        docker run --rm -u -1 busybox true =! uids and gids must be in range 0-2147483647
         "#,
     );
 }

@@ -90,6 +90,32 @@ fn memory_is_shared_by_who_shares_it() {
 }
 
 #[test]
+fn places_and_words_that_mounts_cannot_have() {
+    if !can_run() {
+        return;
+    }
+    check(
+        &TestHost::with_busybox(),
+        r#"
+        docker run --rm -v /proc//sys busybox true =! it is inside /proc
+        docker run --rm -v data:/proc busybox true =! it is inside /proc
+        docker run --rm -v /etc/hostname:/proc/uptime busybox cat /proc/uptime
+        docker run --rm -v data:/v:shared busybox true =! field BindOptions must not be specified
+        docker run --rm -v /etc:/v:nocopy busybox true =! invalid mode: nocopy
+        docker run --rm --tmpfs /t:shared busybox grep ' /t ' /proc/self/mountinfo => shared:
+        docker run --rm --read-only busybox touch /etc/hosts =! Read-only file system
+        docker create --name one -v /v busybox
+        docker create --name two -v /v busybox
+        docker run --rm --volumes-from one:odd busybox true =! invalid mode: odd
+        docker run --name three --volumes-from one --volumes-from two:ro busybox touch /v/x =! Read-only file system
+        [ "$(docker inspect -f '{{(index .Mounts 0).Name}}' three)" = "$(docker inspect -f '{{(index .Mounts 0).Name}}' two)" ]
+        docker create --name work -w /made/by/nobody busybox
+        docker cp /etc/hostname work:/made/by/nobody
+        "#,
+    );
+}
+
+#[test]
 fn a_part_of_a_volume_is_mounted_and_filled() {
     if !can_run() {
         return;

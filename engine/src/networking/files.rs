@@ -1,7 +1,8 @@
-//! The files that tie a container to its networks: `hosts`, `resolv.conf`, `hostname`. Pure.
+//! The files that tie a container to its networks: `hosts`, `resolv.conf`, `hostname`.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::path::Path;
 
 use hoist_api::host_config::HostConfig;
 use hoist_network::dns::resolv_conf::ResolvConf;
@@ -48,15 +49,48 @@ pub(crate) fn extra_hosts(entries: &[String], gateways: &[IpAddr]) -> Vec<(Strin
 
 /// A container's own names, as its hosts file and `hostname` have them.
 pub(crate) fn own_names(hostname: &str, domain: &str) -> String {
-    if domain.is_empty() {
+    let full = if domain.is_empty() {
         hostname.to_owned()
     } else {
-        format!("{hostname}.{domain} {hostname}")
+        format!("{hostname}.{domain}")
+    };
+    // Known by the name without a domain too, wherever that was said.
+    match full.split_once('.') {
+        Some((short, _)) if !short.is_empty() => format!("{full} {short}"),
+        _ => full,
     }
 }
 
+/// Whom a container asks for names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resolver {
+    /// The embedded DNS.
+    Embedded,
+    /// Name servers of its own or the machine's, as far as they can be reached from a namespace of its own: one that has no network of
+    /// the user's, where Docker gives no names.
+    Servers,
+    /// The machine's, in the machine's own namespace.
+    Machine,
+}
+
+/// Where systemd-resolved writes the servers that it asks itself.
+const SYSTEMD: &str = "/run/systemd/resolve/resolv.conf";
+
+/// The machine's resolver configuration. Where that has only systemd-resolved's own address, Docker looks at the servers behind it.
+pub(crate) fn machine_resolver(path: &Path, resolver: Resolver) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let stub = [IpAddr::from([127, 0, 0, 53])];
+    if resolver == Resolver::Servers
+        && ResolvConf::parse(&text).servers == stub
+        && let Ok(behind) = std::fs::read_to_string(SYSTEMD)
+    {
+        return behind;
+    }
+    text
+}
+
 /// The resolver configuration: through the embedded DNS, or straight to name servers.
-pub(crate) fn resolv_conf(machine: &str, host: &HostConfig, embedded: bool) -> String {
+pub(crate) fn resolv_conf(machine: &str, host: &HostConfig, resolver: Resolver) -> String {
     let mut wanted = ResolvConf::parse(machine);
     if !host.dns.is_empty() {
         wanted.servers = host
@@ -76,10 +110,10 @@ pub(crate) fn resolv_conf(machine: &str, host: &HostConfig, embedded: bool) -> S
     if !host.dns_options.is_empty() {
         wanted.options.clone_from(&host.dns_options);
     }
-    if embedded {
-        wanted.embedded().render()
-    } else {
-        wanted.render()
+    match resolver {
+        Resolver::Embedded => wanted.embedded().render(),
+        Resolver::Servers if host.dns.is_empty() => wanted.reachable().render(),
+        Resolver::Servers | Resolver::Machine => wanted.render(),
     }
 }
 
@@ -119,17 +153,22 @@ mod tests {
         let machine = "nameserver 9.9.9.9\nsearch lan\noptions edns0\n";
         let host = HostConfig::default();
         assert_eq!(
-            resolv_conf(machine, &host, true),
+            resolv_conf(machine, &host, Resolver::Embedded),
             "nameserver 127.0.0.11\nsearch lan\noptions edns0 ndots:0\n"
         );
-        assert_eq!(resolv_conf(machine, &host, false), machine);
+        assert_eq!(resolv_conf(machine, &host, Resolver::Machine), machine);
+        let local = "nameserver 127.0.0.1\nnameserver 9.9.9.9\n";
+        assert_eq!(
+            resolv_conf(local, &host, Resolver::Servers),
+            "nameserver 9.9.9.9\n"
+        );
         let host = HostConfig {
             dns: vec!["1.1.1.1".into()],
             dns_search: vec![".".into()],
             ..Default::default()
         };
         assert_eq!(
-            resolv_conf(machine, &host, false),
+            resolv_conf(machine, &host, Resolver::Servers),
             "nameserver 1.1.1.1\noptions edns0\n"
         );
     }

@@ -206,6 +206,7 @@ fn add_memory(group: &mut Group, resources: &Resources) {
     let swap = resources.memory_swap.or_else(|| default_swap(resources));
     group.limit("memory.memsw.limit_in_bytes", swap);
     group.limit("memory.soft_limit_in_bytes", resources.memory_reservation);
+    group.limit("memory.swappiness", resources.memory_swappiness);
     if resources.oom_kill_disable {
         group.limit("memory.oom_control", Some(1));
     }

@@ -38,9 +38,15 @@ pub enum LowerError {
     /// There is nothing to run.
     #[error("no command specified")]
     NoCommand,
+    /// A number that is no user's or group's.
+    #[error("uids and gids must be in range 0-{}", hoist_kernel::accounts::MAX_ID)]
+    IdRange,
     /// A path of the container must be absolute.
     #[error("the path {0:?} is not absolute")]
     RelativePath(String),
+    /// What is mounted there would stand for what the kernel says of the container (CVE-2019-16884).
+    #[error("cannot mount on {0:?}: it is inside /proc")]
+    InProc(String),
     /// A kernel parameter is not one of the container's own namespaces.
     #[error("sysctl {0:?} is not separate from the machine's in this container")]
     Sysctl(String),

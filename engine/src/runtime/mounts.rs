@@ -56,6 +56,7 @@ struct KernelMount {
 
 /// Adds the whole root, until it is `/`.
 pub(super) fn add_root(builder: &mut Builder<'_>, cgroup: &CgroupPlan) -> Result<(), LowerError> {
+    builder.spec.mounts.iter().try_for_each(check_target)?;
     let planned = plan(builder);
     let sources = clone_sources(builder, &planned)?;
     let spec = builder.spec;
@@ -106,6 +107,38 @@ pub(super) fn add_root(builder: &mut Builder<'_>, cgroup: &CgroupPlan) -> Result
         builder.inside(Op::SetRootPropagation(propagation));
     }
     Ok(())
+}
+
+/// What may be mounted in `/proc`, as with runc: files that programs read to learn what they have, such as lxcfs shows.
+const OVER_PROC: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+fn check_target(mount: &Mount) -> Result<(), LowerError> {
+    let target = normal(&mount.target);
+    let is_procs =
+        matches!(&mount.source, MountSource::Bind { path, .. } if path == Path::new("/proc"));
+    let is_pseudo = matches!(&mount.source, MountSource::Pseudo { .. });
+    let is_good = match target.as_str() {
+        "/proc" => is_procs || is_pseudo,
+        target if target.starts_with("/proc/") => is_pseudo || OVER_PROC.contains(&target),
+        _ => true,
+    };
+    if is_good {
+        Ok(())
+    } else {
+        Err(LowerError::InProc(target))
+    }
 }
 
 /// Everything to mount: parents before what is inside them; the user's mounts replace ours of the same target.

@@ -43,7 +43,7 @@ pub(super) fn add(builder: &mut Builder<'_>, process: &Process<'_>) -> Result<()
     builder.inside(Op::LookUpUser(user_lookup(
         process.user,
         &spec.additional_groups,
-    )));
+    )?));
     let directory = if process.working_directory.is_empty() {
         "/"
     } else {
@@ -109,16 +109,20 @@ fn filter(
 }
 
 /// `user[:group]`.
-fn user_lookup(user: &str, additional: &[String]) -> UserLookup {
+fn user_lookup(user: &str, additional: &[String]) -> Result<UserLookup, LowerError> {
     let (user, group) = user.split_once(':').unwrap_or((user, ""));
-    UserLookup {
+    let is_out = |text: &str| text.parse::<i64>().is_ok_and(|id| id < 0);
+    if is_out(user) || is_out(group) {
+        return Err(LowerError::IdRange);
+    }
+    Ok(UserLookup {
         user: user.as_bytes().to_vec(),
         group: group.as_bytes().to_vec(),
         additional: additional
             .iter()
             .map(|name| name.as_bytes().to_vec())
             .collect(),
-    }
+    })
 }
 
 fn command(process: &Process<'_>) -> Result<Command, LowerError> {
@@ -144,8 +148,14 @@ fn command(process: &Process<'_>) -> Result<Command, LowerError> {
     Ok(Command {
         argv: strings("the command", process.argv)?,
         candidates: strings("the command", &candidates)?,
-        environment: strings("the environment", process.environment)?,
-        add_home: variable(process.environment, "HOME").is_none(),
+        environment: process
+            .environment
+            .iter()
+            // An empty one is as good as none, as with runc.
+            .filter(|entry| *entry != "HOME=")
+            .map(|entry| c_string("the environment", entry.as_str()))
+            .collect::<Result<Vec<_>, _>>()?,
+        add_home: variable(process.environment, "HOME").is_none_or(str::is_empty),
     })
 }
 
@@ -239,12 +249,16 @@ mod tests {
 
     #[test]
     fn users_groups_and_limits_are_split_and_named() {
-        let lookup = user_lookup("app:12", &["audio".to_owned()]);
+        let lookup = user_lookup("app:12", &["audio".to_owned()]).unwrap();
         assert_eq!(
             (lookup.user, lookup.group),
             (b"app".to_vec(), b"12".to_vec())
         );
-        assert_eq!(user_lookup("", &[]), UserLookup::default());
+        assert_eq!(user_lookup("", &[]).unwrap(), UserLookup::default());
+        for bad in ["-1", "0:-1", "app:-7"] {
+            let told = user_lookup(bad, &[]).unwrap_err().to_string();
+            assert_eq!(told, "uids and gids must be in range 0-2147483647", "{bad}");
+        }
         assert_eq!(limit_number("RLIMIT_NOFILE"), Some(7));
         assert_eq!(limit_number("nproc"), Some(6));
         assert_eq!(limit_number("files"), None);

@@ -265,6 +265,8 @@ pub struct Resources {
     pub memory_swap: Option<i64>,
     /// Bytes that are protected when memory is short.
     pub memory_reservation: Option<u64>,
+    /// How readily its memory is swapped, 0 to 100; only version 1 has it.
+    pub memory_swappiness: Option<u64>,
     /// Number of processes and threads; 0: no limit.
     pub pids: Option<u64>,
     /// Block input and output weight, 10 to 1000.

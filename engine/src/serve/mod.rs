@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, post, put};
@@ -51,6 +51,8 @@ use query::Version;
 
 /// Bytes of a refusal of the framework's own.
 const LONGEST_REFUSAL: usize = 4096;
+/// Bytes of what a new container is to be: all ports of a machine, each published, are some 5 MB.
+const LARGEST_CONTAINER: usize = 16 << 20;
 /// Bytes that a connection takes of an answer before its client reads them, and the longest head of a request.
 const MOST_BUFFERED: usize = 128 << 10;
 
@@ -191,7 +193,10 @@ async fn no_page() -> Failure {
 fn container_routes() -> Router<Server> {
     Router::new()
         .route("/containers/json", get(containers::list))
-        .route("/containers/create", post(containers::create))
+        .route(
+            "/containers/create",
+            post(containers::create).layer(DefaultBodyLimit::max(LARGEST_CONTAINER)),
+        )
         .route("/containers/{id}/json", get(containers::inspect))
         .route("/containers/{id}/start", post(containers::start))
         .route("/containers/{id}/stop", post(containers::stop))

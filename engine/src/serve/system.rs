@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
+use hoist_api::error::ApiError;
 use hoist_api::event::Event;
 use hoist_api::ports::{PortsCheck, PortsChecked};
 use hoist_api::system::BuildCacheRecord;
@@ -128,6 +129,14 @@ async fn events(State(server): State<Server>, uri: Uri) -> Answer {
         parse_time(query.text("since"))?,
         parse_time(query.text("until"))?,
     );
+    if let (Some(since), Some(until)) = (since, until)
+        && since > until
+    {
+        let message = "`since` time (%s) cannot be after `until` time (%s)"
+            .replacen("%s", query.text("since"), 1)
+            .replacen("%s", query.text("until"), 1);
+        return Err(ApiError::bad_request(message).into());
+    }
     let since = since.or_else(|| until.map(|_| Timestamp::UNIX_EPOCH));
     let (past, receiver) = server.service.events.subscribe(since);
     let deadline = until.map(|until| {

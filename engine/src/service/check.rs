@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileTypeExt as _;
 
 use hoist_api::error::{ApiError, ErrorKind, Result};
-use hoist_api::host_config::{HostConfig, ThrottleDevice};
+use hoist_api::host_config::{HostConfig, LogConfig, ThrottleDevice};
 
 use crate::runtime::capabilities;
 use crate::runtime::machine::CgroupLayout;
@@ -27,14 +27,15 @@ pub(super) fn host_config(host: &HostConfig, layout: &CgroupLayout) -> Result<Ve
         }
     }
     super::spec::check_security(host)?;
-    log_driver(&host.log_config.driver)?;
+    log_driver(&host.log_config)?;
     if host.shm_size < 0 {
         return Err(ApiError::bad_request("SHM size can not be less than 0"));
     }
     if !(-1000..=1000).contains(&host.oom_score_adj) {
-        return Err(ApiError::bad_request(
-            "Invalid value for oom score adj, range is [-1000, 1000]",
-        ));
+        return Err(ApiError::bad_request(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000].",
+            host.oom_score_adj
+        )));
     }
     if !RUNTIMES.contains(&host.runtime.as_str()) {
         let message = format!("unknown or invalid runtime name: {}", host.runtime);
@@ -83,13 +84,40 @@ fn modes(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-fn log_driver(driver: &str) -> Result<()> {
-    if matches!(driver, "" | "json-file" | "local" | "none") {
-        return Ok(());
+fn log_driver(log: &LogConfig) -> Result<()> {
+    let driver = log.driver.as_str();
+    // Docker's json-file knows these; `local` has no attributes.
+    let of_files: &[&str] = &["max-size", "max-file", "compress"];
+    let known: &[&[&str]] = match driver {
+        "" | "json-file" => &[
+            of_files,
+            &["labels", "labels-regex", "env", "env-regex", "tag"],
+        ],
+        "local" => &[of_files],
+        "none" => &[],
+        _ => {
+            let message = format!("logger: no log driver named '{driver}' is registered");
+            return Err(ApiError::bad_request(message)
+                .with_hint("the log drivers here are json-file, local and none"));
+        }
+    };
+    let of_all = ["mode", "max-buffer-size"];
+    let is_known = |option: &str| {
+        of_all.contains(&option) || known.iter().any(|names| names.contains(&option))
+    };
+    match log.config.keys().find(|option| !is_known(option)) {
+        Some(option) if driver != "none" => {
+            let driver = if driver.is_empty() {
+                "json-file"
+            } else {
+                driver
+            };
+            Err(ApiError::bad_request(format!(
+                "unknown log opt '{option}' for {driver} log driver"
+            )))
+        }
+        _ => Ok(()),
     }
-    let message = format!("logger: no log driver named '{driver}' is registered");
-    Err(ApiError::bad_request(message)
-        .with_hint("the log drivers here are json-file, local and none"))
 }
 
 /// Options that are Docker's and that nothing here carries out.
@@ -234,7 +262,48 @@ fn processors(host: &HostConfig) -> Result<()> {
             return fail(format!("Invalid value {list} for {what}"));
         }
     }
-    Ok(())
+    available("CPUs", &host.cpuset_cpus, "/sys/devices/system/cpu/online")?;
+    available(
+        "memory nodes",
+        &host.cpuset_mems,
+        "/sys/devices/system/node/online",
+    )
+}
+
+/// Refuses processors and memory nodes that the machine does not have.
+fn available(what: &str, asked: &str, list: &str) -> Result<()> {
+    // A machine that does not tell has no list to compare with.
+    let Ok(online) = std::fs::read_to_string(list) else {
+        return Ok(());
+    };
+    let (online, wanted) = (numbers(&online), numbers(asked));
+    if wanted.iter().all(|wanted| {
+        online
+            .iter()
+            .any(|there| there.contains(wanted.start()) && there.contains(wanted.end()))
+    }) {
+        return Ok(());
+    }
+    let online: Vec<String> = online
+        .iter()
+        .map(|range| match range.start() == range.end() {
+            true => range.start().to_string(),
+            false => format!("{}-{}", range.start(), range.end()),
+        })
+        .collect();
+    Err(ApiError::bad_request(format!(
+        "Requested {what} are not available - requested {asked}, available: {}",
+        online.join(",")
+    )))
+}
+
+fn numbers(list: &str) -> Vec<std::ops::RangeInclusive<u16>> {
+    let number = |text: &str| text.trim().parse::<u16>().ok();
+    let range = |part: &str| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some(number(from)?..=number(to)?)
+    };
+    list.split(',').filter_map(range).collect()
 }
 
 /// Numbers and ranges, `0-2,4`.
@@ -305,7 +374,23 @@ mod tests {
             (r#"{"PidMode":"container:x"}"#, ""),
             (r#"{"Isolation":"hyperv"}"#, "invalid isolation"),
             (r#"{"CpusetCpus":"0-x"}"#, "cpuset cpus"),
-            (r#"{"CpusetCpus":"0-1,3"}"#, ""),
+            (r#"{"CpusetCpus":"0"}"#, ""),
+            (
+                r#"{"CpusetCpus":"0,60000"}"#,
+                "Requested CPUs are not available",
+            ),
+            (
+                r#"{"LogConfig":{"Config":{"max-size":"1k","env":"A"}}}"#,
+                "",
+            ),
+            (
+                r#"{"LogConfig":{"Config":{"odd":"1"}}}"#,
+                "unknown log opt 'odd' for json-file",
+            ),
+            (
+                r#"{"LogConfig":{"Type":"local","Config":{"env":"1"}}}"#,
+                "unknown log opt 'env' for local",
+            ),
             (r#"{"CpuPercent":5}"#, "CpuPercent"),
             (r#"{"StorageOpt":{"size":"1G"}}"#, "StorageOpt"),
             (

@@ -29,7 +29,12 @@ impl Service {
         {
             let mut record = container.record();
             let mode = record.host_config.network_mode.as_str();
-            if matches!(mode, "host" | "none") || mode.starts_with("container:") {
+            if mode == "none" {
+                return Err(ApiError::bad_request(
+                    "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+                ));
+            }
+            if mode == "host" || mode.starts_with("container:") {
                 return Err(ApiError::bad_request(format!(
                     "container sharing network namespace with another container or host cannot be connected to any other network: its network mode is {mode}"
                 )));
@@ -52,9 +57,29 @@ impl Service {
             return Err(error);
         }
         self.save_now(&container);
-        let more = BTreeMap::from([("container".to_owned(), container.id().to_owned())]);
-        self.emit_network(&network, "connect", network.id.as_str(), more);
+        if container.is_running() {
+            self.emit_joined("connect", &container, &network);
+            self.tell_linking(&container).await;
+        }
         Ok(())
+    }
+
+    /// A running container is in a network, or no longer.
+    fn emit_joined(&self, action: &str, container: &Container, network: &NetworkRecord) {
+        let more = BTreeMap::from([("container".to_owned(), container.id().to_owned())]);
+        self.emit_network(network, action, network.id.as_str(), more);
+    }
+
+    /// A container has got its places in networks at its start, or has given them back at its end.
+    pub(super) fn emit_networks<'a>(
+        &self,
+        action: &str,
+        container: &Container,
+        names: impl Iterator<Item = &'a String>,
+    ) {
+        for network in names.filter_map(|name| self.networks.find(name).ok()) {
+            self.emit_joined(action, container, &network);
+        }
     }
 
     async fn plug(
@@ -106,12 +131,15 @@ impl Service {
                 network.name
             )));
         };
+        let was_in = endpoint_record.given.is_some();
         if let Some(given) = endpoint_record.given {
             self.unplug(&container, &network, given).await?;
         }
         self.save_now(&container);
-        let more = BTreeMap::from([("container".to_owned(), container.id().to_owned())]);
-        self.emit_network(&network, "disconnect", network.id.as_str(), more);
+        if was_in {
+            self.emit_joined("disconnect", &container, &network);
+            self.tell_linking(&container).await;
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Creating containers: the request is checked and completed once, here, and kept as the record.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use hoist_api::ContainerId;
@@ -12,7 +13,7 @@ use hoist_registry::manifest::DescribedPlatform;
 use hoist_registry::platform::InvalidPlatform;
 use jiff::Timestamp;
 
-use super::{Service, check, image_error, internal, mounts};
+use super::{Service, check, conflicts, image_error, internal, mounts, tree};
 use crate::containers::Container;
 use crate::image::{ContainerDefaults, Image};
 use crate::names;
@@ -39,6 +40,7 @@ impl Service {
             host_config,
             networking_config,
         } = body;
+        conflicts::check(name, &config, &host_config)?;
         let image = self.images.resolve(&config.image).map_err(|error| {
             let told = image_error(error);
             match told.message.ends_with(": invalid reference format") {
@@ -134,6 +136,7 @@ impl Service {
         let result = self
             .create_volumes(&mut record, image)
             .and_then(|()| store::make_directory(&directory).map_err(|error| internal(&error)))
+            .and_then(|()| self.make_working_directory(&record, image))
             .and_then(|()| self.save(&record));
         if let Err(error) = result {
             self.remove_anonymous(&record);
@@ -143,6 +146,15 @@ impl Service {
             return Err(error);
         }
         Ok(record)
+    }
+
+    /// Clients copy files into it before the first start.
+    fn make_working_directory(&self, record: &ContainerRecord, image: &Image) -> Result<()> {
+        let path = record.config.working_dir.as_str();
+        if matches!(path, "" | "/") {
+            return Ok(());
+        }
+        tree::make_directory(&self.root_filesystem(record, image)?, Path::new(path))
     }
 
     /// The networks a new container is to join: those named, and the one of its mode.
@@ -227,20 +239,6 @@ impl Service {
                 *mode = format!("container:{}", self.referred(name)?.id());
             }
         }
-        let shares = host.network_mode.starts_with("container:");
-        if shares
-            && host
-                .port_bindings
-                .values()
-                .flatten()
-                .flatten()
-                .next()
-                .is_some()
-        {
-            return Err(ApiError::bad_request(
-                "conflicting options: port publishing and the container type network mode",
-            ));
-        }
         Ok(())
     }
 
@@ -255,11 +253,23 @@ impl Service {
         let mut found = Vec::new();
         for entry in names {
             let (name, mode) = entry.split_once(':').unwrap_or((entry, "rw"));
+            let mut is_read_only = false;
+            for word in mode.split(',').filter(|word| !word.is_empty()) {
+                match word {
+                    "ro" => is_read_only = true,
+                    "rw" | "z" | "Z" => {}
+                    _ => return Err(ApiError::bad_request(format!("invalid mode: {mode}"))),
+                }
+            }
             for mut mount in self.referred(name)?.snapshot().mounts {
                 if let MountSource::Volume { no_copy, .. } = &mut mount.source {
                     *no_copy = true;
                 }
-                mount.read_only |= mode.split(',').any(|word| word == "ro");
+                mount.read_only |= is_read_only;
+                // Of two containers with the same place, the last one's is taken.
+                found.retain(|other: &crate::store::container::MountRecord| {
+                    other.target != mount.target
+                });
                 found.push(mount);
             }
         }

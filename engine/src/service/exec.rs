@@ -346,6 +346,12 @@ impl Service {
         );
     }
 
+    /// The container is gone.
+    pub(super) fn forget_execs(&self, container: &str) {
+        self.execs()
+            .retain(|_, exec| exec.container.id() != container);
+    }
+
     /// The container has ended, and with it all its processes. They are forgotten a while later, when clients have asked.
     pub(super) fn execs_ended(&self, container: &str) {
         self.execs().retain(|_, exec| {

@@ -160,9 +160,19 @@ impl Service {
         self: &Arc<Self>,
         names: Vec<String>,
     ) -> Result<mpsc::Receiver<io::Result<Bytes>>> {
-        let exported = self
-            .blocking(move |service| service.images.export(&names).map_err(image_error))
+        let (exported, ids) = self
+            .blocking(move |service| {
+                let exported = service.images.export(&names).map_err(image_error)?;
+                let found = names
+                    .iter()
+                    .filter_map(|name| service.images.resolve(name).ok());
+                let ids: Vec<String> = found.map(|image| image.id.to_string()).collect();
+                Ok((exported, ids))
+            })
             .await?;
+        for id in ids {
+            self.emit_image("save", &id, &id);
+        }
         let (sender, receiver) = mpsc::channel(2);
         let write = move |_: &Service| {
             let pieces = Pieces(sender.clone());
@@ -253,27 +263,34 @@ impl Service {
         options: RemoveImage,
     ) -> Result<Vec<ImageDelete>> {
         let wanted = name.to_owned();
-        let removed = self
+        let (image, removed) = self
             .blocking(move |service| {
+                let image = service.images.resolve(&wanted).map_err(image_error)?;
                 let users = service.image_users();
-                service
+                let removed = service
                     .images
                     .remove(&wanted, &users, options.force)
-                    .map_err(image_error)
+                    .map_err(image_error)?;
+                Ok((image, removed))
             })
             .await?;
+        let (id, labels) = (image.id.to_string(), &image.config.config.labels);
+        let emit = |action: &str, id: &str, name: &str| {
+            let actor = events::actor(id, labels, [("name", name.to_owned())]);
+            self.events.publish("image", action, actor);
+        };
         let told = removed.into_iter().map(|removed| match removed {
             Removed::Untagged(name) => {
-                self.emit_image("untag", &name, &name);
+                emit("untag", &id, &name);
                 ImageDelete {
                     untagged: name,
                     deleted: String::new(),
                 }
             }
-            Removed::Deleted(id) => {
-                self.emit_image("delete", &id, &id);
+            Removed::Deleted(gone) => {
+                emit("delete", &gone, &gone);
                 ImageDelete {
-                    deleted: id,
+                    deleted: gone,
                     untagged: String::new(),
                 }
             }
@@ -290,6 +307,7 @@ impl Service {
             ));
         }
         let (source, told) = (image.to_owned(), target.to_owned());
+        let familiar = name.familiar();
         let id = self
             .blocking(move |service| {
                 service.images.tag(&source, &name).map_err(image_error)?;
@@ -301,7 +319,7 @@ impl Service {
                     .to_string())
             })
             .await?;
-        self.emit_image("tag", &id, target);
+        self.emit_image("tag", &id, &familiar);
         Ok(())
     }
 
@@ -356,11 +374,10 @@ impl Service {
     }
 
     pub(super) fn emit_image(&self, action: &str, id: &str, name: &str) {
-        self.events.publish(
-            "image",
-            action,
-            events::actor(id, &BTreeMap::new(), [("name", name.to_owned())]),
-        );
+        let image = self.images.resolve(id);
+        let labels = image.map(|image| image.config.config.labels.clone());
+        let actor = events::actor(id, &labels.unwrap_or_default(), [("name", name.to_owned())]);
+        self.events.publish("image", action, actor);
     }
 
     /// Which containers use which images.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hoist_api::error::{ApiError, Result};
+use hoist_api::error::{ApiError, ErrorKind, Result};
 use hoist_api::host_config::HostConfig;
 use hoist_network::dns::EndpointNames;
 
@@ -21,6 +21,8 @@ use crate::store::container::ContainerRecord;
 pub(super) struct Link {
     pub(super) target: Arc<Container>,
     pub(super) alias: String,
+    /// The network in which it is known by the alias.
+    network: String,
 }
 
 /// `container:alias`; without an alias the container's name.
@@ -36,39 +38,88 @@ fn parse(link: &str) -> Result<(&str, &str)> {
     Ok((name, alias))
 }
 
+/// Whether a mode names a network that a user made.
+fn is_users(mode: &str) -> bool {
+    !matches!(mode, "" | "default" | "bridge" | "host" | "none") && !mode.starts_with("container:")
+}
+
 impl Service {
     /// Turns the names of linked containers into ids, so that a renamed one is still found.
     pub(super) fn resolve_links(&self, host: &mut HostConfig) -> Result<()> {
         for link in &mut host.links {
             let (name, alias) = parse(link)?;
-            let target = self.containers.find(name).map_err(|error| {
+            let found = self.containers.find(name);
+            if found.is_err() && is_users(&host.network_mode) {
+                // There a link is a name, which is known as soon as there is somebody of that name.
+                continue;
+            }
+            let target = found.map_err(|error| {
                 ApiError::bad_request(format!(
                     "could not get container for {name}: {}",
                     error.message
                 ))
             })?;
+            if target.record().host_config.network_mode == "host" {
+                return Err(ApiError::bad_request(
+                    "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+                ));
+            }
             *link = format!("{}:{alias}", target.id());
+        }
+        Ok(())
+    }
+
+    /// Refuses a start whose links in the default network lead to what has no address.
+    pub(super) fn check_links(&self, record: &ContainerRecord) -> Result<()> {
+        if is_users(&record.host_config.network_mode) {
+            return Ok(());
+        }
+        for link in &record.host_config.links {
+            let (name, alias) = parse(link)?;
+            let Ok(target) = self.containers.find(name) else {
+                continue;
+            };
+            if !target.is_running() {
+                return Err(ApiError::new(
+                    ErrorKind::Internal,
+                    format!(
+                        "Cannot link to a non running container: /{} AS /{}/{alias}",
+                        target.name(),
+                        record.name
+                    ),
+                ));
+            }
         }
         Ok(())
     }
 
     /// The containers that a container links to, in its own settings or in those of a network; those that are gone are left out.
     pub(super) fn links(&self, record: &ContainerRecord) -> Vec<Link> {
-        let endpoints = record.endpoints.values();
-        let of_networks = endpoints.flat_map(|endpoint| endpoint.asked.links.iter().flatten());
+        let main = match record.host_config.network_mode.as_str() {
+            "" | "default" => "bridge".to_owned(),
+            mode => self.networks.canonical(mode),
+        };
+        let own = record.host_config.links.iter().map(|link| (&main, link));
+        let of_networks = record.endpoints.iter().flat_map(|(network, endpoint)| {
+            let links = endpoint.asked.links.iter().flatten();
+            links.map(move |link| (network, link))
+        });
         let mut links: Vec<Link> = Vec::new();
-        for link in record.host_config.links.iter().chain(of_networks) {
+        for (network, link) in own.chain(of_networks) {
             let Ok((name, alias)) = parse(link) else {
                 continue;
             };
             let Ok(target) = self.containers.find(name) else {
                 continue;
             };
-            let known = |link: &Link| link.alias == alias && link.target.id() == target.id();
+            let known = |link: &Link| {
+                link.alias == alias && link.target.id() == target.id() && link.network == *network
+            };
             if !links.iter().any(known) {
                 links.push(Link {
                     target,
                     alias: alias.to_owned(),
+                    network: network.clone(),
                 });
             }
         }
@@ -127,8 +178,15 @@ impl Service {
         let mut lines = Vec::new();
         for link in self.links(record) {
             let other = link.target.record();
-            let names = format!("{} {} {}", link.alias, other.id.short(), other.name);
-            for address in shared_addresses(record, &other) {
+            let mut names = vec![link.alias.as_str(), other.id.short()];
+            if !other.config.hostname.is_empty() {
+                names[1] = &other.config.hostname;
+            }
+            if link.alias != other.name {
+                names.push(&other.name);
+            }
+            let names = names.join(" ");
+            for address in shared_addresses((record, &link.network), &other) {
                 lines.push((names.clone(), address.to_string()));
             }
         }
@@ -143,7 +201,9 @@ impl Service {
         let mut variables = Vec::new();
         for link in self.links(record) {
             let other = link.target.record();
-            let address = shared_addresses(record, &other).into_iter().next();
+            let address = shared_addresses((record, &link.network), &other)
+                .into_iter()
+                .next();
             variables.extend(environment(&record.name, &link.alias, (&other, address)));
         }
         variables
@@ -165,7 +225,7 @@ impl Service {
         let place = links_of(record.id.as_str());
         self.networks.dns.remove_network(&place);
         for (index, link) in self.links(record).into_iter().enumerate() {
-            let addresses = shared_addresses(record, &link.target.record());
+            let addresses = shared_addresses((record, &link.network), &link.target.record());
             let names = vec![link.alias];
             let endpoint = format!("{index}");
             let names = EndpointNames { names, addresses };
@@ -184,17 +244,19 @@ impl Service {
     }
 }
 
-/// The linked container's addresses in the networks that both are in.
-fn shared_addresses(record: &ContainerRecord, other: &ContainerRecord) -> Vec<IpAddr> {
+/// The linked container's addresses in a network, when both are in it.
+fn shared_addresses(
+    (record, network): (&ContainerRecord, &String),
+    other: &ContainerRecord,
+) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
-    for (network, endpoint) in &other.endpoints {
-        let Some(given) = endpoint.given.as_ref() else {
-            continue;
-        };
-        if record.endpoints.contains_key(network) {
-            addresses.extend(given.ipv4.map(|address| IpAddr::V4(address.ip())));
-            addresses.extend(given.ipv6.map(|address| IpAddr::V6(address.ip())));
-        }
+    let given = other
+        .endpoints
+        .get(network)
+        .and_then(|endpoint| endpoint.given.as_ref());
+    if let Some(given) = given.filter(|_| record.endpoints.contains_key(network)) {
+        addresses.extend(given.ipv4.map(|address| IpAddr::V4(address.ip())));
+        addresses.extend(given.ipv6.map(|address| IpAddr::V6(address.ip())));
     }
     addresses
 }

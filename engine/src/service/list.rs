@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::Service;
 use super::inspect::with_protocol;
 use crate::containers::Container;
+use crate::image::Image;
 use crate::status::status_text;
 use crate::store::container::{ContainerRecord, MountSource, Status};
 
@@ -133,13 +134,28 @@ impl Service {
         if wanted.is_empty() {
             return None;
         }
-        let resolve = |name: &String| {
-            self.images
-                .resolve(name)
-                .ok()
-                .map(|image| image.id.to_string())
+        let found: Vec<_> = wanted
+            .iter()
+            .filter_map(|name| self.images.resolve(name).ok())
+            .collect();
+        // With what was built on them: images whose lowest layers are all of theirs.
+        let descends = |image: &Image| {
+            let layers = &image.config.rootfs.diff_ids;
+            found.iter().any(|ancestor| {
+                let (lowest, steps) = (&ancestor.config.rootfs.diff_ids, &ancestor.config.history);
+                ancestor.id == image.id
+                    || (!lowest.is_empty()
+                        && layers.starts_with(lowest)
+                        && image.config.history.starts_with(steps))
+            })
         };
-        Some(wanted.iter().filter_map(resolve).collect())
+        let all = self.images.list();
+        Some(
+            all.iter()
+                .filter(|image| descends(image))
+                .map(|image| image.id.to_string())
+                .collect(),
+        )
     }
 
     fn accepts_networks(&self, filters: &Filters, record: &ContainerRecord) -> bool {
@@ -225,7 +241,9 @@ fn accepts(filters: &Filters, record: &ContainerRecord) -> bool {
             record.mounts.iter().any(|mount| {
                 let named =
                     matches!(&mount.source, MountSource::Volume { name, .. } if name == wanted);
-                named || mount.target == *wanted
+                let bound =
+                    matches!(&mount.source, MountSource::Bind { path, .. } if path == wanted);
+                named || bound || mount.target.trim_end_matches('/') == wanted.trim_end_matches('/')
             })
         })
         && filters.accepts("expose", |wanted| {

@@ -6,6 +6,7 @@ pub(crate) mod attach;
 pub(crate) mod build;
 pub(crate) mod buildkit;
 mod check;
+mod conflicts;
 mod connect;
 mod convert;
 mod create;

@@ -68,7 +68,8 @@ impl Service {
                     propagation: spec::propagation(""),
                     ids: FileIds::Container,
                 },
-                read_only: false,
+                // As Docker has it: what is read-only has no writable corner that nobody asked for.
+                read_only: record.host_config.readonly_rootfs,
             });
         }
         Ok(mounted)

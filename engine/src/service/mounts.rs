@@ -137,6 +137,11 @@ fn from_bind(bind: &str) -> Result<MountRecord> {
             (word, MountSource::Bind { .. }) if PROPAGATIONS.contains(&word) => {
                 word.clone_into(&mut mount.propagation);
             }
+            (word, MountSource::Volume { .. }) if PROPAGATIONS.contains(&word) => {
+                return Err(ApiError::bad_request(
+                    "invalid mount config for type \"volume\": field BindOptions must not be specified",
+                ));
+            }
             (word, _) => return Err(ApiError::bad_request(format!("invalid mode: {word}"))),
         }
     }
@@ -186,6 +191,7 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
         }
         "volume" => {
             let options = mount.volume_options.clone().unwrap_or_default();
+            let subpath = clean_subpath(&options.subpath).map_err(invalid)?;
             if mount.source.is_empty() {
                 if !options.subpath.is_empty() {
                     return Err(invalid("must not set Subpath when using anonymous volumes"));
@@ -202,7 +208,7 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
                 name: mount.source.clone(),
                 anonymous: mount.source.is_empty(),
                 no_copy: options.no_copy,
-                subpath: clean_subpath(&options.subpath).map_err(invalid)?,
+                subpath,
             }
         }
         "image" => {

@@ -13,7 +13,7 @@ use hoist_network::sandbox::{self, EmbeddedDns, Sandbox, SandboxError, SandboxPl
 use super::start::open_network_namespace;
 use super::{Service, internal};
 use crate::containers::Container;
-use crate::networking::files;
+use crate::networking::files::{self, Resolver};
 use crate::networking::join::{self, Planned};
 use crate::runtime::spec::NetworkNamespace;
 use crate::store;
@@ -111,8 +111,13 @@ impl Service {
         } else {
             files::hosts(&extra, &[], &names)
         };
-        let resolver = std::fs::read_to_string(&self.config.resolv_conf).unwrap_or_default();
-        let resolv_conf = files::resolv_conf(&resolver, &record.host_config, false);
+        let resolver = if machine {
+            Resolver::Machine
+        } else {
+            Resolver::Servers
+        };
+        let text = files::machine_resolver(&self.config.resolv_conf, resolver);
+        let resolv_conf = files::resolv_conf(&text, &record.host_config, resolver);
         let files = self
             .write_files(record, [hosts, resolv_conf, format!("{hostname}\n")])
             .await?;
@@ -130,18 +135,26 @@ impl Service {
 
     /// Shares another container's namespace, files and name.
     fn join_container(&self, record: &ContainerRecord, id: &str) -> Result<Joined> {
-        let other = self.container_named(id)?.snapshot();
+        let mut other = self.container_named(id)?.snapshot();
         if !other.run.status.is_alive() {
             return Err(ApiError::conflict(format!(
                 "cannot join network of a non running container: {id}"
             )));
+        }
+        let pid = other.run.pid;
+        // The one whose network it is has the files, when the other has joined it as well. Each was made before the next.
+        while let Some(id) = other.host_config.network_mode.strip_prefix("container:") {
+            match self.containers.find(id) {
+                Ok(next) => other = next.snapshot(),
+                Err(_) => break,
+            }
         }
         let state = self.config.container_state(other.id.as_str());
         store::make_directory(&self.config.container_state(record.id.as_str()))
             .map_err(|error| internal(&error))?;
         Ok(Joined {
             network: NetworkNamespace::Passed,
-            descriptor: Some(open_network_namespace(other.run.pid)?),
+            descriptor: Some(open_network_namespace(pid)?),
             users: None,
             endpoints: BTreeMap::new(),
             ports: Vec::new(),
@@ -161,6 +174,7 @@ impl Service {
         record: &ContainerRecord,
         empty: Option<OwnedFd>,
     ) -> Result<Joined> {
+        self.check_links(record)?;
         if record.endpoints.contains_key("bridge") {
             self.ensure_default_network().await?;
         }
@@ -268,8 +282,13 @@ impl Service {
         let mut extra = files::extra_hosts(&record.host_config.extra_hosts, &gateways);
         extra.extend(self.link_hosts(record));
         let hosts = files::hosts(&extra, &own, &names);
-        let resolver = std::fs::read_to_string(&self.config.resolv_conf).unwrap_or_default();
-        let resolv_conf = files::resolv_conf(&resolver, &record.host_config, true);
+        // The default network has no names, as with Docker.
+        let resolver = match endpoints.keys().all(|name| name == "bridge") {
+            true => Resolver::Servers,
+            false => Resolver::Embedded,
+        };
+        let text = files::machine_resolver(&self.config.resolv_conf, resolver);
+        let resolv_conf = files::resolv_conf(&text, &record.host_config, resolver);
         self.write_files(record, [hosts, resolv_conf, format!("{hostname}\n")])
             .await
     }
@@ -298,7 +317,7 @@ impl Service {
     pub(super) async fn leave(self: &Arc<Self>, container: &Container) {
         let (record, endpoints) = {
             let record = container.snapshot();
-            let endpoints = record
+            let endpoints: BTreeMap<String, EndpointGiven> = record
                 .endpoints
                 .iter()
                 .filter_map(|(name, endpoint)| Some((name.clone(), endpoint.given.clone()?)))
@@ -306,6 +325,7 @@ impl Service {
             (record, endpoints)
         };
         self.networks.withdraw(&record, &endpoints);
+        self.emit_networks("disconnect", container, endpoints.keys());
         for endpoint in container.record().endpoints.values_mut() {
             endpoint.given = None;
         }

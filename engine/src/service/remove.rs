@@ -92,6 +92,7 @@ impl Service {
             return Err(error);
         }
         self.containers.remove(container);
+        self.forget_execs(container.id());
         self.emit(container, "destroy", []);
         container.announce(|phase| phase.removed = true);
         Ok(())

@@ -50,7 +50,7 @@ pub(super) fn runtime_spec(record: &ContainerRecord, found: Found) -> Result<Run
     Ok(RuntimeSpec {
         id: record.id.to_string(),
         argv: record.argv(),
-        environment: environment(config, &found.hostname),
+        environment: environment((config, config.tty), &found.hostname),
         working_directory: if config.working_dir.is_empty() {
             "/".to_owned()
         } else {
@@ -98,10 +98,11 @@ pub(super) fn runtime_spec(record: &ContainerRecord, found: Found) -> Result<Run
 
 /// The runtime's description of a further process.
 pub(super) fn exec_spec(record: &ContainerRecord, exec: &ExecCreate, hostname: &str) -> ExecSpec {
-    let mut environment = merge_env(&environment(&record.config, hostname), &exec.env);
-    if exec.tty && !environment.iter().any(|entry| entry.starts_with("TERM=")) {
-        environment.push("TERM=xterm".to_owned());
-    }
+    // Whether the container itself has a terminal says nothing of this process.
+    let environment = merge_env(
+        &environment((&record.config, exec.tty), hostname),
+        &exec.env,
+    );
     ExecSpec {
         argv: exec.cmd.clone(),
         environment,
@@ -123,9 +124,9 @@ fn terminal_size([rows, columns]: [u32; 2]) -> TerminalSize {
 }
 
 /// Docker's variables first, so that the container's own win.
-fn environment(config: &ContainerConfig, hostname: &str) -> Vec<String> {
+fn environment((config, tty): (&ContainerConfig, bool), hostname: &str) -> Vec<String> {
     let mut own = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
-    if config.tty {
+    if tty {
         own.push("TERM=xterm".to_owned());
     }
     merge_env(&own, &config.env)
@@ -133,17 +134,21 @@ fn environment(config: &ContainerConfig, hostname: &str) -> Vec<String> {
 
 /// A path beneath the hierarchies' mount points that cannot leave them.
 fn cgroup_parent(given: &str) -> Result<String> {
-    let relative = given.trim_matches('/');
-    if relative.is_empty()
-        || relative
-            .split('/')
-            .any(|part| matches!(part, "" | "." | ".."))
-    {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in given.split('/') {
+        match part {
+            "" | "." => {}
+            // As at the top of a file system, where Docker ends as well.
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() {
         return Err(ApiError::bad_request(format!(
             "invalid cgroup parent \"{given}\""
         )));
     }
-    Ok(relative.to_owned())
+    Ok(parts.join("/"))
 }
 
 fn limit(ulimit: &hoist_api::host_config::Ulimit) -> ResourceLimit {
@@ -222,6 +227,9 @@ pub(super) fn resources(host: &HostConfig) -> Resources {
         memory: positive(host.memory),
         memory_swap: Some(host.memory_swap).filter(|swap| *swap != 0),
         memory_reservation: positive(host.memory_reservation),
+        memory_swappiness: host
+            .memory_swappiness
+            .and_then(|value| u64::try_from(value).ok()),
         pids: host
             .pids_limit
             .map(|limit| u64::try_from(limit).unwrap_or(0)),
@@ -310,13 +318,19 @@ mod tests {
             env: vec!["PATH=/x".to_owned(), "A=1".to_owned()],
             ..Default::default()
         };
-        assert_eq!(environment(&config, "h"), ["HOSTNAME=h", "PATH=/x", "A=1"]);
+        assert_eq!(
+            environment((&config, false), "h"),
+            ["HOSTNAME=h", "PATH=/x", "A=1"]
+        );
     }
 
     #[test]
     fn a_cgroup_parent_cannot_lead_out() {
         assert_eq!(cgroup_parent("/a/b/").unwrap(), "a/b");
-        for bad in ["/", "../a", "a/../../b", "a//b"] {
+        for (given, inside) in [("../a", "a"), ("a/../../b", "b"), ("a//b/./c/..", "a/b")] {
+            assert_eq!(cgroup_parent(given).unwrap(), inside, "{given}");
+        }
+        for bad in ["/", "", "..", "a/../../.."] {
             assert!(cgroup_parent(bad).is_err(), "{bad}");
         }
     }

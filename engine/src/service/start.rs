@@ -130,6 +130,8 @@ impl Service {
         self.supervise(container, shim, events);
         self.save_now(container);
         self.emit_volume_use("mount", container);
+        let networks = container.snapshot().endpoints;
+        self.emit_networks("connect", container, networks.keys());
         self.emit(container, "start", []);
         self.tell_linking(container).await;
         Ok(())
@@ -503,7 +505,7 @@ fn devices(record: &ContainerRecord) -> Result<Vec<Device>> {
             DeviceKind::Character
         } else {
             return Err(ApiError::bad_request(format!(
-                "\"{}\" is not a device",
+                "error gathering device information while adding custom device \"{}\": not a device node",
                 path.display()
             )));
         };

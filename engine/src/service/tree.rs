@@ -179,6 +179,25 @@ pub(super) fn mount_layers(overlay: &Overlay) -> rustix::io::Result<Root> {
     mount_detached(&read_only).map(Root::from_fd)
 }
 
+/// Makes a directory in a container that does not run, in its own layer and not in what is to be mounted in it. Nothing is done when one
+/// of the layers has it.
+pub(super) fn make_directory(overlay: &Overlay, path: &Path) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let is_there = |layer: &PathBuf| {
+        Root::open(layer).is_ok_and(|root| root.open_beneath(path, flags, Mode::empty()).is_ok())
+    };
+    if overlay.layers.iter().any(is_there) {
+        return Ok(());
+    }
+    let root = mount_detached(overlay).map_err(|error| internal(&error))?;
+    let made = Root::from_fd(root).create_directories(path, Mode::from_raw_mode(0o755));
+    // A file in its place is told at the start, as any other command line's mistake.
+    if let Err(error) = made {
+        tracing::debug!(path = %path.display(), %error, "a working directory was not made");
+    }
+    Ok(())
+}
+
 fn mount_here(overlay: &Overlay, mounts: &[(PathBuf, OwnedFd)]) -> std::io::Result<Root> {
     let mounted = mount_detached(overlay)?;
     move_mount(

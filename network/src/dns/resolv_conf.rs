@@ -1,10 +1,13 @@
 //! Resolver configuration (resolv.conf(5)): read the host's, write a container's. Pure.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// As many as the C library looks at.
 const MAX_SERVERS: usize = 3;
+
+/// Where Docker sends containers whose machine has no server that they can reach (moby, `libnetwork/internal/resolvconf`).
+const PUBLIC: [Ipv4Addr; 2] = [Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(8, 8, 4, 4)];
 
 /// What a resolver configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +65,17 @@ impl ResolvConf {
             options,
         }
     }
+
+    /// What a namespace of its own can reach of the machine's: a loopback address is another one's there. Where nothing is left, Docker
+    /// gives public servers.
+    pub fn reachable(mut self) -> Self {
+        self.servers
+            .retain(|server| !server.is_loopback() && server.is_ipv4());
+        if self.servers.is_empty() {
+            self.servers = PUBLIC.map(IpAddr::V4).to_vec();
+        }
+        self
+    }
 }
 
 /// The first three name servers of a configuration.
@@ -97,6 +111,12 @@ mod tests {
             host.embedded().render(),
             "nameserver 127.0.0.11\nsearch x\noptions edns0 ndots:0\n"
         );
+        let local = ResolvConf::parse("nameserver 127.0.0.1\nnameserver ::1\nsearch x\n");
+        assert_eq!(
+            local.reachable().render(),
+            "nameserver 8.8.8.8\nnameserver 8.8.4.4\nsearch x\n"
+        );
+        assert_eq!(host.clone().reachable(), host);
         let own = ResolvConf::parse("options ndots:2\n");
         assert_eq!(
             own.embedded().render(),

@@ -93,7 +93,13 @@ fn add_tmpfs(builder: &mut Builder<'_>, mount: &Mount) -> Result<Slot, LowerErro
         return Ok(builder.slot());
     };
     let start = NOSUID | NODEV | NOEXEC | if mount.read_only { RDONLY } else { 0 };
-    let (attributes, mut fs_options) = split_options(options, start)?;
+    let propagation = options.iter().rev().find_map(|word| propagation(word));
+    let options: Vec<String> = options
+        .iter()
+        .filter(|word| self::propagation(word).is_none())
+        .cloned()
+        .collect();
+    let (attributes, mut fs_options) = split_options(&options, start)?;
     if let Some(size) = size {
         fs_options.push(fs_option("size", Some(&size.to_string()))?);
     }
@@ -111,7 +117,24 @@ fn add_tmpfs(builder: &mut Builder<'_>, mount: &Mount) -> Result<Slot, LowerErro
         attributes,
         mode_of,
     }));
+    if propagation.is_some() {
+        let attributes = MountAttributes {
+            propagation,
+            ..MountAttributes::default()
+        };
+        builder.inside(Op::SetAttributes { slot, attributes });
+    }
     Ok(slot)
+}
+
+/// The words of mount(8) for how mounts below spread.
+fn propagation(word: &str) -> Option<Propagation> {
+    Some(match word {
+        "private" | "rprivate" => Propagation::Private,
+        "slave" | "rslave" => Propagation::Slave,
+        "shared" | "rshared" => Propagation::Shared,
+        _ => return None,
+    })
 }
 
 /// A file system of the machine's devices or of a server: only the machine's own root may mount it.
