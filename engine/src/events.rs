@@ -112,10 +112,9 @@ pub(crate) fn wanted(filters: &Filters, event: &Event) -> bool {
     let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
     let about = |kind: &'static str| {
         filters.accepts(kind, |wanted| {
-            let itself = event.kind == kind
+            event.kind == kind
                 && (event.actor.id.starts_with(wanted.as_str())
-                    || attribute("name").is_some_and(|name| name.starts_with(wanted.as_str())));
-            itself
+                    || attribute("name").is_some_and(|name| name.starts_with(wanted.as_str())))
         })
     };
     // An image by its id or name, the latter with or without its tag; a container's event by its image.

@@ -155,21 +155,9 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
             mount.kind
         ))
     };
-    let target = clean_target(&mount.target)?;
-    let mut record = volume(target, String::new());
+    let mut record = volume(clean_target(&mount.target)?, String::new());
     record.read_only = mount.read_only;
-    for (option, is_given, kind) in [
-        ("BindOptions", mount.bind_options.is_some(), "bind"),
-        ("VolumeOptions", mount.volume_options.is_some(), "volume"),
-        ("ImageOptions", mount.image_options.is_some(), "image"),
-        ("ClusterOptions", mount.cluster_options.is_some(), "cluster"),
-    ] {
-        // As lenient as Docker, which takes options of volumes in mounts of memory.
-        let is_taken = kind == mount.kind || (kind, mount.kind.as_str()) == ("volume", "tmpfs");
-        if is_given && !is_taken {
-            return Err(invalid(&format!("field {option} must not be specified")));
-        }
-    }
+    foreign_options(mount).map_err(|reason| invalid(&reason))?;
     record.source = match mount.kind.as_str() {
         "bind" => {
             if mount.source.is_empty() {
@@ -189,28 +177,7 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
                 create: options.create_mountpoint,
             }
         }
-        "volume" => {
-            let options = mount.volume_options.clone().unwrap_or_default();
-            let subpath = clean_subpath(&options.subpath).map_err(invalid)?;
-            if mount.source.is_empty() {
-                if !options.subpath.is_empty() {
-                    return Err(invalid("must not set Subpath when using anonymous volumes"));
-                }
-                if mount.read_only {
-                    return Err(invalid(
-                        "must not set ReadOnly mode when using anonymous volumes",
-                    ));
-                }
-            } else {
-                mount.source.parse::<VolumeName>().map_err(volume_error)?;
-            }
-            MountSource::Volume {
-                name: mount.source.clone(),
-                anonymous: mount.source.is_empty(),
-                no_copy: options.no_copy,
-                subpath,
-            }
-        }
+        "volume" => volume_source(mount, &invalid)?,
         "image" => {
             if mount.source.is_empty() {
                 return Err(invalid("field Source must not be empty"));
@@ -248,6 +215,46 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
         }
     };
     Ok(record)
+}
+
+/// Options of one type in a mount of another.
+fn foreign_options(mount: &Mount) -> std::result::Result<(), String> {
+    for (option, is_given, kind) in [
+        ("BindOptions", mount.bind_options.is_some(), "bind"),
+        ("VolumeOptions", mount.volume_options.is_some(), "volume"),
+        ("ImageOptions", mount.image_options.is_some(), "image"),
+        ("ClusterOptions", mount.cluster_options.is_some(), "cluster"),
+    ] {
+        // As lenient as Docker, which takes options of volumes in mounts of memory.
+        let is_taken = kind == mount.kind || (kind, mount.kind.as_str()) == ("volume", "tmpfs");
+        if is_given && !is_taken {
+            return Err(format!("field {option} must not be specified"));
+        }
+    }
+    Ok(())
+}
+
+fn volume_source(mount: &Mount, invalid: &dyn Fn(&str) -> ApiError) -> Result<MountSource> {
+    let options = mount.volume_options.clone().unwrap_or_default();
+    let subpath = clean_subpath(&options.subpath).map_err(invalid)?;
+    if mount.source.is_empty() {
+        if !options.subpath.is_empty() {
+            return Err(invalid("must not set Subpath when using anonymous volumes"));
+        }
+        if mount.read_only {
+            return Err(invalid(
+                "must not set ReadOnly mode when using anonymous volumes",
+            ));
+        }
+    } else {
+        mount.source.parse::<VolumeName>().map_err(volume_error)?;
+    }
+    Ok(MountSource::Volume {
+        name: mount.source.clone(),
+        anonymous: mount.source.is_empty(),
+        no_copy: options.no_copy,
+        subpath,
+    })
 }
 
 /// A path below a volume or an image, without `.` and `..`: links are looked at when it is mounted.
