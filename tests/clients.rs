@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "clients/api.rs"]
+mod api;
 #[path = "clients/compose.rs"]
 mod compose;
 #[path = "clients/docker.rs"]

@@ -14,6 +14,9 @@
 //! # }
 //! ```
 //!
+//! Programs that do one thing each are in `engine/api/examples`: run a command, `exec` on a terminal, attach with input, copy, build,
+//! follow events, read statistics, networks, volumes. `cargo run -p hoist-api --example run -- busybox echo hello` runs one.
+//!
 //! It speaks only Docker's Engine API (and, for [`Client::status`] and [`Client::stop_engine`], our own paths under
 //! `/hoist/`), so that it drives Docker's engine as well. It keeps connections open between calls and never
 //! starts an engine: when nothing answers, the error's kind is [`crate::ErrorKind::Unreachable`].
@@ -39,6 +42,9 @@ pub use containers::{BodyStream, StatsStream};
 pub use tls::TlsConfig;
 pub use transport::{Connection, Endpoint, ParseEndpointError};
 
+/// Where an engine of ours listens when nothing else is said.
+const USUAL_SOCKET: &str = "/run/hoist/hoist.sock";
+
 /// A client of one engine. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -59,6 +65,21 @@ impl Client {
         Self {
             pool: Arc::new(Pool::new(endpoint)),
             version: crate::API_VERSION,
+        }
+    }
+
+    /// A client of the engine that the environment names: the address in `HOIST_HOST`, else in `DOCKER_HOST`, else an engine
+    /// of ours at its usual place. Certificates and contexts are the command line's business.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub fn from_environment() -> Result<Self> {
+        let named = ["HOIST_HOST", "DOCKER_HOST"]
+            .into_iter()
+            .filter_map(|name| std::env::var(name).ok());
+        match named.into_iter().find(|address| !address.is_empty()) {
+            Some(address) => Ok(Self::connect(Endpoint::parse(&address)?)),
+            None => Ok(Self::new(USUAL_SOCKET)),
         }
     }
 
