@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use hoist_compose::load::canonical;
 use hoist_compose::load::{LoadOptions, Loaded, SkippedPhases, WARNINGS};
 use hoist_compose::model::Project;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::commands::{config_check, config_digests, config_names, config_variables};
 use crate::context::{Context, check_services};
@@ -210,24 +210,34 @@ fn text_of(
     if args.quiet {
         return Ok(None);
     }
-    let mut value = match &loaded.model {
-        Some(model) => model.clone(),
-        None => canonical::project_value(&loaded.project),
+    let pins = args.resolve_image_digests || args.lock_image_digests;
+    let Some(model) = loaded.model.clone().or_else(|| {
+        let project = &loaded.project;
+        pins.then(|| canonical::project_value(project))
+    }) else {
+        return text(&canonical::project_data(&loaded.project), args).map(Some);
     };
-    if args.resolve_image_digests || args.lock_image_digests {
+    let mut value = model;
+    if pins {
         config_digests::pin(context, &mut value)?;
     }
     if args.lock_image_digests {
         value = config_digests::lock(&value);
     }
+    text(&value, args).map(Some)
+}
+
+fn text<T: Serialize>(data: &T, args: &ConfigArgs) -> Result<String, Failure> {
     match args.format {
-        Some(ConfigFormat::Json) => Ok(Some(format!("{value:#}\n"))),
-        Some(ConfigFormat::Yaml) | None => yaml(&value).map(Some),
+        Some(ConfigFormat::Json) => serde_json::to_string_pretty(data)
+            .map(|text| text + "\n")
+            .map_err(|error| Failure::from(error).context("cannot write the project as JSON")),
+        Some(ConfigFormat::Yaml) | None => yaml(data),
     }
 }
 
-pub(super) fn yaml(value: &Value) -> Result<String, Failure> {
-    serde_saphyr::to_string(value)
+pub(super) fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
+    serde_saphyr::to_string(data)
         .map_err(|error| Failure::from(error).context("cannot write the project as YAML"))
 }
 

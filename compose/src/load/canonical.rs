@@ -1,7 +1,10 @@
 //! The canonical form of a project: what `hoist config` prints, and what a service's configuration hash is made of.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use super::data::Data;
+use super::data::{Kind, Name};
 use super::node::{self, Node};
 use super::schema::{ROOT, SERVICE, json_schema};
 use super::writer::write;
@@ -10,54 +13,45 @@ use crate::model::{Project, Service};
 /// The canonical project as data, equal to the reference's `config --format json`. It is itself a Compose file: every
 /// dollar sign is doubled, so that loading it again gives the same.
 pub fn project_value(project: &Project) -> Value {
-    let mut value = write(project, &ROOT).unwrap_or_default();
-    for (name, config) in &project.configs {
-        if config.environment.is_some()
-            && let Some(config) = value.get_mut("configs").and_then(|map| map.get_mut(name))
-            && let Some(map) = config.as_object_mut()
-        {
-            // The content is the variable's value: printing both would make an invalid file.
-            map.shift_remove("content");
-        }
-    }
-    for service in value
-        .get_mut("services")
-        .and_then(Value::as_object_mut)
-        .into_iter()
-        .flat_map(Map::values_mut)
-    {
-        finish(service);
-    }
-    escape_dollars(&mut value);
-    value
+    project_data(project).into()
 }
 
-/// The canonical service as data; a dollar sign is one dollar sign.
-pub fn service_value(service: &Service) -> Value {
-    let mut value = write(service, &SERVICE).unwrap_or_default();
-    finish(&mut value);
-    value
+/// The same in the form that is cheap to make and to print.
+pub fn project_data(project: &Project) -> Data {
+    let mut data = write(project, &ROOT).unwrap_or_default();
+    if let Some(configs) = data.get_mut("configs").and_then(Data::as_map_mut) {
+        for (name, config) in configs {
+            let written = project.configs.get(&**name);
+            if written.is_some_and(|config| config.environment.is_some()) {
+                // The content is the variable's value: printing both would make an invalid file.
+                config.remove(&["content"]);
+            }
+        }
+    }
+    if let Some(services) = data.get_mut("services") {
+        services.values_mut().for_each(finish);
+    }
+    escape_dollars(&mut data);
+    data
 }
 
 /// The hash of what the user wrote about a service: lower case hexadecimal SHA-256 of its canonical form without
-/// `build`, `pull_policy`, `scale`, `deploy.replicas`, `depends_on` and `profiles`.
+/// `build`, `pull_policy`, `scale`, `deploy.replicas`, `depends_on` and `profiles`; a dollar sign is one dollar sign.
 pub fn service_hash(service: &Service) -> String {
     use sha2::Digest;
-    let mut value = service_value(service);
-    if let Value::Object(map) = &mut value {
-        for key in ["build", "pull_policy", "scale", "depends_on", "profiles"] {
-            map.shift_remove(key);
-        }
-        if let Some(Value::Object(deploy)) = map.get_mut("deploy") {
-            deploy.shift_remove("replicas");
-        }
+    let mut data = write(service, &SERVICE).unwrap_or_default();
+    finish(&mut data);
+    data.remove(&["build", "pull_policy", "scale", "depends_on", "profiles"]);
+    if let Some(deploy) = data.get_mut("deploy") {
+        deploy.remove(&["replicas"]);
     }
-    value.sort_all_objects();
-    hex::encode(sha2::Sha256::digest(value.to_string()))
+    data.sort();
+    let text = serde_json::to_vec(&data).unwrap_or_default();
+    hex::encode(sha2::Sha256::digest(text))
 }
 
 /// The canonical file as YAML text.
-pub fn to_yaml(value: &Value) -> String {
+pub fn to_yaml<T: Serialize>(value: &T) -> String {
     serde_saphyr::to_string(value).unwrap_or_default()
 }
 
@@ -97,37 +91,41 @@ fn node_value(node: &Node) -> Value {
 }
 
 /// What makes a written service one that can be read again, and as the reference prints it.
-fn finish(service: &mut Value) {
+fn finish(service: &mut Data) {
     list_keys(service);
     for list in ["post_start", "pre_stop"] {
-        let hooks = service.get_mut(list).and_then(Value::as_array_mut);
-        for hook in hooks.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let hooks = service.get_mut(list).into_iter().flat_map(Data::items_mut);
+        for hook in hooks.filter_map(Data::as_map_mut) {
             // It may be null, but must be there.
-            hook.entry("command").or_insert(Value::Null);
+            if !hook.iter().any(|(name, _)| name == "command") {
+                hook.push(("command".into(), Data::default()));
+            }
         }
     }
 }
 
 /// SSH keys of builds as the list that the reference prints: `id`, or `id=path`.
-fn list_keys(service: &mut Value) {
+fn list_keys(service: &mut Data) {
     let keys = service.get_mut("build").and_then(|map| map.get_mut("ssh"));
     if let Some(keys) = keys
-        && let Value::Object(map) = keys
+        && let Kind::Map(map) = &keys.0
     {
-        let item = |(id, path): (&String, &Value)| match path.as_str() {
-            None | Some("") => Value::String(id.clone()),
-            Some(path) => Value::String(format!("{id}={path}")),
+        let item = |(id, path): &(Name, Data)| match path.as_str() {
+            None | Some("") => Data::string(id.clone()),
+            Some(path) => Data::string(format!("{id}={path}")),
         };
-        *keys = Value::Array(map.iter().map(item).collect());
+        *keys = Data(Kind::List(map.iter().map(item).collect()));
     }
 }
 
 /// Doubles every dollar sign in values.
-fn escape_dollars(value: &mut Value) {
-    match value {
-        Value::String(text) if text.contains('$') => *text = text.replace('$', "$$"),
-        Value::Array(items) => items.iter_mut().for_each(escape_dollars),
-        Value::Object(map) => map.values_mut().for_each(escape_dollars),
+fn escape_dollars(data: &mut Data) {
+    match &mut data.0 {
+        Kind::String(text) if text.contains('$') => *text = text.replace('$', "$$"),
+        Kind::List(items) => items.iter_mut().for_each(escape_dollars),
+        Kind::Map(entries) => entries
+            .iter_mut()
+            .for_each(|(_, data)| escape_dollars(data)),
         _ => {}
     }
 }

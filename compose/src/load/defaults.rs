@@ -2,36 +2,31 @@
 
 use super::node::{Map, Node, Value};
 
-/// Sets the defaults of all services.
-pub(crate) fn set_defaults(root: &mut Node, all: &Value) {
-    let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) else {
-        return;
-    };
-    for service in services.values_mut() {
-        for secret in items(service.get_mut("secrets")) {
-            let source = secret
-                .get("source")
-                .and_then(Node::as_str)
-                .unwrap_or_default()
-                .to_owned();
-            default_text(secret, "target", || format!("/run/secrets/{source}"));
-        }
-        for port in items(service.get_mut("ports")) {
-            default_text(port, "protocol", || "tcp".to_owned());
-            default_text(port, "mode", || "ingress".to_owned());
-        }
-        for request in items(service.get_mut("gpus")) {
-            default_count(request, all);
-        }
-        let devices = ["deploy", "resources", "reservations", "devices"]
-            .iter()
-            .try_fold(&mut *service, |node, key| node.get_mut(key));
-        for request in items(devices) {
-            default_count(request, all);
-        }
-        if let Some(build) = service.get_mut("build") {
-            default_text(build, "context", || ".".to_owned());
-        }
+/// Sets the defaults of a service; `all` is how many devices are requested when no number is written.
+pub(crate) fn set_defaults(service: &mut Node, all: &Value) {
+    for secret in items(service.get_mut("secrets")) {
+        let source = secret
+            .get("source")
+            .and_then(Node::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        default_text(secret, "target", || format!("/run/secrets/{source}"));
+    }
+    for port in items(service.get_mut("ports")) {
+        default_text(port, "protocol", || "tcp".to_owned());
+        default_text(port, "mode", || "ingress".to_owned());
+    }
+    for request in items(service.get_mut("gpus")) {
+        default_count(request, all);
+    }
+    let devices = ["deploy", "resources", "reservations", "devices"]
+        .iter()
+        .try_fold(&mut *service, |node, key| node.get_mut(key));
+    for request in items(devices) {
+        default_count(request, all);
+    }
+    if let Some(build) = service.get_mut("build") {
+        default_text(build, "context", || ".".to_owned());
     }
 }
 

@@ -22,27 +22,22 @@ pub(crate) enum Names {
     Listed,
 }
 
-/// Gives variables without a value that of the environment, when there is one.
-pub(crate) fn resolve_nulls(root: &mut Node, environment: &Environment, names: Names) {
-    let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) else {
-        return;
-    };
-    for service in services.values_mut() {
-        match service.get_mut("environment").map(|node| &mut node.value) {
-            Some(Value::Map(variables)) => {
-                let wanted = |node: &Node| names == Names::All || is_listed(node);
-                for (name, value) in variables.iter_mut().filter(|(_, node)| wanted(node)) {
-                    if let (true, Some(found)) = (value.is_null(), environment.get(name.as_str())) {
-                        value.value = Value::String(found.clone());
-                    }
+/// Gives variables of a service without a value that of the environment, when there is one.
+pub(crate) fn resolve_nulls(service: &mut Node, environment: &Environment, names: Names) {
+    match service.get_mut("environment").map(|node| &mut node.value) {
+        Some(Value::Map(variables)) => {
+            let wanted = |node: &Node| names == Names::All || is_listed(node);
+            for (name, value) in variables.iter_mut().filter(|(_, node)| wanted(node)) {
+                if let (true, Some(found)) = (value.is_null(), environment.get(name.as_str())) {
+                    value.value = Value::String(found.clone());
                 }
             }
-            // As written, when variables are left in place.
-            Some(Value::List(items)) => items.iter_mut().for_each(|item| {
-                resolve_item(item, environment);
-            }),
-            _ => {}
         }
+        // As written, when variables are left in place.
+        Some(Value::List(items)) => items.iter_mut().for_each(|item| {
+            resolve_item(item, environment);
+        }),
+        _ => {}
     }
 }
 

@@ -7,21 +7,20 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 
 use super::LoadOptions;
+use super::by_service::{Adding, each_service, without_services};
 use super::decode::{decode, path_to};
 use super::defaults::set_defaults;
 use super::diagnostic::{Diagnostic, Label, Location};
 use super::environment::{Names, resolve_nulls};
-use super::expand::expand;
+use super::expand::Allowance;
 use super::extends::FileServices;
 use super::interpolate::{Environment, interpolate};
-use super::merge::{Marks, Target, merge, settle};
 use super::node::{Map, Node, SourceMap, Span, Value};
 use super::paths::{self, Base};
 use super::report::{Path, Report, has_errors};
-use super::schema::{ROOT, check};
+use super::schema::ROOT;
 use super::sources::{self, Files, Unreadable, asked_for, read_text};
-use super::unify::unify;
-use super::validate::validate;
+use super::validate::{validate_resources, validate_service};
 use super::yaml::{Limits, parse};
 use crate::model::{EXTENSIONS_KEY, Project};
 
@@ -53,6 +52,8 @@ pub(crate) struct Budget {
     pub(crate) files: usize,
     /// Bytes of variables: what they become in values, and env files for each use.
     pub(crate) text: usize,
+    /// Short forms that become more.
+    pub(crate) short_forms: Allowance,
 }
 
 impl Default for Budget {
@@ -61,6 +62,7 @@ impl Default for Budget {
             nodes: 250_000,
             files: 5_000,
             text: 16 << 20,
+            short_forms: Allowance::default(),
         }
     }
 }
@@ -130,28 +132,34 @@ impl<'a> Loader<'a> {
         } else {
             Value::Int(-1)
         };
-        set_defaults(&mut model, &all);
         let lenient = self.options.skip.interpolation;
-        self.report(|report| validate(&mut model, lenient, report));
-        if !(scope.top && self.options.skip.path_resolution) {
-            let home = self.options.environment.get("HOME").cloned();
-            let files = scope.top.then_some(self.files);
-            self.report(|report| {
-                paths::resolve(
-                    &mut model,
-                    Base {
-                        directory: &scope.way,
-                        home: home.as_deref(),
-                        files,
-                    },
-                    report,
-                );
+        let resolves_paths = !(scope.top && self.options.skip.path_resolution);
+        let resolves_nulls = !(scope.top && self.options.skip.interpolation);
+        let names = if scope.top { Names::All } else { Names::Listed };
+        let home = self.options.environment.get("HOME").cloned();
+        let base = Base {
+            directory: &scope.way,
+            home: home.as_deref(),
+            files: scope.top.then_some(self.files),
+        };
+        self.report(|report| {
+            each_service(&mut model, |service, path| {
+                set_defaults(service, &all);
+                validate_service(service, path, lenient, report);
+                if resolves_paths {
+                    paths::resolve_service(service, base, path, report);
+                }
+                if resolves_nulls {
+                    resolve_nulls(service, &scope.environment, names);
+                }
             });
-        }
-        if !(scope.top && self.options.skip.interpolation) {
-            let names = if scope.top { Names::All } else { Names::Listed };
-            resolve_nulls(&mut model, &scope.environment, names);
-        }
+            without_services(&mut model, |rest| {
+                validate_resources(rest, lenient, report);
+                if resolves_paths {
+                    paths::resolve_resources(rest, base);
+                }
+            });
+        });
         model
     }
 
@@ -412,41 +420,16 @@ impl<'a> Loader<'a> {
             return;
         }
         let lenient = self.options.skip.interpolation;
+        let mut left = self.budget.short_forms;
         self.report(|report| {
-            let root = Path::ROOT;
-            merge(
-                model,
-                document,
-                Target {
-                    ty: &ROOT,
-                    path: &root,
-                    marks: Marks::Settle,
-                },
+            let mut adding = Adding {
+                lenient,
+                left: &mut left,
                 report,
-            );
-            settle(model);
-            unify(model, &ROOT, &root, report);
-            check(model, &ROOT, &root, report);
-            obsolete_version(model, report);
-            expand(model, lenient, report);
-            unify(model, &ROOT, &root, report);
+            };
+            adding.add(model, document);
         });
+        self.budget.short_forms = left;
         self.has_too_many_resources(model);
     }
-}
-
-fn obsolete_version(model: &mut Node, report: &mut Report<'_>) {
-    let Some(version) = model
-        .as_map_mut()
-        .and_then(|map| map.shift_remove("version"))
-    else {
-        return;
-    };
-    if matches!(version.value, Value::Invalid) {
-        return;
-    }
-    let message = "the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion";
-    let warning = Diagnostic::warning("obsolete-version", message)
-        .at(report.locate(version.key_or_value()), "");
-    report.push(warning.help("remove this line"));
 }

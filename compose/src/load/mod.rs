@@ -3,8 +3,10 @@
 //! Only [`sources`] touches the world; everything else is pure, takes the environment as a value, and tells what is
 //! wrong as [`Diagnostic`]s that know their file, line and column.
 
+mod by_service;
 pub mod canonical;
 mod consistency;
+mod data;
 mod decode;
 mod defaults;
 pub mod diagnostic;
@@ -296,8 +298,15 @@ fn finish(
     broken: bool,
 ) -> Fatal<(Project, Option<serde_json::Value>)> {
     let options = loader.options;
-    loader.report(|report| expand::expand_last(&mut root, report));
-    decode::gather_extensions(&mut root, &schema::ROOT);
+    loader.report(|report| {
+        by_service::each_service(&mut root, |service, path| {
+            expand::expand_last(service, path, report);
+            decode::gather_extensions(service, &schema::SERVICE);
+        });
+    });
+    by_service::without_services(&mut root, |rest| {
+        decode::gather_extensions(rest, &schema::ROOT);
+    });
     loader.decode_into(&mut project, &root);
     let broken = broken || has_errors(&loader.findings);
     for (name, service) in &mut project.services {

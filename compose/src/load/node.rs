@@ -205,7 +205,8 @@ pub(crate) enum Value {
     Unsigned(u64),
     Float(f64),
     String(String),
-    Timestamp(Timestamp),
+    /// Rare, so that it does not make every node large.
+    Timestamp(Box<Timestamp>),
     List(Vec<Node>),
     Map(Box<Map>),
     Invalid,

@@ -20,13 +20,17 @@ pub(crate) struct Base<'a> {
 
 /// Resolves all paths of a file.
 pub(crate) fn resolve(root: &mut Node, base: Base<'_>, report: &mut Report<'_>) {
-    let top = Path::ROOT;
     if let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) {
-        let path = top.key("services");
+        let path = Path::ROOT.key("services");
         for (name, service) in services.iter_mut() {
             resolve_service(service, base, &path.key(name), report);
         }
     }
+    resolve_resources(root, base);
+}
+
+/// Resolves the paths of what is not a service.
+pub(crate) fn resolve_resources(root: &mut Node, base: Base<'_>) {
     for section in ["configs", "secrets"] {
         for resource in entries(root.get_mut(section)) {
             if let Some(file) = resource.get_mut("file") {

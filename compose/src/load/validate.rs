@@ -3,13 +3,26 @@
 use super::diagnostic::Diagnostic;
 use super::node::{Key, Node, Value};
 use super::report::{Path, Report};
-use super::schema::{Format, ROOT, Type};
+use super::schema::{Format, ROOT, SERVICE, Type};
 use crate::model::{ByteSize, ComposeDuration};
 
-/// Checks the merged files.
-pub(crate) fn validate(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
-    let top = Path::ROOT;
+/// Checks a merged service.
+pub(crate) fn validate_service(
+    service: &mut Node,
+    path: &Path<'_>,
+    lenient: bool,
+    report: &mut Report<'_>,
+) {
     // Values that may still hold variables have no grammar yet.
+    if !lenient {
+        formats(service, &SERVICE, path, report);
+    }
+    service_rules(service, path, report);
+}
+
+/// Checks what is not a service in the merged files.
+pub(crate) fn validate_resources(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
+    let top = Path::ROOT;
     if !lenient {
         formats(root, &ROOT, &top, report);
     }
@@ -24,11 +37,6 @@ pub(crate) fn validate(root: &mut Node, lenient: bool, report: &mut Report<'_>) 
         for (name, resource) in entries(root, section) {
             one_source(resource, attributes, &top.key(section).key(name), report);
         }
-    }
-    for (name, service) in entries(root, "services") {
-        let services = top.key("services");
-        let path = services.key(name);
-        service_rules(service, &path, report);
     }
 }
 

@@ -4,13 +4,14 @@
 use std::fmt::Display;
 
 use serde::ser::{self, Impossible, Serialize, Serializer};
-use serde_json::{Error, Map, Value};
+use serde_json::Error;
 
+use super::data::{Data, Kind, Name};
 use super::schema::{Format, Presence, Type};
 use crate::model::EXTENSIONS_KEY;
 
 /// Writes a part of the model that stands where `ty` is expected.
-pub(crate) fn write<T: Serialize>(value: &T, ty: &'static Type) -> Result<Value, Error> {
+pub(crate) fn write<T: Serialize>(value: &T, ty: &'static Type) -> Result<Data, Error> {
     value.serialize(Writer {
         place: Place::Of(Some(ty)),
     })
@@ -37,17 +38,17 @@ fn is_section(ty: &'static Type) -> bool {
     ty.fields.is_some_and(|fields| fields.open.is_none())
 }
 
-fn is_left_out(value: &Value, ty: &'static Type) -> bool {
-    match (value, ty.presence) {
-        (Value::Null, _) => true,
+fn is_left_out(data: &Data, ty: &'static Type) -> bool {
+    match (&data.0, ty.presence) {
+        (Kind::Null, _) => true,
         (_, Presence::Keep) => false,
-        (Value::String(text), Presence::OmitZero) if text == "0s" => true,
-        (Value::Bool(value), _) => !value,
-        (Value::Number(number), _) => number.as_f64() == Some(0.0),
-        (Value::String(text), _) => text.is_empty() || (text == "0" && ty.format == Format::Bytes),
-        (Value::Array(items), _) => items.is_empty(),
-        (Value::Object(map), Presence::OmitEmptySection) => map.is_empty(),
-        (Value::Object(map), _) => map.is_empty() && !is_section(ty),
+        (Kind::String(text), Presence::OmitZero) if text == "0s" => true,
+        (Kind::Bool(value), _) => !value,
+        (Kind::Number(number), _) => number.as_f64() == Some(0.0),
+        (Kind::String(text), _) => text.is_empty() || (text == "0" && ty.format == Format::Bytes),
+        (Kind::List(items), _) => items.is_empty(),
+        (Kind::Map(map), Presence::OmitEmptySection) => map.is_empty(),
+        (Kind::Map(map), _) => map.is_empty() && !is_section(ty),
     }
 }
 
@@ -62,7 +63,7 @@ impl Writer<'_> {
             ty,
             section: ty.is_some_and(is_section),
             entries: Vec::with_capacity(length),
-            extensions: Value::Null,
+            extensions: Data::default(),
             name: String::new(),
         }
     }
@@ -72,15 +73,15 @@ impl Writer<'_> {
 struct Entries {
     ty: Option<&'static Type>,
     section: bool,
-    entries: Vec<(String, Value)>,
+    entries: Vec<(Name, Data)>,
     /// They go back to their siblings, behind them.
-    extensions: Value,
+    extensions: Data,
     /// The key that waits for its value.
     name: String,
 }
 
 impl Entries {
-    fn write<T: ?Sized + Serialize>(&self, name: &str, value: &T) -> Result<Option<Value>, Error> {
+    fn write<T: ?Sized + Serialize>(&self, name: &str, value: &T) -> Result<Option<Data>, Error> {
         let place = Place::Entry(self.ty, name);
         let value = value.serialize(Writer { place })?;
         let left_out = self.section
@@ -88,18 +89,16 @@ impl Entries {
         Ok((!left_out).then_some(value))
     }
 
-    fn finish(self) -> Value {
-        let mut map = Map::with_capacity(self.entries.len());
-        map.extend(self.entries);
-        if let Value::Object(extensions) = self.extensions {
-            map.extend(extensions);
+    fn finish(mut self) -> Data {
+        if let Kind::Map(extensions) = self.extensions.0 {
+            self.entries.extend(extensions);
         }
-        Value::Object(map)
+        Data(Kind::Map(self.entries))
     }
 }
 
 impl ser::SerializeStruct for Entries {
-    type Ok = Value;
+    type Ok = Data;
     type Error = Error;
 
     fn serialize_field<T: ?Sized + Serialize>(
@@ -112,22 +111,25 @@ impl ser::SerializeStruct for Entries {
                 place: Place::Of(None),
             })?;
         } else if let Some(value) = self.write(name, value)? {
-            self.entries.push((name.to_owned(), value));
+            self.entries.push((name.into(), value));
         }
         Ok(())
     }
 
-    fn end(self) -> Result<Value, Error> {
+    fn end(self) -> Result<Data, Error> {
         Ok(self.finish())
     }
 }
 
 impl ser::SerializeMap for Entries {
-    type Ok = Value;
+    type Ok = Data;
     type Error = Error;
 
     fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result<(), Error> {
-        let Value::String(name) = serde_json::to_value(key)? else {
+        let key = key.serialize(Writer {
+            place: Place::Of(None),
+        })?;
+        let Kind::String(name) = key.0 else {
             return Err(ser::Error::custom("a key is no text"));
         };
         self.name = name;
@@ -137,12 +139,12 @@ impl ser::SerializeMap for Entries {
     fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Error> {
         let name = std::mem::take(&mut self.name);
         if let Some(value) = self.write(&name, value)? {
-            self.entries.push((name, value));
+            self.entries.push((name.into(), value));
         }
         Ok(())
     }
 
-    fn end(self) -> Result<Value, Error> {
+    fn end(self) -> Result<Data, Error> {
         Ok(self.finish())
     }
 }
@@ -150,11 +152,11 @@ impl ser::SerializeMap for Entries {
 /// A list under construction.
 struct Items {
     ty: Option<&'static Type>,
-    items: Vec<Value>,
+    items: Vec<Data>,
 }
 
 impl ser::SerializeSeq for Items {
-    type Ok = Value;
+    type Ok = Data;
     type Error = Error;
 
     fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Error> {
@@ -164,29 +166,29 @@ impl ser::SerializeSeq for Items {
         Ok(())
     }
 
-    fn end(self) -> Result<Value, Error> {
-        Ok(Value::Array(self.items))
+    fn end(self) -> Result<Data, Error> {
+        Ok(Data(Kind::List(self.items)))
     }
 }
 
 macro_rules! scalars {
     ($($method:ident: $value:ty),*) => {
-        $(fn $method(self, value: $value) -> Result<Value, Error> {
-            Ok(Value::from(value))
+        $(fn $method(self, value: $value) -> Result<Data, Error> {
+            Ok(Data::scalar(value))
         })*
     };
 }
 
 impl Serializer for Writer<'_> {
-    type Ok = Value;
+    type Ok = Data;
     type Error = Error;
     type SerializeSeq = Items;
     type SerializeMap = Entries;
     type SerializeStruct = Entries;
-    type SerializeTuple = Impossible<Value, Error>;
-    type SerializeTupleStruct = Impossible<Value, Error>;
-    type SerializeTupleVariant = Impossible<Value, Error>;
-    type SerializeStructVariant = Impossible<Value, Error>;
+    type SerializeTuple = Impossible<Data, Error>;
+    type SerializeTupleStruct = Impossible<Data, Error>;
+    type SerializeTupleVariant = Impossible<Data, Error>;
+    type SerializeStructVariant = Impossible<Data, Error>;
 
     scalars! {
         serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
@@ -194,27 +196,27 @@ impl Serializer for Writer<'_> {
         serialize_f32: f32, serialize_f64: f64, serialize_str: &str
     }
 
-    fn serialize_char(self, value: char) -> Result<Value, Error> {
-        Ok(Value::String(value.to_string()))
+    fn serialize_char(self, value: char) -> Result<Data, Error> {
+        Ok(Data::string(value.to_string()))
     }
 
-    fn collect_str<T: ?Sized + Display>(self, value: &T) -> Result<Value, Error> {
-        Ok(Value::String(value.to_string()))
+    fn collect_str<T: ?Sized + Display>(self, value: &T) -> Result<Data, Error> {
+        Ok(Data::string(value.to_string()))
     }
 
-    fn serialize_none(self) -> Result<Value, Error> {
-        Ok(Value::Null)
+    fn serialize_none(self) -> Result<Data, Error> {
+        Ok(Data::default())
     }
 
-    fn serialize_unit(self) -> Result<Value, Error> {
-        Ok(Value::Null)
+    fn serialize_unit(self) -> Result<Data, Error> {
+        Ok(Data::default())
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<Value, Error> {
-        Ok(Value::Null)
+    fn serialize_unit_struct(self, _: &'static str) -> Result<Data, Error> {
+        Ok(Data::default())
     }
 
-    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Result<Value, Error> {
+    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Result<Data, Error> {
         value.serialize(self)
     }
 
@@ -222,7 +224,7 @@ impl Serializer for Writer<'_> {
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<Value, Error> {
+    ) -> Result<Data, Error> {
         value.serialize(self)
     }
 
@@ -231,8 +233,8 @@ impl Serializer for Writer<'_> {
         _: &'static str,
         _: u32,
         variant: &'static str,
-    ) -> Result<Value, Error> {
-        Ok(Value::String(variant.to_owned()))
+    ) -> Result<Data, Error> {
+        Ok(Data::string(variant))
     }
 
     fn serialize_seq(self, length: Option<usize>) -> Result<Items, Error> {
@@ -257,7 +259,7 @@ impl Serializer for Writer<'_> {
         Ok(self.entries(fields.min(16)))
     }
 
-    fn serialize_bytes(self, _: &[u8]) -> Result<Value, Error> {
+    fn serialize_bytes(self, _: &[u8]) -> Result<Data, Error> {
         Err(foreign("bytes"))
     }
 
@@ -279,7 +281,7 @@ impl Serializer for Writer<'_> {
         _: u32,
         _: &'static str,
         _: &T,
-    ) -> Result<Value, Error> {
+    ) -> Result<Data, Error> {
         Err(foreign("a variant with a value"))
     }
 

@@ -23,7 +23,7 @@ pub(crate) fn typed_plain(text: &str) -> Option<Value> {
         return None;
     }
     if let Some(date) = timestamp(text) {
-        return Some(Value::Timestamp(date));
+        return Some(Value::Timestamp(Box::new(date)));
     }
     let digits = text.replace('_', "");
     integer(&digits).or_else(|| float(&digits))

@@ -5,24 +5,16 @@ use super::super::merge::host_list;
 use super::super::node::{Node, Value};
 use super::super::report::{Path, Report};
 
-/// Expands the hosts of all services. Runs once, after all files are merged: before, hosts are compared as written.
-pub(crate) fn expand_hosts(root: &mut Node, report: &mut Report<'_>) {
-    let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) else {
-        return;
-    };
-    let top = Path::ROOT;
-    let path = top.key("services");
-    for (name, service) in services.iter_mut() {
-        let service_path = path.key(name);
-        if let Some(hosts) = service.get_mut("extra_hosts") {
-            expand(hosts, &service_path.key("extra_hosts"), report);
-        }
-        if let Some(hosts) = service
-            .get_mut("build")
-            .and_then(|build| build.get_mut("extra_hosts"))
-        {
-            expand(hosts, &service_path.key("build").key("extra_hosts"), report);
-        }
+/// Expands the hosts of a service. Runs once, after all files are merged: before, hosts are compared as written.
+pub(super) fn expand_hosts(service: &mut Node, path: &Path<'_>, report: &mut Report<'_>) {
+    if let Some(hosts) = service.get_mut("extra_hosts") {
+        expand(hosts, &path.key("extra_hosts"), report);
+    }
+    if let Some(hosts) = service
+        .get_mut("build")
+        .and_then(|build| build.get_mut("extra_hosts"))
+    {
+        expand(hosts, &path.key("build").key("extra_hosts"), report);
     }
 }
 

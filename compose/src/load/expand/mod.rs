@@ -18,10 +18,25 @@ pub(super) struct Expansion<'r, 's> {
     pub(super) report: &'r mut Report<'s>,
     /// Values may still hold variables: what cannot be read stays as it is.
     pub(super) lenient: bool,
+    pub(super) left: &'r mut Allowance,
+}
+
+/// What may still be made of short forms, in all services.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
     /// How many ports may still come out of ranges.
-    pub(super) ports_left: usize,
+    pub(super) ports: usize,
     /// How many items of lists may still become mappings.
-    items_left: usize,
+    items: usize,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self {
+            ports: MOST_PORTS,
+            items: MOST_ITEMS,
+        }
+    }
 }
 
 /// More ports than this in all services are refused: one range of all ports is just allowed.
@@ -37,8 +52,8 @@ impl Expansion<'_, '_> {
             return;
         };
         let mut short = items.iter().filter(|item| item.as_map().is_none());
-        let Some(excess) = short.nth(self.items_left) else {
-            self.items_left -= items.iter().filter(|item| item.as_map().is_none()).count();
+        let Some(excess) = short.nth(self.left.items) else {
+            self.left.items -= items.iter().filter(|item| item.as_map().is_none()).count();
             return;
         };
         let place = self.report.locate(excess.span);
@@ -126,19 +141,24 @@ const RESOURCE_STEPS: &[(&str, &[&str], Step)] = &[
 
 /// Expands a whole file.
 pub(crate) fn expand(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
+    let mut left = Allowance::default();
+    if let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) {
+        let path = Path::ROOT.key("services");
+        for (name, service) in services.iter_mut() {
+            expand_service(service, &path.key(name), (lenient, &mut left), report);
+        }
+    }
+    expand_resources(root, lenient, report);
+}
+
+/// Expands what is not a service.
+pub(crate) fn expand_resources(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
     let mut expansion = Expansion {
         report,
         lenient,
-        ports_left: MOST_PORTS,
-        items_left: MOST_ITEMS,
+        left: &mut Allowance::default(),
     };
     let top = Path::ROOT;
-    if let Some(services) = root.get_mut("services").and_then(Node::as_map_mut) {
-        let path = top.key("services");
-        for (name, service) in services.iter_mut() {
-            expand_service(service, &path.key(name), &mut expansion);
-        }
-    }
     for (section, place, step) in RESOURCE_STEPS {
         let Some(resources) = root.get_mut(section).and_then(Node::as_map_mut) else {
             continue;
@@ -151,13 +171,10 @@ pub(crate) fn expand(root: &mut Node, lenient: bool, report: &mut Report<'_>) {
 }
 
 /// Expands what is merged as it is written. Runs once, after all files.
-pub(crate) fn expand_last(root: &mut Node, report: &mut Report<'_>) {
-    hosts::expand_hosts(root, report);
-    let services = root.get_mut("services").and_then(Node::as_map_mut);
-    for service in services.into_iter().flat_map(|map| map.values_mut()) {
-        if let Some(provider) = service.get_mut("provider") {
-            provider_options(provider);
-        }
+pub(crate) fn expand_last(service: &mut Node, path: &Path<'_>, report: &mut Report<'_>) {
+    hosts::expand_hosts(service, path, report);
+    if let Some(provider) = service.get_mut("provider") {
+        provider_options(provider);
     }
 }
 
@@ -176,7 +193,18 @@ fn provider_options(provider: &mut Node) {
     }
 }
 
-fn expand_service(service: &mut Node, path: &Path<'_>, expansion: &mut Expansion<'_, '_>) {
+/// Expands one service.
+pub(crate) fn expand_service(
+    service: &mut Node,
+    path: &Path<'_>,
+    (lenient, left): (bool, &mut Allowance),
+    report: &mut Report<'_>,
+) {
+    let expansion = &mut Expansion {
+        report,
+        lenient,
+        left,
+    };
     for (place, step) in SERVICE_STEPS {
         apply(service, place, *step, path, expansion);
     }

@@ -22,7 +22,7 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
     let Value::List(items) = &mut node.value else {
         return;
     };
-    if let Some(place) = too_many(items, expansion.ports_left) {
+    if let Some(place) = too_many(items, expansion.left.ports) {
         let message = format!("`{path}` makes too many ports of its ranges");
         let place = expansion.report.locate(items[place].span);
         let problem =
@@ -57,7 +57,7 @@ pub(super) fn ports(node: &mut Node, path: &Path<'_>, expansion: &mut Expansion<
         let text = item.scalar_text().unwrap_or_default();
         match parse(&text) {
             Ok(ports) => {
-                expansion.ports_left -= ports.len();
+                expansion.left.ports -= ports.len();
                 expanded.extend(ports.iter().map(|port| port.node(&item)));
             }
             Err(why) => {
