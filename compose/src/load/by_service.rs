@@ -40,7 +40,6 @@ impl Adding<'_, '_> {
         }
         without_services(model, |rest| {
             settle(rest);
-            unify(rest, &ROOT, &Path::ROOT, self.report);
             check(rest, &ROOT, &Path::ROOT, self.report);
             obsolete_version(rest, self.report);
             expand_resources(rest, self.lenient, self.report);
@@ -107,7 +106,6 @@ impl Adding<'_, '_> {
         let section_path = Path::ROOT.key(SERVICES);
         let path = &section_path.key(name);
         settle(service);
-        unify(service, ty, path, self.report);
         let section = section.map(Rc::as_ref);
         self.report.enter(section);
         check(service, ty, path, self.report);

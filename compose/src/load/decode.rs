@@ -58,12 +58,13 @@ pub(crate) fn gather_extensions(node: &mut Node, ty: &'static Type) {
                 }
             }
             let named = ty.fields.is_some_and(|fields| fields.open.is_none());
-            map.retain(|name, entry| {
-                !(named
-                    && entry.as_str() == Some("")
-                    && ty.entry_or_open(name).is_some_and(omits_empty))
-            });
-            for (name, entry) in map.iter_mut() {
+            let is_empty = |entry: &Node| entry.as_str() == Some("");
+            if named && map.values().any(is_empty) {
+                map.retain(|name, entry| {
+                    !(is_empty(entry) && ty.entry_or_open(name).is_some_and(omits_empty))
+                });
+            }
+            for (name, entry) in map.iter_mut().filter(|(_, entry)| !entry.is_single()) {
                 if let Some(entry_type) = ty.entry_or_open(name) {
                     gather_extensions(entry, entry_type);
                 }

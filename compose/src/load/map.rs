@@ -34,6 +34,11 @@ impl Deref for Key {
 }
 
 impl Key {
+    /// A key that a file holds.
+    pub(crate) fn read(text: &str) -> Self {
+        Self::Read(text.into())
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         self
     }
@@ -116,12 +121,32 @@ impl Map {
         Self::default()
     }
 
+    pub(crate) fn with_capacity(entries: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(entries),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Moves what it holds into a mapping that takes no more memory than it needs; the room stays for other entries. A
+    /// large mapping keeps its room.
+    pub(crate) fn take_exact(&mut self) -> Self {
+        if self.entries.len() > FEW {
+            return std::mem::take(self);
+        }
+        Self {
+            entries: self.entries.drain(..).collect(),
+            names: std::mem::take(&mut self.names),
+            index: None,
+        }
     }
 
     fn find(&self, name: &str) -> Option<usize> {

@@ -344,7 +344,7 @@ pub(crate) fn names_to_map(node: &mut Node, make: fn(&Node) -> Node) {
         let mut value = make(item);
         value.key_span = item.span;
         value.origin.clone_from(&item.origin);
-        Some((item.as_str()?.to_owned(), value))
+        Some((Key::read(item.as_str()?), value))
     });
     node.value = Value::Map(Box::new(entries.collect()));
 }

@@ -313,6 +313,11 @@ impl Node {
         )
     }
 
+    /// Whether nothing is below it: it is no list and no mapping.
+    pub(crate) fn is_single(&self) -> bool {
+        !matches!(self.value, Value::List(_) | Value::Map(_))
+    }
+
     pub(crate) fn is_invalid(&self) -> bool {
         matches!(self.value, Value::Invalid)
     }

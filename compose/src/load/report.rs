@@ -45,6 +45,11 @@ impl<'a> Path<'a> {
         }
     }
 
+    /// Whether it is an item of a list, or below one.
+    pub(crate) fn is_in_list(&self) -> bool {
+        matches!(self.step, Step::Item(_)) || self.parent.is_some_and(Path::is_in_list)
+    }
+
     pub(crate) fn is_root(&self) -> bool {
         matches!(self.step, Step::Root)
     }

@@ -606,7 +606,21 @@ fn shown(path: &Path, directory: &Path) -> String {
 
 /// A path made absolute and free of `.` and `..`, by text only.
 pub(crate) fn absolute(directory: &Path, path: &Path) -> PathBuf {
+    // Most paths are a directory that is clean and a name in it.
+    if let (Some(above), Some(name)) = (directory.to_str(), path.to_str())
+        && let Some(inside) = above.strip_prefix('/')
+    {
+        let name = name.strip_prefix("./").unwrap_or(name);
+        if is_clean(inside) && is_clean(name) {
+            return PathBuf::from(format!("{above}/{name}"));
+        }
+    }
     normal(&directory.join(path))
+}
+
+/// Whether the parts of a path that does not begin with a slash are all names.
+fn is_clean(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// A path without `.` and `..`, by text only.

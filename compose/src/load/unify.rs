@@ -13,17 +13,27 @@ use super::schema::{Type, Unify};
 pub(crate) fn unify(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut Report<'_>) {
     match &mut node.value {
         Value::Map(map) => {
-            for (name, entry) in map.iter_mut() {
+            for (name, entry) in map.iter_mut().filter(|(_, entry)| !entry.is_single()) {
                 if let Some(entry_type) = ty.entry(name) {
                     unify(entry, entry_type, &path.key(name), report);
                 }
             }
         }
-        Value::List(items) if ty.unify != Unify::None => {
-            let old = std::mem::take(items);
-            *items = unified(old, ty.unify, path, report);
-        }
+        Value::List(items) => unify_items(items, ty.unify, path, report),
         _ => {}
+    }
+}
+
+/// Removes repeated entries of a list; not of one below another list.
+pub(crate) fn unify_items(
+    items: &mut Vec<Node>,
+    unify: Unify,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) {
+    if unify != Unify::None && !items.is_empty() && !path.is_in_list() {
+        let old = std::mem::take(items);
+        *items = unified(old, unify, path, report);
     }
 }
 
@@ -138,7 +148,10 @@ fn identity(item: &Node, unify: Unify) -> Option<Cow<'_, str>> {
             Cow::Borrowed(text) => text.split('=').next().unwrap_or_default().into(),
             Cow::Owned(text) => text.into(),
         },
-        Unify::VolumeTarget => Cow::Owned(short_volume_target(&text)),
+        Unify::VolumeTarget => match text {
+            Cow::Borrowed(text) => short_volume_target(text).into(),
+            Cow::Owned(text) => short_volume_target(&text).to_owned().into(),
+        },
         Unify::DeviceTarget => Cow::Owned(text.split(':').nth(1).unwrap_or(&text).to_owned()),
         Unify::FileTarget(directory) => Cow::Owned(format!("{directory}/{text}")),
         Unify::Port | Unify::Expose | Unify::EnvFile | Unify::None => text,

@@ -51,6 +51,8 @@ pub(crate) fn parse(
         text,
         anchors: HashMap::new(),
         keys: HashSet::new(),
+        recent: [const { None }; RECENT],
+        rooms: Vec::new(),
         nodes_left: limits.nodes,
         limits,
         problems: Vec::new(),
@@ -68,6 +70,9 @@ pub(crate) fn parse(
 
 /// What a mistake counts as in [`Limits::nodes`]: telling it takes as much memory as so many values.
 const MISTAKE: usize = 10;
+
+/// So many keys are found without hashing.
+const RECENT: usize = 128;
 
 struct Anchored {
     node: Node,
@@ -99,6 +104,10 @@ struct Composer<'a> {
     text: &'a str,
     anchors: HashMap<usize, Anchored>,
     keys: HashSet<Key>,
+    /// Some of them, found without hashing.
+    recent: [Option<Key>; RECENT],
+    /// Empty mappings with room, for those under construction.
+    rooms: Vec<Map>,
     nodes_left: usize,
     limits: Limits,
     problems: Vec<Diagnostic>,
@@ -240,7 +249,7 @@ impl<'a> Composer<'a> {
     }
 
     fn mapping(&mut self, tag: Option<&Tag>, start: Span, depth: usize) -> Fatal<Built> {
-        let mut map = Map::new();
+        let mut map = self.rooms.pop().unwrap_or_default();
         let mut merges: Vec<Node> = Vec::new();
         let mut merge_at: Option<Span> = None;
         let (mut weight, mut deepest) = (1, 0);
@@ -273,7 +282,8 @@ impl<'a> Composer<'a> {
             }
         }
         take_in(&mut map, merges);
-        let mut node = Node::map(map, self.whole(start, end));
+        let mut node = Node::map(map.take_exact(), self.whole(start, end));
+        self.rooms.push(map);
         node.tag = merge_tag(tag);
         Ok(Built {
             node,
@@ -318,11 +328,23 @@ impl<'a> Composer<'a> {
 
     /// A key; the same text is kept once.
     fn key(&mut self, text: &str) -> Key {
-        if let Some(known) = self.keys.get(text) {
+        // Nearly all keys are a few attributes, again and again: no need to hash them.
+        let bytes = text.as_bytes();
+        let mix = bytes.len() + bytes.first().map_or(0, |byte| usize::from(*byte) * 3);
+        let recent = mix % RECENT;
+        if let Some(known) = self.recent[recent]
+            .as_ref()
+            .filter(|known| ***known == *text)
+        {
             return known.clone();
         }
-        let key = Key::from(text.to_owned());
-        self.keys.insert(key.clone());
+        let known = self.keys.get(text).cloned();
+        let key = known.unwrap_or_else(|| {
+            let key = Key::read(text);
+            self.keys.insert(key.clone());
+            key
+        });
+        self.recent[recent] = Some(key.clone());
         key
     }
 

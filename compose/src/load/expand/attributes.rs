@@ -2,7 +2,7 @@
 
 use super::super::diagnostic::{Diagnostic, value_in_words};
 use super::super::merge::{names_to_map, started};
-use super::super::node::{Map, Node, Value};
+use super::super::node::{Key, Map, Node, Value};
 use super::super::report::Path;
 use super::command::command;
 use super::{Expansion, text_map};
@@ -48,7 +48,7 @@ pub(super) fn labels(node: &mut Node, _: &Path<'_>, expansion: &mut Expansion<'_
 fn key_values(node: &mut Node) {
     match &mut node.value {
         Value::List(items) => {
-            let mut map = Map::new();
+            let mut map = Map::with_capacity(items.len());
             for item in items.iter() {
                 let Some(text) = item.as_str() else { continue };
                 let (key, value) = match text.split_once('=') {
@@ -57,7 +57,7 @@ fn key_values(node: &mut Node) {
                 };
                 let mut entry = item.with(value);
                 entry.key_span = item.span;
-                map.insert(key.to_owned(), entry);
+                map.insert(Key::read(key), entry);
             }
             node.value = Value::Map(Box::new(map));
         }

@@ -205,13 +205,15 @@ pub(crate) fn expand_service(
         lenient,
         left,
     };
+    let origin = service.origin.clone();
+    expansion.report.enter(origin.as_deref());
     for (place, step) in SERVICE_STEPS {
-        apply(service, place, *step, path, expansion);
+        apply_below(service, place, &[*step], path, expansion);
     }
     for (place, step) in MAPPING_STEPS {
-        apply(service, place, BOUND, path, expansion);
-        apply(service, place, *step, path, expansion);
+        apply_below(service, place, &[BOUND, *step], path, expansion);
     }
+    expansion.report.leave(origin.as_deref());
 }
 
 /// Runs a step on what is at a place, if there is something.
@@ -229,20 +231,34 @@ fn apply(
     expansion.report.enter(origin.as_deref());
     match place {
         [] => step(node, path, expansion),
-        [first, rest @ ..] => {
-            if let Some(inner) = node.get_mut(first) {
-                apply(inner, rest, step, &path.key(first), expansion);
-            }
-        }
+        _ => apply_below(node, place, &[step], path, expansion),
     }
     expansion.report.leave(origin.as_deref());
 }
 
+/// The same for several steps and a place below a node that the walk has entered.
+fn apply_below(
+    node: &mut Node,
+    place: &[&str],
+    steps: &[Step],
+    path: &Path<'_>,
+    expansion: &mut Expansion<'_, '_>,
+) {
+    if let [first, rest @ ..] = place
+        && let Some(inner) = node.get_mut(first)
+    {
+        for step in steps {
+            apply(inner, rest, *step, &path.key(first), expansion);
+        }
+    }
+}
+
 /// A mapping of text entries; empty ones are left out.
 pub(super) fn text_map(entries: &[(&'static str, &str)], node: &Node) -> Map {
-    entries
-        .iter()
-        .filter(|(_, text)| !text.is_empty())
-        .map(|(key, text)| (*key, Node::string(*text, node.span)))
-        .collect()
+    // Some callers add one more.
+    let mut map = Map::with_capacity(entries.len() + 1);
+    for (key, text) in entries.iter().filter(|(_, text)| !text.is_empty()) {
+        map.insert(*key, Node::string(*text, node.span));
+    }
+    map
 }

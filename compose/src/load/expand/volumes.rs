@@ -1,5 +1,7 @@
 //! `[source:]target[:options]`.
 
+use std::borrow::Cow;
+
 use super::super::diagnostic::Diagnostic;
 use super::super::node::{Map, Node, Value};
 use super::super::report::Path;
@@ -16,8 +18,8 @@ pub(super) fn volumes(node: &mut Node, path: &Path<'_>, expansion: &mut Expansio
         return;
     };
     for (index, item) in items.iter_mut().enumerate() {
-        if let Some(text) = item.as_str().map(str::to_owned) {
-            match parse(&text) {
+        if let Some(text) = item.as_str() {
+            match parse(text) {
                 Ok(volume) => item.value = Value::Map(Box::new(volume.map(item))),
                 Err(why) => {
                     let item_path = path.item(index);
@@ -57,38 +59,38 @@ pub(super) fn volumes(node: &mut Node, path: &Path<'_>, expansion: &mut Expansio
             expansion.wrong(mode, problem.help(advice));
         }
         if let Some(target) = item.get_mut("target")
-            && let Some(text) = target.as_str()
+            && let Some(Cow::Owned(cleaned)) = target.as_str().map(clean_path)
         {
-            target.value = Value::String(clean_path(text));
+            target.value = Value::String(cleaned);
         }
     }
 }
 
 /// Where a mount in short form goes; empty when that cannot be told.
-pub(crate) fn short_volume_target(text: &str) -> String {
+pub(crate) fn short_volume_target(text: &str) -> &str {
     parse(text).map(|volume| volume.target).unwrap_or_default()
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct ShortVolume {
-    source: String,
-    target: String,
+struct ShortVolume<'t> {
+    source: &'t str,
+    target: &'t str,
     read_only: bool,
     nocopy: bool,
-    propagation: String,
-    selinux: String,
+    propagation: &'t str,
+    selinux: &'t str,
     tiny: bool,
 }
 
-impl ShortVolume {
+impl ShortVolume<'_> {
     fn map(&self, item: &Node) -> Map {
         let span = item.span;
-        let bind = is_host_path(&self.source);
+        let bind = is_host_path(self.source);
         let mut map = text_map(
             &[
                 ("type", if bind { "bind" } else { "volume" }),
-                ("source", &self.source),
-                ("target", &clean_path(&self.target)),
+                ("source", self.source),
+                ("target", &clean_path(self.target)),
             ],
             item,
         );
@@ -97,10 +99,7 @@ impl ShortVolume {
             map.insert("read_only", flag());
         }
         let mut bind_options = text_map(
-            &[
-                ("propagation", &self.propagation),
-                ("selinux", &self.selinux),
-            ],
+            &[("propagation", self.propagation), ("selinux", self.selinux)],
             item,
         );
         if bind {
@@ -117,31 +116,31 @@ impl ShortVolume {
     }
 }
 
-fn parse(text: &str) -> Result<ShortVolume, String> {
+fn parse(text: &str) -> Result<ShortVolume<'_>, String> {
     let mut volume = ShortVolume::default();
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
     if text.len() <= 2 {
-        text.clone_into(&mut volume.target);
+        volume.target = text;
         volume.tiny = true;
         return Ok(volume);
     }
     let sections = sections(text);
-    if sections.iter().any(String::is_empty) {
+    if sections.iter().any(|section| section.is_empty()) {
         return Err("a part between colons is empty".to_owned());
     }
     let options = match sections.as_slice() {
         [target] => {
-            volume.target.clone_from(target);
+            volume.target = target;
             ""
         }
         [source, target] => {
-            (volume.source, volume.target) = (source.clone(), target.clone());
+            (volume.source, volume.target) = (source, target);
             ""
         }
         [source, target, options] => {
-            (volume.source, volume.target) = (source.clone(), target.clone());
+            (volume.source, volume.target) = (source, target);
             options
         }
         _ => return Err("it has too many colons".to_owned()),
@@ -151,8 +150,8 @@ fn parse(text: &str) -> Result<ShortVolume, String> {
             "ro" => volume.read_only = true,
             "rw" => volume.read_only = false,
             "nocopy" => volume.nocopy = true,
-            "z" | "Z" => option.clone_into(&mut volume.selinux),
-            _ if PROPAGATIONS.contains(&option) => option.clone_into(&mut volume.propagation),
+            "z" | "Z" => volume.selinux = option,
+            _ if PROPAGATIONS.contains(&option) => volume.propagation = option,
             // Options that nobody knows are passed over, as in the reference.
             _ => debug_assert!(!KNOWN_OPTIONS.contains(&option)),
         }
@@ -161,30 +160,31 @@ fn parse(text: &str) -> Result<ShortVolume, String> {
 }
 
 /// The parts between colons; a drive letter keeps its colon.
-fn sections(text: &str) -> Vec<String> {
+fn sections(text: &str) -> Vec<&str> {
     let mut sections = Vec::new();
-    let mut section = String::new();
+    let (mut start, mut before) = (0, None);
     let mut braces = 0_usize;
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         // A variable that was left in place may hold colons.
         match c {
-            '{' if braces > 0 || section.ends_with('$') => braces += 1,
+            '{' if braces > 0 || (before == Some('$') && at > start) => braces += 1,
             '}' => braces = braces.saturating_sub(1),
             _ => {}
         }
-        if braces > 0 {
-            section.push(c);
-            continue;
+        if c == ':' && braces == 0 && !is_letter(&text[start..at]) {
+            sections.push(&text[start..at]);
+            start = at + 1;
         }
-        let drive = section.chars().count() == 1 && section.starts_with(char::is_alphabetic);
-        if c == ':' && !drive {
-            sections.push(std::mem::take(&mut section));
-        } else {
-            section.push(c);
-        }
+        before = Some(c);
     }
-    sections.push(section);
+    sections.push(&text[start..]);
     sections
+}
+
+/// One letter, as of a drive.
+fn is_letter(text: &str) -> bool {
+    let mut letters = text.chars();
+    letters.next().is_some_and(char::is_alphabetic) && letters.next().is_none()
 }
 
 fn is_host_path(source: &str) -> bool {
@@ -194,8 +194,16 @@ fn is_host_path(source: &str) -> bool {
 }
 
 /// A path without `.`, `..`, empty and repeated parts, by text only.
-pub(crate) fn clean_path(path: &str) -> String {
+pub(crate) fn clean_path(path: &str) -> Cow<'_, str> {
     let rooted = path.starts_with('/');
+    let inside = path.strip_prefix('/').unwrap_or(path);
+    if path == "/"
+        || inside
+            .split('/')
+            .all(|part| !matches!(part, "" | "." | ".."))
+    {
+        return Cow::Borrowed(path);
+    }
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -208,11 +216,11 @@ pub(crate) fn clean_path(path: &str) -> String {
         }
     }
     let joined = parts.join("/");
-    match (rooted, joined.is_empty()) {
+    Cow::Owned(match (rooted, joined.is_empty()) {
         (true, _) => format!("/{joined}"),
         (false, true) => ".".to_owned(),
         (false, false) => joined,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -224,11 +232,7 @@ mod tests {
     fn mounts_are_read() {
         let check = |text: &str, expected: Option<(&str, &str, bool)>| {
             let got = parse(text).ok().map(|v| (v.source, v.target, v.read_only));
-            assert_eq!(
-                got,
-                expected.map(|(s, t, r)| (s.to_owned(), t.to_owned(), r)),
-                "{text}"
-            );
+            assert_eq!(got, expected, "{text}");
         };
         check("/data", Some(("", "/data", false)));
         check("data:/d:ro", Some(("data", "/d", true)));

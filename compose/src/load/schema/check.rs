@@ -5,6 +5,7 @@ use crate::load::diagnostic::{Diagnostic, value_in_words};
 use crate::load::node::{Map, Node, Origin, Span, Value};
 use crate::load::report::{Path, Report};
 use crate::load::suggest;
+use crate::load::unify::unify_items;
 
 /// More unknown entries of one mapping than this are not told.
 const MOST_UNKNOWN: usize = 100;
@@ -40,7 +41,10 @@ fn check_here(node: &mut Node, ty: &'static Type, path: &Path<'_>, report: &mut 
         return;
     }
     match &mut node.value {
-        Value::List(items) => check_list(items, ty, path, report),
+        Value::List(items) => {
+            unify_items(items, ty.unify, path, report);
+            check_list(items, ty, path, report);
+        }
         Value::Map(map) => check_map(map, node.span, ty, path, report),
         _ => check_rule(node, ty.rule, path, report),
     }
