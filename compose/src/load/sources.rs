@@ -659,3 +659,19 @@ pub(crate) fn relative(from: &Path, to: &Path) -> PathBuf {
         path
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The short way to a path is the same as the long one.
+        #[test]
+        fn a_path_is_made_absolute(directory in "(/|/?[a./]{0,8})", path in "[a./]{0,8}") {
+            let (directory, path) = (Path::new(&directory), Path::new(&path));
+            prop_assert_eq!(absolute(directory, path), normal(&directory.join(path)));
+        }
+    }
+}
