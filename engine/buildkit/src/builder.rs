@@ -78,6 +78,9 @@ pub trait Builder: Send + Sync + std::fmt::Debug + 'static {
     /// An image of the store, or of its registry.
     fn image_config(&self, reference: String) -> BoxFuture<'_, Result<ImageConfig>>;
 
+    /// Pushes an image of the store under its name, with the credentials that the session has.
+    fn push(&self, name: String, session: Arc<Session>) -> BoxFuture<'_, Result<()>>;
+
     /// Removes records of the build cache.
     fn prune(&self, options: BuildPrune) -> BoxFuture<'_, Result<BuildPruned>>;
 }

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hoist_api::build::{BuildEvent, BuildOutput, BuildStep};
 use hoist_api::error::ApiError;
 use tokio::sync::mpsc;
 
+use crate::builder::Builder;
 use crate::grpc::{Code, Messages, Status, frame};
 use crate::proto::Timestamp;
 use crate::proto::control::{BytesMessage, Exporter};
@@ -31,6 +33,8 @@ pub struct Exports {
     all: Vec<Export>,
     /// Further names of the image in the store.
     pub(crate) names: Vec<String>,
+    /// Those of them that are pushed to their registries.
+    pub(crate) pushed: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -76,13 +80,20 @@ impl Exports {
         let asked = BuildOutput::of(&exporter.kind, &attributes);
         let asked = asked.map_err(|error: ApiError| status(&error))?;
         let unpacked = matches!(&asked.output, BuildOutput::Archive(archive) if archive.unpacked);
-        if unpacked || asked.push {
+        if unpacked || asked.push && !stays {
             let what = if unpacked { "tar=false" } else { "push=true" };
             let message = format!(
                 "exporter {:?} with {what} is not carried out by this engine",
                 exporter.kind
             );
             return Err(Status::new(Code::Unimplemented, message));
+        }
+        if asked.push && asked.names.is_empty() {
+            let message = "push=true needs a name to push: name=REGISTRY/REPOSITORY:TAG";
+            return Err(Status::new(Code::InvalidArgument, message));
+        }
+        if asked.push {
+            self.pushed.extend(asked.names.clone());
         }
         self.names.extend(asked.names);
         self.all.push(Export {
@@ -106,6 +117,41 @@ impl Exports {
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.all.iter().any(|export| export.sent.is_some())
+    }
+
+    /// Pushes what is to be pushed.
+    ///
+    /// # Errors
+    /// When a registry does not take it.
+    pub(crate) async fn push(
+        &self,
+        builder: &dyn Builder,
+        session: &Arc<Session>,
+        mut tell: impl FnMut(BuildEvent),
+    ) -> Result<(), Status> {
+        for (number, name) in self.pushed.iter().enumerate() {
+            let step = STEPS + u32::try_from(self.all.len() + number).unwrap_or_default();
+            tell(BuildEvent::Started {
+                step: BuildStep {
+                    id: step,
+                    name: format!("pushing {name}"),
+                    ..BuildStep::default()
+                },
+                at: now(),
+            });
+            let pushed = builder.push(name.clone(), session.clone()).await;
+            tell(BuildEvent::Done {
+                step,
+                cached: false,
+                at: now(),
+                error: pushed
+                    .as_ref()
+                    .err()
+                    .map_or_else(String::new, |error| error.message.clone()),
+            });
+            pushed.map_err(|error| status(&error))?;
+        }
+        Ok(())
     }
 
     /// Whether the result becomes an image of the store.

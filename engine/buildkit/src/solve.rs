@@ -178,17 +178,20 @@ impl Solver {
                 response.insert(key.to_owned(), value.clone());
             }
         }
-        if !made.exports.is_sent() {
+        let is_pushed = !made.exports.pushed.is_empty();
+        if !made.exports.is_sent() && !is_pushed {
             return Ok(response);
         }
         let session = self.sessions.get(&job.request.session).await?;
         let mut translator = Translator::new(format!("{}\nexport", job.request.reference));
-        let tell = |event: BuildEvent| {
+        let mut tell = |event: BuildEvent| {
             if let Some(told) = translator.translate(&event) {
                 job.progress.tell(told);
             }
         };
-        made.exports.send(&session, &response, tell).await?;
+        made.exports.send(&session, &response, &mut tell).await?;
+        let builder = self.builder.as_ref();
+        made.exports.push(builder, &session, tell).await?;
         Ok(response)
     }
 }

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::error::BuildError;
 use super::owner::{self, Owner};
-use super::select::{Entry, Item, Origin, follow, status};
+use super::select::{Entry, Item, Origin, follow, lead, status};
 
 /// Where copies go and what they get.
 #[derive(Debug)]
@@ -176,6 +176,8 @@ impl<'a> Copier<'a> {
     pub(crate) fn make_directories(&self, path: &Path) -> Result<PathBuf, BuildError> {
         let root = self.target.root;
         let mut here = PathBuf::new();
+        // A link to what is not there leads to where it is made.
+        let (path, _) = lead(root, path)?;
         for part in path.components() {
             let name = match part {
                 std::path::Component::Normal(name) => name,
@@ -582,6 +584,10 @@ mod tests {
         places.check("to/real/file", "file");
         places.copy("file", "/linked").unwrap();
         places.check("to/real/x", "file");
+        symlink("over", places.at("to/nowhere")).unwrap();
+        symlink("/../../made/here", places.at("to/over")).unwrap();
+        places.copy("file", "/nowhere/").unwrap();
+        places.check("to/made/here/file", "file");
         let _ = places.copy("file", "/up/x");
         places.check("outside/x", "x");
         assert!(!places.at("outside/file").exists());

@@ -328,6 +328,13 @@ impl Walk<'_> {
 
 /// The path without links, beneath the root; `None` when nothing is there.
 pub(crate) fn follow(root: &Root, path: &Path) -> Result<Option<PathBuf>, BuildError> {
+    let (found, is_there) = lead(root, path)?;
+    Ok(is_there.then_some(found))
+}
+
+/// Where a path leads beneath the root, also by links to what is not there; and whether it is there.
+pub(crate) fn lead(root: &Root, path: &Path) -> Result<(PathBuf, bool), BuildError> {
+    let mut is_there = true;
     let mut ahead: VecDeque<OsString> = components(path.as_os_str());
     let mut so_far = PathBuf::new();
     let mut links = 0;
@@ -338,7 +345,8 @@ pub(crate) fn follow(root: &Root, path: &Path) -> Result<Option<PathBuf>, BuildE
         }
         so_far.push(&name);
         let Some(stat) = status(root, &so_far)? else {
-            return Ok(None);
+            is_there = false;
+            continue;
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             continue;
@@ -364,7 +372,7 @@ pub(crate) fn follow(root: &Root, path: &Path) -> Result<Option<PathBuf>, BuildE
         rest.append(&mut ahead);
         ahead = rest;
     }
-    Ok(Some(so_far))
+    Ok((so_far, is_there))
 }
 
 fn components(path: &OsStr) -> VecDeque<OsString> {

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use hoist_api::build::{BuildEvent, BuildRequest, RegistryLogin};
+use hoist_api::build::{BuildEvent, BuildRequest, CacheLocation, RegistryLogin};
 use hoist_api::error::{ApiError, Result};
 use hoist_registry::docker_config::domain_of;
 use tokio::sync::mpsc;
@@ -48,8 +48,17 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
     if traced::is_wanted(&query) {
         return traced::build(&server, &query, (build, request)).await;
     }
+    // With images named, the classic builder looks nowhere else.
+    let is_known = |place: &CacheLocation| {
+        let name = place.attributes.get("ref");
+        name.is_some_and(|name| server.service.images.resolve(name).is_ok())
+    };
+    build.no_cache |= !build.cache_from.is_empty() && !build.cache_from.iter().any(is_known);
     let plan = server.service.plan();
     let mut writer = classic::Writer::new(&query, plan.clone());
+    if build.no_cache {
+        writer.without_cache();
+    }
     let mut events = server
         .service
         .image_build(build, archive(request.into_body()), (plan, None))

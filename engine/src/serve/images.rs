@@ -24,7 +24,16 @@ const QUEUE: usize = 16;
 
 /// `GET /images/json`
 pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
-    Ok(Json(server.service.images(&Query::of(&uri).filters()?)?).into_response())
+    let query = Query::of(&uri);
+    let mut listed = server.service.images(&query.filters()?)?;
+    if query.flag("shared-size") {
+        let (usage, _) = server.service.image_usage()?;
+        for image in &mut listed {
+            let known = usage.iter().find(|known| known.id == image.id);
+            image.shared_size = known.map_or(image.shared_size, |known| known.shared_size);
+        }
+    }
+    Ok(Json(listed).into_response())
 }
 
 /// `POST /images/prune`

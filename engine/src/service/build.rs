@@ -20,7 +20,7 @@ mod run;
 mod run_mounts;
 mod steps;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use hoist_api::build::{
@@ -35,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::images::PieceReader;
 use super::pull::PullRequest;
+use super::push::PushRequest;
 use super::{Service, image_error, internal};
 use crate::build::error::BuildError;
 use crate::build::prune::{self, Candidate};
@@ -205,6 +206,29 @@ impl Service {
             }),
             () = build.cancelled() => Err(internal(&BuildError::Cancelled)),
         }
+    }
+
+    /// Pushes an image that a session's build has made, with the session's credentials.
+    pub(crate) async fn push_built(
+        self: &Arc<Self>,
+        name: &str,
+        session: Arc<Session>,
+    ) -> Result<()> {
+        let image = super::images::image_name(name)?;
+        let logins = Logins::new(BTreeMap::new(), Some(session));
+        let request = PushRequest {
+            auth: logins.of(image.domain()).await?,
+            image,
+        };
+        let (lines, mut told) = mpsc::channel(QUEUE);
+        tokio::spawn(async move { while told.recv().await.is_some() {} });
+        let pushing = super::report::Reporter::new(lines);
+        self.image_push(&request, &pushing)
+            .await
+            .map_err(|error| ApiError {
+                message: format!("cannot push {name}: {}", error.message),
+                ..error
+            })
     }
 
     /// What the build cache holds: steps' layers, each counted once, and cache mounts.

@@ -66,6 +66,10 @@ impl Builder for EngineBuilder {
         })
     }
 
+    fn push(&self, name: String, session: Arc<Session>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.0.push_built(&name, session).await })
+    }
+
     fn prune(&self, options: BuildPrune) -> BoxFuture<'_, Result<BuildPruned>> {
         Box::pin(self.0.build_prune(options))
     }

@@ -329,6 +329,56 @@ async fn results_go_back_to_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_pushed_when_it_is_built() {
+    let place = place(vec![finished()]);
+    let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    let path = "/moby.buildkit.v1.Control/Solve";
+    let request = |reference: &str, name: &str| SolveRequest {
+        reference: reference.to_owned(),
+        session: "s1".to_owned(),
+        frontend: "dockerfile.v0".to_owned(),
+        exporters: vec![Exporter {
+            kind: "image".to_owned(),
+            attrs: [("name", name), ("push", "true")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        }],
+        ..SolveRequest::default()
+    };
+    let asked = request("b1", "host:5000/a:1");
+    client.call::<SolveResponse>(path, &asked).await.unwrap();
+    assert_eq!(*place.builder.pushed.lock().unwrap(), ["host:5000/a:1"]);
+    let said = status(&client, "b1").await;
+    let mut steps = said.iter().flat_map(|response| &response.vertexes);
+    assert!(steps.any(|step| step.name == "pushing host:5000/a:1"));
+    let refused = client
+        .call::<SolveResponse>(path, &request("b2", "denied:1"))
+        .await;
+    let refused = refused.unwrap_err();
+    assert!(
+        refused.message.contains("push access denied"),
+        "{refused:?}"
+    );
+}
+
+/// Nothing is to be done, and no gateway client comes for it: it must not wait for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graph_without_steps_is_done_at_once() {
+    let place = place(Vec::new());
+    let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    let asked = SolveRequest {
+        reference: "b1".to_owned(),
+        session: "s1".to_owned(),
+        definition: Some(Definition::default()),
+        ..SolveRequest::default()
+    };
+    let path = "/moby.buildkit.v1.Control/Solve";
+    let answer = client.call::<SolveResponse>(path, &asked);
+    let limit = std::time::Duration::from_secs(20);
+    tokio::time::timeout(limit, answer).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_context_may_be_uploaded() {
     let place = place(vec![finished()]);
     let archive = b"the archive of the context".to_vec();

@@ -24,13 +24,14 @@ use crate::session::Session;
 pub(super) struct FakeBuilder {
     pub(super) events: Mutex<Vec<BuildEvent>>,
     pub(super) asked: Mutex<Vec<(BuildRequest, BTreeMap<String, String>)>>,
+    pub(super) pushed: Mutex<Vec<String>>,
 }
 
 impl FakeBuilder {
     pub(super) fn playing(events: Vec<BuildEvent>) -> Arc<Self> {
         Arc::new(Self {
             events: Mutex::new(events),
-            asked: Mutex::default(),
+            ..Self::default()
         })
     }
 }
@@ -105,6 +106,16 @@ impl Builder for FakeBuilder {
                 config: b"{}".to_vec(),
                 ..ImageConfig::default()
             })
+        })
+    }
+
+    fn push(&self, name: String, _: Arc<Session>) -> BoxFuture<'_, Result<()>> {
+        self.pushed.lock().unwrap().push(name.clone());
+        Box::pin(async move {
+            match name.as_str() {
+                "denied:1" => Err(hoist_api::error::ApiError::not_found("push access denied")),
+                _ => Ok(()),
+            }
         })
     }
 

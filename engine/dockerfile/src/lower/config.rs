@@ -39,7 +39,8 @@ impl Lowering<'_> {
             Kind::Cmd(form) => {
                 let argv = argv(state, form);
                 state.record(None, format!("CMD {}", quoted(&argv)));
-                state.config.cmd = Some(argv);
+                // `CMD []` takes away what comes from below.
+                state.config.cmd = Some(argv).filter(|argv| !argv.is_empty());
             }
             Kind::Entrypoint(form) => entrypoint(current, state, form),
             Kind::Expose(words) => self.expose(current, state, words)?,

@@ -76,6 +76,11 @@ impl Writer {
         }
     }
 
+    /// Nothing is taken from the cache.
+    pub(super) fn without_cache(&mut self) {
+        self.wanted.no_cache = true;
+    }
+
     /// What an event becomes.
     pub(super) fn lines(&mut self, event: BuildEvent) -> Vec<Bytes> {
         let mut last = None;
@@ -137,8 +142,7 @@ impl Writer {
                 break;
             }
             if !self.is_announced {
-                let number = self.shown.len() + 1;
-                shown.push(text(format!("Step {number}/{count} : {}\n", current.text)));
+                shown.extend(announced(&lines.all, self.shown.len()).map(text));
                 self.is_announced = true;
             }
             let ended = current.step.map(|step| {
@@ -281,7 +285,7 @@ impl Writer {
                 "The command '{}' returned a non-zero code: {code}",
                 failure.command.join(" ")
             ),
-            None => failure.message.clone(),
+            None => absent(failure).unwrap_or_else(|| failure.message.clone()),
         };
         let mut lines = self.advance();
         if failure.exit_code.is_some() {
@@ -302,6 +306,33 @@ impl Writer {
         });
         lines
     }
+}
+
+/// The classic builder's words for a source of `COPY` or `ADD` that is not in the context.
+fn absent(failure: &BuildFailure) -> Option<String> {
+    let path = failure.message.strip_prefix("\"/")?;
+    let path = path.strip_suffix("\" not found")?;
+    Some(format!(
+        "file not found in build context or excluded by .dockerignore: stat {path}: file does not exist"
+    ))
+}
+
+/// The line that comes before an instruction is done. Triggers have one for all of them, and no number.
+fn announced(lines: &[PlanLine], index: usize) -> Option<String> {
+    let is_own = |line: &&PlanLine| !line.is_trigger;
+    let current = lines.get(index)?;
+    if !current.is_trigger {
+        let number = lines[..=index].iter().filter(is_own).count();
+        let count = lines.iter().filter(is_own).count();
+        return Some(format!("Step {number}/{count} : {}\n", current.text));
+    }
+    let before = index.checked_sub(1).and_then(|before| lines.get(before));
+    let is_first = before.is_none_or(|before| !before.is_trigger);
+    let triggers = lines[index..].iter().take_while(|line| line.is_trigger);
+    is_first.then(|| match triggers.count() {
+        1 => "# Executing 1 build trigger\n".to_owned(),
+        count => format!("# Executing {count} build triggers\n"),
+    })
 }
 
 fn short(id: &str) -> &str {
@@ -344,6 +375,7 @@ mod tests {
             base: text
                 .starts_with("FROM ")
                 .then(|| LineBase::Image(format!("sha256:{:0>64}", "ba5e"))),
+            is_trigger: text.starts_with("trigger "),
         });
         plan.set(PlanLines {
             all: lines.collect(),
@@ -419,7 +451,7 @@ mod tests {
                 ..BuildResult::default()
             }),
         ];
-        let told = streams("", plan(&lines), events.clone());
+        let told = streams("rm=0", plan(&lines), events.clone());
         let told: Vec<&str> = told
             .lines()
             .filter(|line| !line.starts_with(" ---> ") || line.ends_with("cache"))
@@ -498,6 +530,31 @@ mod tests {
     }
 
     #[test]
+    fn triggers_are_told_below_the_line_that_brings_them() {
+        let lines = [
+            ("FROM a", Some(1)),
+            ("trigger one", Some(2)),
+            ("trigger two", Some(3)),
+            ("ENV a=b", None),
+        ];
+        let events = vec![started(1), done(1, true), started(2), output(2, "said\n")];
+        let events = [events, vec![done(2, false), started(3), done(3, true)]].concat();
+        let told = streams("rm=0", plan(&lines), events);
+        let is_kept = |line: &&str| !line.starts_with(" ---> ") || line.ends_with("cache");
+        let told: Vec<&str> = told.lines().filter(is_kept).collect();
+        assert_eq!(
+            told,
+            [
+                "Step 1/2 : FROM a",
+                "# Executing 2 build triggers",
+                "said",
+                " ---> Using cache",
+                "Step 2/2 : ENV a=b",
+            ]
+        );
+    }
+
+    #[test]
     fn the_container_of_a_failed_command_goes_only_when_it_is_forced() {
         let told = |query: &str| {
             let failure = BuildFailure {
@@ -524,5 +581,11 @@ mod tests {
             told,
             "The command '/bin/sh -c exit 3' returned a non-zero code: 3"
         );
+        let failure = BuildFailure {
+            message: "\"/a b\" not found".to_owned(),
+            ..BuildFailure::default()
+        };
+        let told = streams("", Plan::default(), vec![BuildEvent::Failed(failure)]);
+        assert!(told.ends_with(": stat a b: file does not exist"), "{told}");
     }
 }

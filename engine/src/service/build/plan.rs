@@ -28,6 +28,8 @@ pub(crate) struct PlanLine {
     pub(crate) step: Option<u32>,
     /// Of a `FROM`: what the stage begins with.
     pub(crate) base: Option<LineBase>,
+    /// It comes from an image below, by `ONBUILD`, and stands in no line of its own.
+    pub(crate) is_trigger: bool,
 }
 
 /// What a stage begins with.
@@ -161,8 +163,8 @@ fn add_stage(
     if let Some((keyword, alias)) = &stage.alias {
         from = format!("{from} {keyword} {alias}");
     }
-    let node = node_at(graph, stage.span);
-    let of_node = node.and_then(|index| match &graph.nodes[index].op {
+    let first = nodes_at(graph, stage.span).find(|index| !is_work(graph, *index));
+    let of_node = first.and_then(|index| match &graph.nodes[index].op {
         Op::Image { reference, .. } => images.get(reference).cloned(),
         _ => None,
     });
@@ -172,30 +174,52 @@ fn add_stage(
     };
     lines.push(PlanLine {
         text: from,
-        step: step_at(graph, stage.span),
+        step: first.and_then(|index| step_of(graph, index)),
         base: Some(base),
+        is_trigger: false,
     });
+    let name = |index: usize| {
+        let name = &graph.nodes[index].name;
+        let trigger = name.split_once("] ONBUILD ");
+        trigger.map_or_else(|| name.clone(), |(_, trigger)| trigger.to_owned())
+    };
+    let triggers = nodes_at(graph, stage.span).filter(|index| is_work(graph, *index));
+    lines.extend(triggers.map(|index| PlanLine {
+        text: name(index),
+        step: step_of(graph, index),
+        base: None,
+        is_trigger: true,
+    }));
     for instruction in &stage.instructions {
         let words: Vec<&str> = instruction.original.split_whitespace().collect();
+        let node = nodes_at(graph, instruction.span).next();
         lines.push(PlanLine {
             text: words.join(" "),
-            step: step_at(graph, instruction.span),
+            step: node.and_then(|index| step_of(graph, index)),
             base: None,
+            is_trigger: false,
         });
     }
 }
 
-fn node_at(graph: &BuildGraph, span: Span) -> Option<usize> {
-    let is_here = |span: &Span, other: &Span| span.start == other.start && span.line == other.line;
-    graph
-        .nodes
-        .iter()
-        .position(|node| is_here(&node.span, &span))
+/// The steps of an instruction. Those of triggers are said to be where their stage begins.
+fn nodes_at(graph: &BuildGraph, span: Span) -> impl Iterator<Item = usize> {
+    let nodes = graph.nodes.iter().enumerate();
+    nodes
+        .filter(move |(_, node)| node.span.start == span.start && node.span.line == span.line)
+        .map(|(index, _)| index)
 }
 
-/// The step of an instruction; nothing for one that no event tells of.
-fn step_at(graph: &BuildGraph, span: Span) -> Option<u32> {
-    let index = node_at(graph, span)?;
-    let is_told = !matches!(graph.nodes[index].op, Op::Scratch);
-    is_told.then(|| Build::step_of(hoist_dockerfile::NodeId(index)))
+/// Whether something is done in a step, as opposed to something being there.
+fn is_work(graph: &BuildGraph, node: usize) -> bool {
+    matches!(
+        graph.nodes[node].op,
+        Op::Run(_) | Op::Copy(_) | Op::Workdir { .. }
+    )
+}
+
+/// The number of a step; nothing for one that no event tells of.
+fn step_of(graph: &BuildGraph, node: usize) -> Option<u32> {
+    let is_told = !matches!(graph.nodes[node].op, Op::Scratch);
+    is_told.then(|| Build::step_of(hoist_dockerfile::NodeId(node)))
 }
