@@ -511,10 +511,15 @@ fn dockers_own_client_builds_here() {
         ] {
             assert!(stdout.contains(line), "{line}: {stdout}");
         }
+        assert!(!stdout.contains(" ---> Using cache"), "{stdout}");
         let image = engine.client.image_inspect("mine:1").await.unwrap();
         assert_eq!(image.config.labels["l"], "v");
         let (_, again, _) = run(&["build", "-t", "mine:1", "--label", "l=v", &place]).await;
-        assert!(again.contains(" ---> Using cache"), "{again}");
+        // All but the first, those that only change the configuration, too.
+        assert_eq!(again.matches(" ---> Using cache").count(), 4, "{again}");
+        assert!(!again.contains("Running in"), "{again}");
+        let (_, elsewhere, _) = run(&["build", "--cache-from", "no/such:1", &place]).await;
+        assert!(!elsewhere.contains(" ---> Using cache"), "{elsewhere}");
         assert_eq!(
             engine.client.image_inspect("mine:1").await.unwrap().id,
             image.id

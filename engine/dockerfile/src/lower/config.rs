@@ -41,8 +41,9 @@ impl Lowering<'_> {
                 state.record(None, format!("CMD {}", quoted(&argv)));
                 // `CMD []` takes away what comes from below.
                 state.config.cmd = Some(argv).filter(|argv| !argv.is_empty());
+                state.cmd_set = true;
             }
-            Kind::Entrypoint(form) => entrypoint(current, state, form),
+            Kind::Entrypoint(form) => entrypoint(state, form),
             Kind::Expose(words) => self.expose(current, state, words)?,
             Kind::Healthcheck(check) => {
                 state.record(None, shown_healthcheck(check));
@@ -179,11 +180,11 @@ impl Lowering<'_> {
     }
 }
 
-fn entrypoint(current: &Current<'_>, state: &mut State, form: &ShellForm) {
+fn entrypoint(state: &mut State, form: &ShellForm) {
     let argv = argv(state, form);
     state.record(None, format!("ENTRYPOINT {}", quoted(&argv)));
     // A command from below is an argument of another entrypoint.
-    if !own_cmd_before(current) {
+    if !state.cmd_set {
         state.config.cmd = None;
     }
     state.config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
@@ -194,15 +195,6 @@ fn argv(state: &State, form: &ShellForm) -> Vec<String> {
         ShellForm::Exec(argv) => argv.clone(),
         ShellForm::Shell(line) => state.shell(line),
     }
-}
-
-/// Whether the stage has set its command before an instruction of its own.
-fn own_cmd_before(current: &Current<'_>) -> bool {
-    let stage = &current.stages.dockerfile.stages[current.index];
-    let before = stage.instructions.iter();
-    before
-        .take_while(|other| other.span != current.instruction.span)
-        .any(|other| matches!(other.kind, Kind::Cmd(_)))
 }
 
 fn joined(keyword: &str, pairs: &[(String, String)]) -> String {

@@ -316,6 +316,7 @@ impl<'a> Lowering<'a> {
             platform: self.options.target_platform.clone(),
             env: Env::default(),
             args: Vec::new(),
+            cmd_set: false,
             workdir_set: false,
             env_known: true,
         };

@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) env: Env,
     /// The arguments in scope, with their values when they have one.
     pub(super) args: Vec<(String, Option<String>)>,
+    /// `CMD` was used in this stage, by a trigger or by itself.
+    pub(super) cmd_set: bool,
     /// `WORKDIR` was used in this file.
     pub(super) workdir_set: bool,
     /// The base's variables are known, so that others can be called undefined.
@@ -31,6 +33,7 @@ impl State {
     pub(super) fn inherited(&self) -> Self {
         let mut state = self.clone();
         state.config.on_build.clear();
+        state.cmd_set = false;
         state
     }
 

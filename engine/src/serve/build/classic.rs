@@ -187,8 +187,8 @@ impl Writer {
         let mut shown = Vec::new();
         let mut ended = self.identify(current);
         // Noted in any case.
-        let is_known = self.plan.note(&ended.id) && !self.wanted.no_cache;
-        let is_cached = cached.unwrap_or(is_known && ended.is_cached);
+        let is_known = self.plan.note(&ended.id);
+        let is_cached = cached.unwrap_or(is_known && ended.is_cached) && !self.wanted.no_cache;
         if current.base.is_none() {
             ended.is_cached &= is_cached;
             if is_cached {

@@ -192,7 +192,8 @@ fn add_stage(
     }));
     for instruction in &stage.instructions {
         let words: Vec<&str> = instruction.original.split_whitespace().collect();
-        let node = nodes_at(graph, instruction.span).next();
+        // What it takes its files from is said to be there, too.
+        let node = nodes_at(graph, instruction.span).find(|index| is_work(graph, *index));
         lines.push(PlanLine {
             text: words.join(" "),
             step: node.and_then(|index| step_of(graph, index)),

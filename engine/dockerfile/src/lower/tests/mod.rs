@@ -322,6 +322,16 @@ fn an_entrypoint_drops_the_command_from_below() {
         Some(strings(&["c"]))
     );
     assert_eq!(config("FROM a\n").cmd, Some(strings(&["old"])));
+    assert_eq!(config("FROM a\nCMD []\n").cmd, None);
+    // Triggers are the stage's own.
+    let triggers = ImageConfig {
+        on_build: strings(&["CMD [\"c\"]", "ENTRYPOINT [\"e\"]"]),
+        ..below.clone()
+    };
+    let triggered = build("FROM a AS one\nFROM one\n").base("a", triggers);
+    assert_eq!(triggered.config().cmd, Some(strings(&["c"])));
+    let inherited = config("FROM a AS one\nCMD [\"c\"]\nFROM one\nENTRYPOINT [\"e\"]\n");
+    assert_eq!(inherited.cmd, None);
 }
 
 #[test]
