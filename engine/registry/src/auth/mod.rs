@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::RegistryError;
 
@@ -47,23 +47,28 @@ impl std::fmt::Debug for Credentials {
 #[serde(default)]
 pub struct AuthConfig {
     /// Name.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "String::is_empty")]
     pub username: String,
     /// Password.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "String::is_empty")]
     pub password: String,
     /// `name:password` in base64, instead of the two.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "String::is_empty")]
     pub auth: String,
     /// The registry.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "String::is_empty")]
     pub serveraddress: String,
     /// See [`Credentials::Identity`].
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "String::is_empty")]
     pub identitytoken: String,
     /// See [`Credentials::Bearer`].
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "String::is_empty")]
     pub registrytoken: String,
+}
+
+/// A text; clients write null for one that they do not have (bollard).
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Secrets stay out of logs.
@@ -195,6 +200,11 @@ mod tests {
                 auth
             );
         }
+        // As bollard writes it.
+        let nulls =
+            br#"{"username":"u","password":null,"auth":null,"email":null,"identitytoken":null}"#;
+        let auth = AuthConfig::from_header(&STANDARD.encode(nulls)).expect("a header");
+        assert_eq!((auth.username.as_str(), auth.password.as_str()), ("u", ""));
         for nothing in ["", "e30=", "bnVsbA=="] {
             let auth = AuthConfig::from_header(nothing).expect("a header");
             assert_eq!(
