@@ -26,6 +26,7 @@ pub mod platform;
 mod proxy;
 mod retry;
 mod search;
+mod tags;
 mod tls;
 mod upload;
 mod uri;

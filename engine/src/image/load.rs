@@ -16,6 +16,7 @@ use super::stream::{ChunkReader, Hashing, StreamLimits, decompressed};
 use super::tarball::{Entry, EntryKind, TarReader};
 use hoist_api::ImageRef;
 use hoist_api::digest::{Digest, is_full_hex};
+use hoist_registry::Platform;
 
 /// Bytes that one document may have, and all together with the members' names.
 const DOCUMENT_LIMIT: u64 = 8 << 20;
@@ -40,6 +41,7 @@ pub(super) enum Member {
 pub(super) fn load(
     store: &ImageStore,
     archive: &mut (dyn Read + Send),
+    wanted: Option<&Platform>,
 ) -> Result<Vec<LoadedImage>, ImageError> {
     let limits = StreamLimits {
         bytes: u64::MAX,
@@ -62,7 +64,7 @@ pub(super) fn load(
             Failure::Image(error) => error,
         },
     )?;
-    let images = load_plan::images(store, &members)?;
+    let images = load_plan::images(store, &members, wanted)?;
     let loaded = images
         .iter()
         .map(|image| LoadedImage {

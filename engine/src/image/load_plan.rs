@@ -16,6 +16,7 @@ use super::manifest::{
 use super::store::{ImageStore, NewImage};
 use hoist_api::Digest;
 use hoist_api::ImageRef;
+use hoist_registry::Platform;
 
 pub(super) type Members = HashMap<String, Member>;
 
@@ -24,8 +25,15 @@ const DEPTH_LIMIT: usize = 4;
 const LINK_LIMIT: usize = 16;
 
 /// The images that the archive's own list names.
-pub(super) fn images(store: &ImageStore, members: &Members) -> Result<Vec<NewImage>, ImageError> {
-    let archive = Archive { store, members };
+pub(super) fn images(
+    store: &ImageStore,
+    members: &Members,
+    wanted: Option<&Platform>,
+) -> Result<Vec<NewImage>, ImageError> {
+    let archive = Archive {
+        members,
+        platform: wanted.unwrap_or(&store.options().platform),
+    };
     // An archive of a newer Docker has both lists; the older one is about exactly one platform, the one that was saved.
     let images = if let Some(Member::Document(text)) = members.get("manifest.json") {
         archive.saved_images(text)?
@@ -38,13 +46,32 @@ pub(super) fn images(store: &ImageStore, members: &Members) -> Result<Vec<NewIma
     if images.is_empty() {
         return Err(ImageError::InvalidArchive("it lists no image".to_owned()));
     }
+    if let Some(wanted) = wanted {
+        images.iter().try_for_each(|image| is_for(image, wanted))?;
+    }
     Ok(images)
+}
+
+/// Refuses an image for another platform than the one that was asked for.
+fn is_for(image: &NewImage, wanted: &Platform) -> Result<(), ImageError> {
+    let found = DescribedPlatform {
+        architecture: image.config.architecture.clone(),
+        os: image.config.os.clone(),
+        variant: image.config.variant.clone(),
+    };
+    match wanted.fitness(&found) {
+        Some(_) => Ok(()),
+        None => Err(ImageError::Platform {
+            wanted: wanted.to_string(),
+            available: found.to_string(),
+        }),
+    }
 }
 
 #[derive(Clone, Copy)]
 struct Archive<'a> {
-    store: &'a ImageStore,
     members: &'a Members,
+    platform: &'a Platform,
 }
 
 /// A layer of an image: what it made, and how the archive described it.
@@ -174,7 +201,7 @@ impl Archive<'_> {
 
     /// The entry for the store's platform. One without a platform is looked into.
     fn choose<'a>(&self, candidates: &[&'a Descriptor]) -> Result<&'a Descriptor, ImageError> {
-        let wanted = &self.store.options().platform;
+        let wanted = self.platform;
         let platform = |entry: &Descriptor| {
             entry
                 .platform

@@ -325,13 +325,17 @@ impl ImageStore {
         result
     }
 
-    /// Loads the images of a `docker save` archive or an OCI layout in a tar, plain or compressed. From a list of platforms the store's own
-    /// is taken.
+    /// Loads the images of a `docker save` archive or an OCI layout in a tar, plain or compressed. From a list of platforms the wanted
+    /// one is taken, else the store's own.
     ///
     /// # Errors
-    /// As [`ImageStore::import`]. No image of the archive is in the store then.
-    pub fn load(&self, archive: &mut (dyn Read + Send)) -> Result<Vec<LoadedImage>, ImageError> {
-        let result = super::load::load(self, archive);
+    /// As [`ImageStore::import`], or an image is not for the wanted platform. No image of the archive is in the store then.
+    pub fn load(
+        &self,
+        archive: &mut (dyn Read + Send),
+        wanted: Option<&Platform>,
+    ) -> Result<Vec<LoadedImage>, ImageError> {
+        let result = super::load::load(self, archive, wanted);
         self.sweep_after(&result);
         result
     }

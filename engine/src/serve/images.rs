@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use hoist_api::error::{ApiError, Result};
 use hoist_api::image::{ImagePlatform, ImportImage, Progress, RemoveImage};
+use hoist_registry::Platform;
 use tokio::sync::mpsc;
 
 use super::Server;
@@ -154,10 +155,15 @@ async fn import_from(server: Server, options: ImportImage, url: String) -> Answe
 
 /// `POST /images/load`
 pub(super) async fn load(State(server): State<Server>, request: Request) -> Answer {
+    let platform = platform_of(&Query::of(request.uri()))?;
+    let platform = platform.map(|text| text.parse::<Platform>());
+    let platform = platform
+        .transpose()
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
     let body = archive(request.into_body());
     progress(async move {
         // What is wrong is said in a 200, as Docker has it.
-        let loaded = match server.service.image_load(body).await {
+        let loaded = match server.service.image_load(body, platform).await {
             Ok(loaded) => loaded,
             Err(error) => return Ok(vec![registry::failure(error)]),
         };
@@ -187,6 +193,10 @@ pub(super) async fn by_name(
     let service = &server.service;
     let query = Query::of(&uri);
     if method == Method::DELETE {
+        let platforms = platforms_of(&query.all("platforms"))?;
+        platforms
+            .iter()
+            .try_for_each(|platform| service.check_platform(&rest, platform))?;
         let options = RemoveImage {
             force: query.flag("force"),
             no_prune: query.flag("noprune"),
@@ -206,7 +216,10 @@ pub(super) async fn by_name(
             check_platforms(&server, &names, &query)?;
             registry::save(server.clone(), names).await
         }
-        (&Method::POST, "push") => registry::push(server.clone(), name, &query, &headers).await,
+        (&Method::POST, "push") => {
+            check_platforms(&server, &[name.to_owned()], &query)?;
+            registry::push(server.clone(), name, &query, &headers).await
+        }
         (&Method::GET, "history") => {
             check_platforms(&server, &[name.to_owned()], &query)?;
             Ok(Json(service.image_history(name)?).into_response())
@@ -227,22 +240,34 @@ pub(super) async fn by_name(
 
 /// The parameter `platform` of calls that read: JSON of a platform. An image here is of one platform, which must be that one.
 fn check_platforms(server: &Server, names: &[String], query: &Query) -> Result<(), ApiError> {
-    let asked = query.all("platform");
-    let [platform] = asked.as_slice() else {
-        return match asked.len() {
-            0 => Ok(()),
-            _ => Err(ApiError::bad_request(
-                "multiple platform parameters not supported",
-            )),
-        };
+    let Some(platform) = platform_of(query)? else {
+        return Ok(());
     };
-    let platform: ImagePlatform = serde_json::from_str(platform)
-        .map_err(|error| ApiError::bad_request(format!("invalid platform: {error}")))?;
-    let parts = [&platform.os, &platform.architecture, &platform.variant];
-    let parts = parts.map(String::as_str).into_iter();
-    let text: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
-    let check = |name: &String| server.service.check_platform(name, &text.join("/"));
+    let check = |name: &String| server.service.check_platform(name, &platform);
     names.iter().try_for_each(check)
+}
+
+/// The parameter `platform`, if it is there: `os/architecture[/variant]`.
+fn platform_of(query: &Query) -> Result<Option<String>> {
+    let mut asked = platforms_of(&query.all("platform"))?;
+    match asked.len() {
+        0 | 1 => Ok(asked.pop()),
+        _ => Err(ApiError::bad_request(
+            "multiple platform parameters not supported",
+        )),
+    }
+}
+
+/// Platforms in JSON as `os/architecture[/variant]`.
+fn platforms_of(texts: &[String]) -> Result<Vec<String>> {
+    let written = |text: &String| {
+        let platform: ImagePlatform = serde_json::from_str(text)
+            .map_err(|error| ApiError::bad_request(format!("invalid platform: {error}")))?;
+        let parts = [platform.os, platform.architecture, platform.variant];
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        Ok(parts.collect::<Vec<_>>().join("/"))
+    };
+    texts.iter().map(written).collect()
 }
 
 fn page_not_found() -> Failure {

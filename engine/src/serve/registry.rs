@@ -46,6 +46,7 @@ pub(super) async fn pull(server: Server, query: Query, headers: &HeaderMap) -> A
                 .map_err(|error| ApiError::bad_request(error.to_string()))?,
         ),
     };
+    let all_tags = tag.is_empty() && !has_tag(image);
     let image = join(image, tag)?;
     let request = PullRequest {
         image,
@@ -53,10 +54,19 @@ pub(super) async fn pull(server: Server, query: Query, headers: &HeaderMap) -> A
         auth: auth_of(headers)?,
     };
     streamed(async move |reporter| {
-        server.service.image_pull(&request, &reporter).await?;
-        Ok(())
+        let service = &server.service;
+        match all_tags {
+            true => service.image_pull_all(&request, &reporter).await,
+            false => service.image_pull(&request, &reporter).await.map(drop),
+        }
     })
     .await
+}
+
+/// Whether a name says which image of its repository is meant.
+fn has_tag(name: &str) -> bool {
+    let last = name.rsplit('/').next();
+    last.is_some_and(|last| last.contains([':', '@']))
 }
 
 /// A name and a tag (or a digest) that came apart.
@@ -73,21 +83,17 @@ pub(super) async fn push(server: Server, name: &str, query: &Query, headers: &He
     let tag = query.text("tag");
     let image = join(name, tag)?;
     let auth = auth_of(headers)?;
-    let has_tag = !tag.is_empty()
-        || name
-            .rsplit('/')
-            .next()
-            .is_some_and(|last| last.contains(':'));
-    let images = if has_tag {
+    let images = if !tag.is_empty() || has_tag(name) {
         vec![image]
     } else {
         server.service.tags_of(&image)?
     };
     streamed(async move |reporter| {
-        for image in images {
+        for (index, image) in images.into_iter().enumerate() {
             let request = PushRequest {
                 image,
                 auth: auth.clone(),
+                goes_on: index > 0,
             };
             server.service.image_push(&request, &reporter).await?;
         }

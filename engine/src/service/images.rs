@@ -358,9 +358,13 @@ impl Service {
     pub(crate) async fn image_load(
         self: &Arc<Self>,
         mut archive: PieceReader,
+        platform: Option<Platform>,
     ) -> Result<Vec<Loaded>> {
         let loaded = self
-            .for_client(move |service| service.images.load(&mut archive).map_err(image_error))
+            .for_client(move |service| {
+                let loaded = service.images.load(&mut archive, platform.as_ref());
+                loaded.map_err(image_error)
+            })
             .await?;
         let mut told = Vec::new();
         for image in loaded {

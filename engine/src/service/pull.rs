@@ -69,6 +69,31 @@ impl Service {
         }
     }
 
+    /// Pulls every tag of a repository, one after the other, as far as the platform is there.
+    pub(crate) async fn image_pull_all(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        reporter: &Reporter,
+    ) -> Result<()> {
+        let repository = self.repository(&request.image, &request.auth)?;
+        let tags = repository.tags().await.map_err(registry_error)?;
+        if tags.is_empty() {
+            let name = request.image.familiar_repository();
+            return Err(ApiError::not_found(format!("{name} has no tags")));
+        }
+        for tag in tags {
+            let request = PullRequest {
+                image: request
+                    .image
+                    .with_tag(&tag)
+                    .map_err(|error| ApiError::bad_request(error.to_string()))?,
+                ..request.clone()
+            };
+            self.image_pull(&request, reporter).await?;
+        }
+        Ok(())
+    }
+
     async fn pull(self: &Arc<Self>, request: &PullRequest, reporter: &Reporter) -> Result<ImageId> {
         let image = &request.image;
         let repository = self.repository(image, &request.auth)?;
@@ -78,7 +103,7 @@ impl Service {
             (_, Some(digest)) => digest.to_string(),
             (None, None) => String::new(),
         };
-        let from = format!("Pulling from {}", repository_words(image));
+        let from = format!("Pulling from {}", image.path());
         let chosen = repository.find(&platform).await.map_err(registry_error)?;
         reporter.say(&what, from).await;
         let pulled = self.documents(&chosen).await?;
@@ -256,15 +281,6 @@ impl From<FetchError> for ApiError {
             FetchError::Registry(error) => registry_error(error),
             FetchError::Other(error) => error,
         }
-    }
-}
-
-/// `library/x` as the hub has it; other registries' names whole.
-fn repository_words(image: &ImageRef) -> String {
-    if image.domain() == "docker.io" {
-        image.path().to_owned()
-    } else {
-        image.familiar_repository()
     }
 }
 

@@ -30,6 +30,8 @@ const MOUNT_LIMIT: usize = 4;
 pub(crate) struct PushRequest {
     pub(crate) image: ImageRef,
     pub(crate) auth: AuthConfig,
+    /// Whether it is another tag of a repository that has been named already.
+    pub(crate) goes_on: bool,
 }
 
 impl Service {
@@ -79,7 +81,9 @@ impl Service {
             )),
             error => image_error(error),
         })?;
-        reporter.say("", words).await;
+        if !request.goes_on {
+            reporter.say("", words).await;
+        }
         let repository = self.repository(image, &request.auth)?;
         let documents = {
             let id = stored.id.clone();

@@ -33,7 +33,7 @@ use crate::ports::{PortConflict, PortsCheck, PortsChecked};
 use crate::system::{Info, Ping, Version};
 use crate::volume::{Volume, VolumeCreate, VolumeList};
 
-const TAR: &str = "application/x-tar";
+pub(super) const TAR: &str = "application/x-tar";
 /// A request in JSON on one line, then an archive.
 const BUILD: &str = "application/vnd.hoist.build";
 
@@ -69,7 +69,7 @@ impl Client {
     }
 }
 
-fn parse_reference(text: &str) -> Result<crate::ImageRef> {
+pub(super) fn parse_reference(text: &str) -> Result<crate::ImageRef> {
     text.parse()
         .map_err(|error: crate::image_ref::ImageRefError| ApiError::bad_request(error.to_string()))
 }
@@ -284,12 +284,7 @@ impl Engine for Client {
     }
 
     async fn image_remove(&self, image: &str, options: RemoveImage) -> Result<Vec<ImageDelete>> {
-        let call = Call::delete(format!("/images/{image}"));
-        self.json(
-            call.flag("force", options.force)
-                .flag("noprune", options.no_prune),
-        )
-        .await
+        self.image_remove_of(image, options, &[]).await
     }
 
     async fn image_tag(&self, image: &str, reference: &str) -> Result<()> {
@@ -323,12 +318,7 @@ impl Engine for Client {
     }
 
     async fn image_load(&self, body: ByteStream) -> Result<ProgressStream> {
-        let call = Call::post("/images/load")
-            .query("quiet", "1")
-            .stream(body, TAR);
-        Ok(streams::progress(streams::pieces(
-            self.send(call).await?.response,
-        )))
+        self.image_load_of(body, None).await
     }
 
     async fn image_build(
@@ -381,49 +371,19 @@ impl Engine for Client {
         let reference = parse_reference(&pull.reference)?;
         let digest = reference.digest().map(ToString::to_string);
         let tag = digest.as_deref().or(reference.tag());
-        let call = Call::post("/images/create")
-            .query("fromImage", &reference.familiar_repository())
-            .query("tag", tag.unwrap_or_default())
-            .query("platform", &pull.platform)
-            .registry_auth(&pull.auth);
-        Ok(streams::progress(streams::pieces(
-            self.send(call).await?.response,
-        )))
+        self.pull(pull, &reference.familiar_repository(), tag).await
     }
 
     async fn image_push(&self, push: &PushImage) -> Result<ProgressStream> {
-        let reference = parse_reference(&push.reference)?;
-        // Docker's engine wants the header even when there is nothing in it.
-        let auth = if push.auth.is_empty() {
-            "e30="
-        } else {
-            &push.auth
-        };
-        let has_tag = push
-            .reference
-            .rsplit('/')
-            .next()
-            .is_some_and(|last| last.contains(':'));
-        let tag = reference.tag().filter(|_| has_tag).unwrap_or_default();
-        let call = Call::post(format!("/images/{}/push", reference.familiar_repository()))
-            .query("tag", tag)
-            .registry_auth(auth);
-        Ok(streams::progress(streams::pieces(
-            self.send(call).await?.response,
-        )))
+        self.image_push_of(push, None).await
     }
 
     async fn image_save(&self, images: &[String]) -> Result<PieceStream> {
-        let mut call = Call::get("/images/get");
-        for image in images {
-            call = call.query("names", image);
-        }
-        Ok(streams::pieces(self.send(call).await?.response))
+        self.image_save_of(images, None).await
     }
 
     async fn image_history(&self, image: &str) -> Result<Vec<ImageHistory>> {
-        self.json(Call::get(format!("/images/{image}/history")))
-            .await
+        self.image_history_of(image, None).await
     }
 
     async fn image_search(&self, search: &SearchImages) -> Result<Vec<ImageSearchResult>> {

@@ -24,6 +24,7 @@
 mod connection;
 mod containers;
 mod engine;
+mod images;
 mod objects;
 mod request;
 mod streams;

@@ -34,6 +34,15 @@ impl Client {
         self.json(Call::get(path)).await
     }
 
+    /// Everything about a network, as [`Client::inspect_raw`]; `verbose` also what only networks of swarms have.
+    ///
+    /// # Errors
+    /// There is none, or the engine fails.
+    pub async fn network_inspect_raw(&self, name: &str, verbose: bool) -> Result<Value> {
+        self.json(Call::get(format!("/networks/{name}")).flag("verbose", verbose))
+            .await
+    }
+
     /// Facts about engine and host, in the engine's own words.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ impl Fixture {
     }
 
     fn load(&self, archive: &[u8]) -> Result<Vec<LoadedImage>, ImageError> {
-        self.store().load(&mut &archive[..])
+        self.store().load(&mut &archive[..], None)
     }
 
     #[track_caller]

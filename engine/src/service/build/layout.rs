@@ -105,7 +105,7 @@ pub(super) fn load(service: &Service, place: &str) -> Result<String, BuildError>
         io::pipe().map_err(|error| BuildError::io("make", "a pipe", error))?;
     let blobs = directory.join("blobs");
     let packing = std::thread::spawn(move || pack(writer, &blobs, index.as_bytes()));
-    let loaded = service.images.load(&mut reader);
+    let loaded = service.images.load(&mut reader, None);
     drop(reader);
     let packed = packing
         .join()
