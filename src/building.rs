@@ -169,6 +169,7 @@ fn events<'a, E: Engine>(
 fn cut_off() -> BuildFailure {
     BuildFailure {
         message: "the engine went away during the build".to_owned(),
+        hint: crate::failure::GONE.to_owned(),
         ..BuildFailure::default()
     }
 }

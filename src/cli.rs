@@ -2,6 +2,8 @@
 //!
 //! Verbs and options are Docker Compose's; what each option means is written beside it in its command's file.
 
+use std::ffi::OsString;
+
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::build::BuildArgs;
@@ -20,9 +22,10 @@ use crate::commands::object::builder::BuilderVerb;
 use crate::commands::object::container::ContainerVerb;
 use crate::commands::object::context::ContextVerb;
 use crate::commands::object::engine::EngineVerb;
+use crate::commands::object::facts::InfoArgs;
 use crate::commands::object::image::ImageVerb;
 use crate::commands::object::network::NetworkVerb;
-use crate::commands::object::system::{AnyInspectArgs, InfoArgs, SystemVerb};
+use crate::commands::object::system::{AnyInspectArgs, SystemVerb};
 use crate::commands::object::transfer::{LoginArgs, LogoutArgs};
 use crate::commands::object::volume::VolumeVerb;
 use crate::commands::plan::PlanArgs;
@@ -34,6 +37,7 @@ use crate::commands::single::{AttachArgs, CommitArgs, ExportArgs, StatsArgs};
 use crate::commands::up::UpArgs;
 use crate::commands::watch::WatchArgs;
 use crate::globals::{self, Globals};
+use crate::spelling;
 
 const ABOUT: &str = "\
 Runs the applications that Compose files describe, on its own container engine.
@@ -122,6 +126,8 @@ pub(crate) enum Verb {
     Bridge(AnyArgs),
     #[command(hide = true)]
     Publish(AnyArgs),
+    #[command(hide = true)]
+    Absent(AnyArgs),
     Start(StartArgs),
     Stop(StopArgs),
     Restart(RestartArgs),
@@ -177,7 +183,7 @@ pub(crate) enum Verb {
 impl Cli {
     /// The tree with the global options accepted at every depth.
     pub(crate) fn tree() -> Command {
-        globals::accept_after_verb(Cli::command())
+        spelling::with_ignored(globals::accept_after_verb(Cli::command()))
     }
 
     /// Reads a command line.
@@ -187,9 +193,14 @@ impl Cli {
     pub(crate) fn read<I, T>(line: I) -> Result<Cli, clap::Error>
     where
         I: IntoIterator<Item = T>,
-        T: Into<std::ffi::OsString> + Clone,
+        T: Into<OsString>,
     {
-        let matches: ArgMatches = Cli::tree().try_get_matches_from(line)?;
+        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+        let tree = match spelling::is_spelled_out(&line) {
+            true => spelling::with_values(Cli::tree()),
+            false => Cli::tree(),
+        };
+        let matches: ArgMatches = tree.try_get_matches_from(line)?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         cli.globals.absorb(&matches);
         Ok(cli)
@@ -239,6 +250,41 @@ mod tests {
         };
         assert!(logs.follow);
         assert_eq!(logs.services, ["web"]);
+    }
+
+    #[test]
+    fn switches_take_yes_and_no() {
+        let run = |line: &str| match read(line).verb {
+            Verb::Container(ContainerVerb::Run(args)) => (
+                args.create.rm,
+                args.create.process.tty,
+                args.create.process.interactive,
+                args.words,
+            ),
+            verb => panic!("not run: {verb:?}"),
+        };
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            run("hoist container run --rm=true -it=false x a --b=true"),
+            (true, false, true, words("x a --b=true"))
+        );
+        assert_eq!(
+            run("hoist container run --rm=0 -ti x"),
+            (false, true, true, words("x"))
+        );
+        let Verb::Up(up) = read("hoist up -d=T --build=false --no-build").verb else {
+            panic!("not up")
+        };
+        assert!(up.detach && up.no_build && !up.build);
+        assert!(refused("hoist up -d=maybe").contains("-d"));
+    }
+
+    #[test]
+    fn options_without_effect_are_taken() {
+        read(
+            "hoist container run --disable-content-trust=false --kernel-memory 4m --io-maxiops=3 x",
+        );
+        read("hoist image pull --disable-content-trust x");
     }
 
     #[test]

@@ -178,6 +178,38 @@ impl Contexts {
             .try_for_each(|(name, content)| write_file(&place.join(name), content, 0o600))
     }
 
+    /// All certificates and keys of one: endpoint, file, content, by name.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub(crate) fn tls_files(&self, name: &str) -> Result<Vec<(String, String, Vec<u8>)>, Failure> {
+        let mut found = Vec::new();
+        for endpoint in names_in(&self.tls(name))? {
+            let place = self.tls(name).join(&endpoint);
+            for file in names_in(&place)? {
+                let path = place.join(&file);
+                let content = fs::read(&path).map_err(|error| {
+                    Failure::from(error).context(format!("cannot read {}", path.display()))
+                })?;
+                found.push((endpoint.clone(), file, content));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a certificate or key of an endpoint.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn keep(
+        &self,
+        name: &str,
+        (endpoint, file): (&str, &str),
+        content: &[u8],
+    ) -> Result<(), Failure> {
+        write_file(&self.tls(name).join(endpoint).join(file), content, 0o600)
+    }
+
     /// Removes one.
     ///
     /// # Errors
@@ -224,6 +256,20 @@ fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
     };
     write()
         .map_err(|error| Failure::from(error).context(format!("cannot write {}", path.display())))
+}
+
+/// What a directory has, sorted; nothing when there is none.
+fn names_in(directory: &Path) -> Result<Vec<String>, Failure> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        outcome => outcome.map_err(|error| {
+            Failure::from(error).context(format!("cannot read {}", directory.display()))
+        })?,
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+    names.sort();
+    Ok(names)
 }
 
 fn remove_all(directory: &Path) -> Result<(), Failure> {

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::fmt;
 
-use hoist_api::ApiError;
+use hoist_api::{ApiError, ErrorKind};
 
 /// The exit code of a failure of hoist itself.
 pub(crate) const FAILED: u8 = 1;
@@ -13,6 +13,9 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const INTERRUPTED: u8 = 130;
 /// The exit code when the reader of the output has gone away, as the shell reports SIGPIPE.
 pub(crate) const READER_GONE: u8 = 141;
+
+/// What to do when the engine ends in the middle of a command.
+pub(crate) const GONE: &str = "containers go on without it; the next command starts it again, and `hoist engine logs` says why it ended";
 
 /// Why a command ends early or with a code other than 0.
 #[derive(Debug)]
@@ -34,6 +37,31 @@ pub(crate) struct Report {
     pub(crate) rendered: Option<String>,
     /// What the user can do.
     pub(crate) hint: Option<String>,
+    /// Whose words it is.
+    pub(crate) voice: Voice,
+}
+
+/// Whose words a failure is, which `docker` tells before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// The command line's.
+    #[default]
+    Ours,
+    /// The engine's answer.
+    Engine,
+    /// `inspect`'s, of what it has not found among all objects.
+    Inspect,
+}
+
+impl Voice {
+    /// What `docker` puts in front.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Voice::Ours => "",
+            Voice::Engine => "Error response from daemon: ",
+            Voice::Inspect => "Error: ",
+        }
+    }
 }
 
 impl Failure {
@@ -77,6 +105,15 @@ impl Failure {
         self
     }
 
+    /// Says whose words it is.
+    #[must_use]
+    pub(crate) fn said_by(mut self, voice: Voice) -> Failure {
+        if let Some(report) = &mut self.report {
+            report.voice = voice;
+        }
+        self
+    }
+
     /// Adds what the user can do, unless something is said already.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
@@ -101,11 +138,15 @@ impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Failure {
         let mut failure = Failure::new(error.to_string());
         let error: &(dyn Error + 'static) = &error;
-        if let Some(hint) = error
-            .downcast_ref::<ApiError>()
-            .and_then(|error| error.hint.clone())
-        {
-            failure = failure.hint(hint);
+        if let Some(error) = error.downcast_ref::<ApiError>() {
+            if !matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Protocol) {
+                failure = failure.said_by(Voice::Engine);
+            }
+            if let Some(hint) = &error.hint {
+                failure = failure.hint(hint);
+            } else if error.is(ErrorKind::Unreachable) {
+                failure = failure.hint(GONE);
+            }
         }
         let mut source = error.source();
         while let Some(cause) = source {
@@ -149,6 +190,14 @@ mod tests {
             ..Report::default()
         };
         assert_eq!(report.to_string(), "cannot open x: no such file");
+    }
+
+    #[test]
+    fn an_engine_that_goes_leaves_a_hint() {
+        let gone = ApiError::new(ErrorKind::Unreachable, "the engine closed the connection");
+        let report = Failure::from(gone).report.expect("an error has a report");
+        assert_eq!(report.voice, Voice::Ours);
+        assert_eq!(report.hint.as_deref(), Some(GONE));
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub(crate) fn text(format: &Format, columns: &Columns, rows: &[Value]) -> Result
     };
     let mut lines = Vec::with_capacity(rows.len() + 1);
     if *table {
-        lines.push(template.render(&headings(columns, rows))?);
+        lines.push(template.render(&headings(columns, rows, template))?);
     }
     for row in rows {
         lines.push(template.render(row)?);
@@ -130,7 +130,7 @@ fn cell(value: Option<&Value>) -> String {
 }
 
 /// A row that holds each field's heading.
-fn headings(columns: &Columns, rows: &[Value]) -> Value {
+fn headings(columns: &Columns, rows: &[Value], template: &Template) -> Value {
     let mut all: Map<String, Value> = Map::new();
     for (field, heading) in columns {
         all.insert((*field).to_owned(), (*heading).into());
@@ -140,7 +140,12 @@ fn headings(columns: &Columns, rows: &[Value]) -> Value {
         .and_then(Value::as_object)
         .into_iter()
         .flatten();
-    for (field, _) in fields {
+    let mut names: Vec<&String> = fields.map(|(field, _)| field).collect();
+    if rows.is_empty() {
+        // Nothing says which fields there are: what is asked for has a heading, too.
+        names.extend(template.fields());
+    }
+    for field in names {
         if !all.contains_key(field) {
             all.insert(field.clone(), in_words(field).into());
         }
@@ -222,6 +227,11 @@ mod tests {
         check(
             "table {{.Name}}\\t{{.LocalVolumes}}\\t{{.RunningFor}}",
             "NAME         LOCAL VOLUMES   CREATED\nweb          1               2 days ago\ndatabase-1   0               1 day ago",
+        );
+        let format = Format::read(Some("table {{.Name}}\\t{{.LocalVolumes}}")).expect("a format");
+        assert_eq!(
+            text(&format, COLUMNS, &[]).as_deref().ok(),
+            Some("NAME      LOCAL VOLUMES")
         );
         assert!(Format::read(Some("yaml")).is_err());
         assert!(Format::read(Some("{{.Name")).is_err());

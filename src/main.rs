@@ -25,9 +25,11 @@ mod places;
 mod planned;
 mod ports;
 mod publish;
+mod refusal;
 mod remote;
 mod session;
 mod signals;
+mod spelling;
 mod streams;
 mod template;
 mod transfer;
@@ -38,23 +40,30 @@ mod when;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-
 use cli::{Cli, Verb};
 use commands::object::engine::EngineVerb;
 use context::Context;
-use failure::{FAILED, Failure};
+use failure::Failure;
 use globals::Globals;
 
 fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     let as_docker = docker::is_docker(&line);
-    let cli = match Cli::read(docker::translate(line)) {
+    let translated = docker::translate(line.clone());
+    if let Some(settings) = &translated.settings
+        && let Err(failure) = docker::with_settings(&line, settings)
+    {
+        return end(&ui::Ui::plain(), &failure);
+    }
+    let cli = match Cli::read(translated.line) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return refusal::refuse(&error, as_docker),
     };
     let context = match context_of(cli.globals, &cli.verb, as_docker) {
-        Ok(context) => context,
+        Ok(mut context) => {
+            context.ui.as_docker = as_docker;
+            context
+        }
         Err(failure) => return end(&ui::Ui::plain(), &failure),
     };
     let result = match cli.verb {
@@ -77,23 +86,14 @@ fn context_of(globals: Globals, verb: &Verb, as_docker: bool) -> Result<Context,
     }
 }
 
-/// Prints clap's help, or its complaint; every mistake in the line is code 1, as the reference has it.
-fn refuse(error: &clap::Error) -> ExitCode {
-    let written = error.print().is_ok();
-    let asked_for = matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    );
-    if asked_for && written {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(FAILED)
-    }
-}
-
 fn end(ui: &ui::Ui, failure: &Failure) -> ExitCode {
     if let Some(report) = &failure.report {
-        ui.report(report);
+        // As `docker run` words it.
+        if ui.as_docker && (125..=127).contains(&failure.exit) {
+            ui.report_of("docker: ", report);
+        } else {
+            ui.report(report);
+        }
     }
     ExitCode::from(failure.exit)
 }
@@ -144,6 +144,7 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Alpha(args) => refused::run("alpha", &args),
         Verb::Bridge(args) => refused::run("bridge", &args),
         Verb::Publish(args) => refused::run("publish", &args),
+        Verb::Absent(args) => object::absent::run(context, &args),
         Verb::Top(args) => listing::top(context, args).await,
         Verb::Port(args) => listing::port(context, args).await,
         Verb::Images(args) => listing::images(context, args).await,
@@ -159,7 +160,7 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Container(verb) => object::container::run(context, verb).await,
         Verb::System(verb) => object::system::run(context, verb).await,
         Verb::Inspect(args) => object::system::inspect(context, args).await,
-        Verb::Info(args) => object::system::info(context, args).await,
+        Verb::Info(args) => object::facts::info(context, args).await,
         Verb::Engine(verb) => object::engine::run(context, verb).await,
         // Carried out by the caller, without an engine.
         Verb::Config(_) | Verb::Version(_) | Verb::Logout(_) | Verb::Context(_) => Ok(()),

@@ -21,6 +21,7 @@ use hoist_compose::plan::{
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::menu::Menu;
 use super::up::UpArgs;
 use crate::context::Context;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
@@ -51,6 +52,8 @@ enum End {
     Aborted(Ended),
     /// Ctrl-C.
     Interrupted,
+    /// A key said to leave them running.
+    Detached,
 }
 
 /// How long output and ends may still come after all containers have been stopped.
@@ -78,7 +81,12 @@ impl Attached<'_> {
     ///
     /// # Errors
     /// A step failed, the engine was lost, or the code that a container or Ctrl-C leaves.
-    pub(crate) async fn run(self, plan: &Plan, progress: Progress) -> Result<(), Failure> {
+    pub(crate) async fn run(
+        self,
+        plan: &Plan,
+        progress: Progress,
+        menu: &mut Menu,
+    ) -> Result<(), Failure> {
         let since = Timestamp::now();
         let options = self.follow_options(since)?;
         let printer = (self.engine, &self.context.ui);
@@ -95,12 +103,15 @@ impl Attached<'_> {
                 Some(end) => End::Aborted(end.clone()),
                 None => {
                     let to_end = starts(plan).saturating_sub(ended.len());
-                    self.follow(&mut session, &mut interrupts, to_end).await?
+                    menu.tell();
+                    let ending = (menu, &mut interrupts);
+                    self.follow(&mut session, ending, to_end).await?
                 }
             },
         };
         match &end {
             End::Idle => return self.code_of_selected(&mut session, 0).await,
+            End::Detached => return Ok(()),
             End::Aborted(_) => self.context.ui.note("Aborting on container exit..."),
             End::Interrupted => self
                 .context
@@ -110,7 +121,7 @@ impl Attached<'_> {
         self.stop(&mut session, &mut interrupts).await?;
         match end {
             End::Aborted(ended) => self.code_of_selected(&mut session, ended.code).await,
-            End::Idle | End::Interrupted => Err(Failure::exit(INTERRUPTED)),
+            End::Idle | End::Detached | End::Interrupted => Err(Failure::exit(INTERRUPTED)),
         }
     }
 
@@ -265,7 +276,7 @@ impl Attached<'_> {
     async fn follow(
         self,
         session: &mut Session<'_>,
-        interrupts: &mut Interrupts,
+        (menu, interrupts): (&mut Menu, &mut Interrupts),
         mut to_end: usize,
     ) -> Result<End, Failure> {
         let mut idle_since: Option<Instant> = None;
@@ -274,7 +285,7 @@ impl Attached<'_> {
         loop {
             // Who watches waits for the next change, too.
             let reading = session.is_reading() && !only_chosen;
-            if self.args.watch || reading || self.any_active(session).await? {
+            if menu.is_watching() || reading || self.any_active(session).await? {
                 idle_since = None;
             } else {
                 let since = *idle_since.get_or_insert_with(Instant::now);
@@ -287,6 +298,7 @@ impl Attached<'_> {
                 let end = tokio::select! {
                     end = session.next() => end?,
                     () = interrupts.next() => return Ok(End::Interrupted),
+                    () = menu.detached() => return Ok(End::Detached),
                     () = tokio::time::sleep(LOOK_AGAIN), if only_chosen => break,
                 };
                 match end {

@@ -15,6 +15,7 @@ pub(crate) mod exec;
 pub(crate) mod lifecycle;
 pub(crate) mod listing;
 pub(crate) mod logs;
+pub(crate) mod menu;
 pub(crate) mod object;
 pub(crate) mod plan;
 pub(crate) mod ps;

@@ -13,6 +13,7 @@ use hoist_compose::plan::{
 
 use super::attached::Attached;
 use super::build;
+use super::menu::Menu;
 use super::pull;
 use super::values::{PullPolicy, Scale};
 use super::watch;
@@ -138,8 +139,8 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) quiet_build: bool,
 
-    /// Keyboard shortcuts while following: there are none, Ctrl-C stops, and `hoist watch` watches
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    /// Keys while following: w watches the sources, d detaches [env: COMPOSE_MENU=]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) menu: Option<bool>,
 
     /// Watch the sources and refresh containers when they change
@@ -213,16 +214,29 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
             project: &project,
             args: &args,
         };
-        if !args.watch {
-            return attached.run(&plan, progress).await;
-        }
-        let rules = watch::rules_of(&project, &args.services)?;
-        return tokio::select! {
-            outcome = attached.run(&plan, progress) => outcome,
-            outcome = watch::follow(context, &engine, (&project.name, rules)) => outcome,
-        };
+        return follow(attached, &plan, progress).await;
     }
     planned::carry_out_showing(context, &engine, &plan, progress).await
+}
+
+/// Carries the plan out and follows the containers, with keys and watching as asked for.
+async fn follow(attached: Attached<'_>, plan: &Plan, progress: Progress) -> Result<(), Failure> {
+    let Attached {
+        context,
+        engine,
+        project,
+        args,
+    } = attached;
+    let rules = match watch::rules_of(project, &args.services) {
+        Err(failure) if args.watch => return Err(failure),
+        rules => rules.unwrap_or_default(),
+    };
+    let mut menu = Menu::open(context, args, !rules.is_empty());
+    let switch = menu.switch();
+    tokio::select! {
+        outcome = attached.run(plan, progress, &mut menu) => outcome,
+        outcome = watch::follow_while(context, engine, (&project.name, &rules), switch) => outcome,
+    }
 }
 
 /// What would be built and then done, as one plan.

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use hoist_api::image::ImagePlatform;
 
 /// Form of a list.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,5 +54,26 @@ impl FromStr for Scale {
             service: service.to_owned(),
             replicas,
         })
+    }
+}
+
+/// A platform of images as options name it: `linux/arm64`, `arm64`, `linux/arm/v7`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PlatformName(pub(crate) ImagePlatform);
+
+impl FromStr for PlatformName {
+    type Err = hoist_registry::platform::InvalidPlatform;
+
+    fn from_str(text: &str) -> Result<PlatformName, Self::Err> {
+        let hoist_registry::Platform {
+            os,
+            architecture,
+            variant,
+        } = text.parse()?;
+        Ok(PlatformName(ImagePlatform {
+            architecture,
+            os,
+            variant,
+        }))
     }
 }

@@ -82,7 +82,7 @@ pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<(), Failur
     }
     let engine = connect::engine(context).await?;
     tokio::select! {
-        outcome = follow(context, &engine, (&project.name, rules)) => outcome,
+        outcome = follow(context, &engine, (&project.name, &rules)) => outcome,
         () = signals::interrupted() => Err(Failure::exit(INTERRUPTED)),
     }
 }
@@ -134,14 +134,36 @@ pub(crate) fn rules_of(project: &Project, services: &[String]) -> Result<Vec<Rul
     }
 }
 
+/// Acts on changes whenever it is switched on; never ends by itself.
+///
+/// # Errors
+/// A path cannot be watched.
+pub(crate) async fn follow_while(
+    context: &Context,
+    engine: &Client,
+    (project, rules): (&str, &[Rule]),
+    mut switch: tokio::sync::watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    loop {
+        if switch.wait_for(|on| *on).await.is_err() {
+            // Whoever switches has ended, and so ends this.
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            outcome = follow(context, engine, (project, rules)) => return outcome,
+            _ = switch.wait_for(|on| !*on) => {}
+        }
+    }
+}
+
 /// Acts on changes; never ends by itself.
 ///
 /// # Errors
 /// A path cannot be watched.
-pub(crate) async fn follow(
+async fn follow(
     context: &Context,
     engine: &Client,
-    (project, rules): (&str, Vec<Rule>),
+    (project, rules): (&str, &[Rule]),
 ) -> Result<(), Failure> {
     let (sender, mut changed) = mpsc::unbounded_channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -174,7 +196,7 @@ pub(crate) async fn follow(
         while let Ok(Some(more)) = tokio::time::timeout(QUIET, changed.recv()).await {
             paths.extend(more);
         }
-        for rule in &rules {
+        for rule in rules {
             let mine: Vec<PathBuf> = paths
                 .iter()
                 .filter(|path| rule.wants(path))

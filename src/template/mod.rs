@@ -21,6 +21,7 @@ use parse::Node;
 pub(crate) struct Template {
     body: Vec<Node>,
     defined: BTreeMap<String, Vec<Node>>,
+    fields: Vec<String>,
 }
 
 /// A template that cannot be read or rendered.
@@ -45,8 +46,22 @@ impl Template {
     /// # Errors
     /// It is not well-formed, or a function is not known.
     pub(crate) fn parse(text: &str) -> Result<Template, TemplateError> {
-        let (body, defined) = parse::parse(&token::tokens(text)?)?;
-        Ok(Template { body, defined })
+        let tokens = token::tokens(text)?;
+        let (body, defined) = parse::parse(&tokens)?;
+        let fields = tokens.into_iter().filter_map(|token| match token {
+            token::Token::Field { name, .. } => Some(name).filter(|name| !name.is_empty()),
+            _ => None,
+        });
+        Ok(Template {
+            fields: fields.collect(),
+            body,
+            defined,
+        })
+    }
+
+    /// The names of all fields that it mentions.
+    pub(crate) fn fields(&self) -> &[String] {
+        &self.fields
     }
 
     /// The text for one value.

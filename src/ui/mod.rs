@@ -30,6 +30,8 @@ pub(crate) struct Ui {
     pub(crate) progress: ProgressMode,
     /// Whether progress goes to standard output (COMPOSE_STATUS_STDOUT).
     pub(crate) progress_on_stdout: bool,
+    /// Whether failures are told in the words of `docker`, which scripts look for.
+    pub(crate) as_docker: bool,
 }
 
 /// What [`Ui::new`] decides from.
@@ -64,6 +66,7 @@ impl Ui {
             color_err: may(err),
             progress,
             progress_on_stdout: options.progress_on_stdout,
+            as_docker: false,
         }
     }
 
@@ -74,6 +77,7 @@ impl Ui {
             color_err: false,
             progress: ProgressMode::Plain,
             progress_on_stdout: false,
+            as_docker: false,
         }
     }
 
@@ -135,12 +139,20 @@ impl Ui {
 
     /// Prints the one message of a failed command.
     pub(crate) fn report(&self, report: &Report) {
+        self.report_of("", report);
+    }
+
+    /// The same, of a command of `docker` that names itself.
+    pub(crate) fn report_of(&self, command: &str, report: &Report) {
         if self.progress == ProgressMode::Json {
             let line = serde_json::json!({"error": true, "message": report.to_string()});
             return self.note(&line.to_string());
         }
         match &report.rendered {
             Some(rendered) => self.note(rendered.trim_end()),
+            None if self.as_docker => {
+                self.note(&format!("{command}{}{report}", report.voice.title()));
+            }
             None => self.note(&format!(
                 "{} {report}",
                 Style::Error.paint("error:", self.color_err)
@@ -154,14 +166,11 @@ impl Ui {
         }
     }
 
-    /// Asks a question that is answered with yes or no; no when nobody can be asked.
+    /// Asks a question that is answered with yes or no, on a terminal or in a pipe; no when there is no answer.
     ///
     /// # Errors
     /// Standard input cannot be read.
     pub(crate) fn confirm(&self, question: &str) -> Result<bool, Failure> {
-        if !io::stdin().is_terminal() {
-            return Ok(false);
-        }
         self.error_bytes(format!("{question} [y/N] ").as_bytes())?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer)?;

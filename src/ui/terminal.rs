@@ -44,6 +44,31 @@ impl RawMode {
     }
 }
 
+/// Standard input passes keys on at once and shows none of them; Ctrl-C stays a signal. Put back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct KeyMode {
+    _restored: RawMode,
+}
+
+impl KeyMode {
+    /// Changes the terminal; not when it is another job's just now, which would stop us.
+    pub(crate) fn enter() -> Option<KeyMode> {
+        // Of a terminal that is not our session's nothing is known, and it stops nobody.
+        let foreground = termios::tcgetpgrp(io::stdin());
+        if foreground.is_ok_and(|group| group != rustix::process::getpgrp()) {
+            return None;
+        }
+        let before = termios::tcgetattr(io::stdin()).ok()?;
+        let mut keys = before.clone();
+        keys.local_modes
+            .remove(LocalModes::ICANON | LocalModes::ECHO);
+        termios::tcsetattr(io::stdin(), OptionalActions::Now, &keys).ok()?;
+        Some(KeyMode {
+            _restored: RawMode { before },
+        })
+    }
+}
+
 /// Asks on the terminal and reads a line.
 ///
 /// # Errors

@@ -1,10 +1,12 @@
 //! `up` in the foreground, and commands on a terminal.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use rustix::termios::LocalModes;
 
 use super::session::Session;
-use crate::common::{Project, TestHost, can_run};
+use crate::common::{Project, TestHost, can_run, wait_until};
 
 const TWO: &str = "\
 services:
@@ -176,4 +178,42 @@ fn progress_on_a_terminal() {
     down.wait_for("✔");
     down.wait_for("Network p_default");
     assert_eq!(down.end().0, 0);
+}
+
+#[test]
+fn keys_of_the_menu() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let text = "\
+services:
+  web:
+    image: busybox
+    init: true
+    command: [sh, -c, 'echo ready; exec sleep 1000']
+    develop:
+      watch: [{action: sync, path: ./src, target: /src}]
+";
+    let project = host.project("shop", text);
+    std::fs::create_dir(project.dir().join("src")).unwrap();
+    let mut command = host.hoist_command();
+    command.args(["up", "--menu"]).current_dir(project.dir());
+    let session = Session::on_terminal(command, 30, 90);
+    session.wait_for("ready");
+    session.wait_for("Keys: w watch, d detach");
+    session.types("w");
+    session.wait_for("Watch enabled");
+    std::fs::write(project.dir().join("src/one"), "1").unwrap();
+    session.wait_for("Syncing service \"web\"");
+    wait_until(Duration::from_secs(20), "the file is there", || {
+        let found = project.hoist(&["exec", "-T", "web", "cat", "/src/one"]);
+        found.stdout == "1"
+    });
+    session.types("w");
+    session.wait_for("Watch disabled");
+    session.types("d");
+    assert_eq!(session.end().0, 0);
+    assert_eq!(state(&project, "shop-web-1"), "running");
+    project.hoist(&["down", "-t", "0"]).ok();
 }

@@ -167,6 +167,47 @@ fn what_is_wrong_with_contexts() {
 }
 
 #[test]
+fn contexts_travel_as_archives() {
+    let home = Home::new();
+    let theirs = |line: &str| home.run(home.theirs.clone(), line, &[]);
+    home.ours("context create far --description there --docker host=tcp://far:2376,ca=ca.pem")
+        .ok();
+    home.ours("context export far far.tar")
+        .ok()
+        .says(&["Written file \"far.tar\""]);
+    home.ours("context export far far.tar")
+        .fails()
+        .says(&["cannot write", "exists"]);
+    // Each reads what the other writes.
+    theirs("context import there far.tar").ok();
+    theirs("context export there").ok();
+    let made = home.ours("context import back there.dockercontext").ok();
+    assert_eq!(made.stdout, "back\n");
+    let place = "{{.Endpoints.docker.Host}} {{.Metadata.Description}} {{json .TLSMaterial}}";
+    let shown = |name: &str| {
+        let mut command = Command::new(home.dir.path().join("docker"));
+        command
+            .args(["context", "inspect", "-f", place, name])
+            .env_remove("DOCKER_HOST")
+            .env("HOME", home.dir.path());
+        run::to_end(command, LONG).ok().stdout
+    };
+    assert_eq!(shown("back"), shown("far"));
+    assert!(shown("back").contains("ca.pem"), "{}", shown("back"));
+    home.ours("context import back there.dockercontext")
+        .fails()
+        .says(&["already exists"]);
+    home.ours("context import odd ca.pem")
+        .fails()
+        .says(&["cannot import ca.pem"]);
+    // Another directory of settings.
+    home.ours("--config elsewhere context create there2").ok();
+    let listed = home.ours("--config elsewhere context ls -q").ok();
+    assert_eq!(listed.stdout, "default\nthere2\n");
+    assert!(home.dir.path().join("elsewhere/contexts").exists());
+}
+
+#[test]
 fn hoist_says_that_the_current_context_is_dockers() {
     let place = Place::new();
     let run = place.hoist("context use default");

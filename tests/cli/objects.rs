@@ -180,6 +180,19 @@ fn on_a_terminal_and_by_keys() {
     session.wait_for("again");
     assert_eq!(session.end().0, 6);
     said(&host, "container rm box");
+    // With a terminal, too, signals from elsewhere go to the container.
+    let line = "container run -it --rm --init busybox sh -c 'echo up; sleep 1000'";
+    let session = Session::on_terminal(command(line), 30, 90);
+    session.wait_for("up");
+    session.signal(Signal::TERM);
+    assert_eq!(session.end().0, 143);
+    // Ctrl-C at a question is a no.
+    said(&host, "volume create kept");
+    let session = Session::on_terminal(command("volume prune -a"), 30, 90);
+    session.wait_for("[y/N]");
+    session.signal(Signal::INT);
+    assert_eq!(session.end().0, 0);
+    assert_eq!(said(&host, "volume ls -q"), "kept\n");
     // Without a terminal signals go to the container.
     let trap = "trap \"exit 9\" INT; echo ready; while :; do sleep 0.1; done";
     let line = format!("container run --rm busybox sh -c '{trap}'");
@@ -287,6 +300,119 @@ fn volumes_and_networks() {
     said(&host, "container rm one");
 }
 
+/// What scripts look for: the code, and the words before the engine's.
+fn refusals_in_dockers_words(docker: &dyn Fn(&str) -> Run) {
+    for (line, code, says) in [
+        ("ps --odd", 125, "unknown flag: --odd"),
+        ("ps -Z", 125, "unknown shorthand flag: 'Z' in -Z"),
+        ("run --odd busybox", 125, "unknown flag: --odd"),
+        ("volume ls extra", 1, "extra"),
+        ("create -v :/x busybox", 125, "empty section between colons"),
+        ("inspect FooBar", 1, "Error: No such object: FooBar"),
+        (
+            "rm nothing",
+            1,
+            "Error response from daemon: No such container: nothing",
+        ),
+        (
+            "run --rm busybox nothing",
+            127,
+            "docker: Error response from daemon: exec: \"nothing\"",
+        ),
+        ("service ls", 1, "This node is not a swarm manager"),
+        ("swarm leave", 1, "This node is not part of a swarm"),
+        ("up -d", 1, "docker: unknown command: docker up"),
+        (
+            "manifest inspect x",
+            1,
+            "hoist has no command \"docker manifest\"",
+        ),
+    ] {
+        docker(line).exits(code).says(&[says]);
+    }
+    docker("container").ok().says(&["Usage:"]);
+    docker("help ps").ok().says(&["container ls"]);
+    docker("-v").ok().says(&["Docker version "]);
+    docker("plugin ls").ok().says(&["ENABLED"]);
+    docker("version").ok().says(&["Client:\n", " Engine:\n"]);
+    docker("info").ok().says(&[
+        "\nServer:\n Containers: 1\n",
+        " Plugins:\n  Volume: local\n",
+    ]);
+    docker("system df -v")
+        .ok()
+        .says(&["LOCAL VOLUMES", "Local Volumes space usage:"]);
+}
+
+#[test]
+fn images_by_platform_and_history() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let archive = host.path("tmp/saved.tar").display().to_string();
+    for line in ["inspect", "history", "save", "rm"] {
+        let other = format!("image {line} --platform linux/s390x busybox");
+        hoist(&host, &other).fails().says(&["platform"]);
+    }
+    said(
+        &host,
+        &format!(
+            "image save --platform linux/{} -o {archive} busybox",
+            ARCHITECTURE
+        ),
+    );
+    let load = format!("image load -i {archive} --platform");
+    hoist(&host, &format!("{load} linux/s390x"))
+        .fails()
+        .says(&["no image for linux/s390x"]);
+    said(&host, &format!("{load} {ARCHITECTURE}"));
+    let id = said(&host, "image history -q --no-trunc busybox");
+    assert_eq!(
+        said(&host, "image history --no-trunc --format {{.ID}} busybox"),
+        id
+    );
+    let exact = said(&host, "image history -H=false busybox");
+    assert!(exact.starts_with("IMAGE          CREATED AT"), "{exact}");
+    let row = hoist(&host, "image history --format json busybox")
+        .ok()
+        .json();
+    assert!(row["CreatedAt"].as_str().unwrap().ends_with('Z'), "{row}");
+    let table = "image ls --filter dangling=true --format";
+    let format = "table {{.Repository}}\\t{{.SharedSize}}";
+    let mut command = host.hoist_command();
+    command.args(words(table)).arg(format);
+    let table = run::to_end(command, LONG).ok();
+    assert_eq!(table.stdout, "REPOSITORY   SHARED SIZE\n");
+}
+
+/// This machine's, in Go's words.
+const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
+    "amd64"
+} else {
+    "arm64"
+};
+
+#[test]
+fn questions_are_answered_by_a_pipe() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::new();
+    let prune = |answer: &str| {
+        said(&host, "volume create --label x kept");
+        let mut command = host.command("/bin/sh");
+        let hoist = crate::common::host::binary();
+        let line = format!("printf '{answer}' | {} volume prune -a", hoist.display());
+        command.args(["-c", &line]);
+        run::to_end(command, LONG).ok();
+        said(&host, "volume ls -q")
+    };
+    assert_eq!(prune("n\n"), "kept\n");
+    assert_eq!(prune(""), "kept\n");
+    assert_eq!(prune("y\n"), "");
+}
+
 #[test]
 fn under_the_name_docker() {
     if !can_run() {
@@ -309,6 +435,10 @@ fn under_the_name_docker() {
     docker("images -q").ok();
     let inspect = docker("--log-level debug inspect --format {{.Name}} box").ok();
     assert_eq!(inspect.stdout, "/box\n");
+    refusals_in_dockers_words(&docker);
+    docker("run --rm=true -i=false --kernel-memory 4m busybox echo yes")
+        .ok()
+        .says(&["yes\n"]);
     docker("stop -t 0 box").ok();
     docker("rm box").ok();
     let text = "services: {x: {image: busybox, init: true, command: [sleep, '1000']}}\n";

@@ -86,6 +86,7 @@ fn what_is_pushed_comes_back_and_runs() {
     let by_digest = format!("{}/shop/web@{digest}", registry.host);
     assert_eq!(after[0]["RepoDigests"][0], by_digest.as_str());
     host.hoist(&["image", "pull", &by_digest]).ok();
+    all_tags(&host, &format!("{}/shop/web", registry.host));
     known_by_digest_alone(&host, (&name, &by_digest));
 
     let project = host.project(
@@ -103,6 +104,29 @@ fn what_is_pushed_comes_back_and_runs() {
     host.hoist(&["image", "pull", &format!("{}/shop/web:9", registry.host)])
         .fails()
         .says(&["not found: manifest unknown"]);
+}
+
+/// Every tag of a repository comes with one command.
+fn all_tags(host: &TestHost, repository: &str) {
+    let second = format!("{repository}:second");
+    host.hoist(&["image", "tag", &format!("{repository}:1"), &second])
+        .ok();
+    let pushed = host.hoist(&["image", "push", "-a", repository]).ok();
+    assert_eq!(
+        pushed.stdout.matches("The push refers to").count(),
+        1,
+        "{pushed}"
+    );
+    host.hoist(&["image", "rm", &second]).ok();
+    let pulled = host.hoist(&["image", "pull", "-a", repository]).ok();
+    pulled.says(&["1: Pulling from ", "second: Pulling from "]);
+    host.hoist(&["image", "inspect", &second]).ok();
+    host.hoist(&["image", "rm", &second]).ok();
+    host.hoist(&["image", "pull", "-a", &second])
+        .fails()
+        .says(&["tag can't be used with --all-tags/-a"]);
+    host.hoist(&["image", "pull", "-a", &format!("{repository}x")])
+        .fails();
 }
 
 /// An image without a tag is listed with its repository; the one of another platform comes with a warning when there is no list to choose

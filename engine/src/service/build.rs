@@ -219,6 +219,7 @@ impl Service {
         let request = PushRequest {
             auth: logins.of(image.domain()).await?,
             image,
+            goes_on: false,
         };
         let (lines, mut told) = mpsc::channel(QUEUE);
         tokio::spawn(async move { while told.recv().await.is_some() {} });

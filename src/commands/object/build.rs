@@ -8,10 +8,10 @@ use std::io::{self, Read};
 use std::path::{Path, absolute};
 
 use clap::Args;
-use hoist_api::Engine;
 use hoist_api::build::{
     BuildCall, BuildContext, BuildRequest, BuildResult, DockerfileSource, SecretSource,
 };
+use hoist_api::client::Client;
 use hoist_api::host_config::Ulimit;
 use hoist_compose::desire::cache_location;
 use serde_json::json;
@@ -244,9 +244,9 @@ pub(crate) struct ImageBuildArgs {
 ///
 /// # Errors
 /// The options are wrong, or the build failed.
-pub(super) async fn run<E: Engine>(
+pub(super) async fn run(
     context: &Context,
-    engine: &E,
+    engine: &Client,
     args: &ImageBuildArgs,
 ) -> Result<(), Failure> {
     let mut stdin = Vec::new();
@@ -287,6 +287,7 @@ pub(super) async fn run<E: Engine>(
         let push = PushArgs {
             reference: name,
             all_tags: false,
+            platform: None,
             quiet: args.quiet,
         };
         transfer::push(context, engine, push).await?;

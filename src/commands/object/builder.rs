@@ -143,7 +143,7 @@ async fn prune(context: &Context, engine: &Client, args: &BuilderPruneArgs) -> R
     } else {
         "This will remove all dangling build cache."
     };
-    if !args.force && !agreed(context, what)? {
+    if !args.force && !agreed(context, what).await? {
         return Ok(());
     }
     let pruned = engine.build_prune(&options).await?;

@@ -1,5 +1,7 @@
 //! `hoist context`: Docker's contexts, which name engines. They are the same files, so that `docker` and SDKs go on with them.
 
+mod archive;
+
 use std::fs;
 
 use clap::{Args, Subcommand};
@@ -20,6 +22,10 @@ use crate::remote;
 pub(crate) enum ContextVerb {
     /// Give an engine a name
     Create(CreateArgs),
+    /// Write a context with its certificates as an archive
+    Export(archive::ExportArgs),
+    /// Make a context of an archive that `context export` wrote
+    Import(archive::ImportArgs),
     /// Print what contexts are, as JSON (default: the current one)
     Inspect(InspectContextArgs),
     /// List contexts
@@ -149,6 +155,8 @@ pub(crate) fn run(context: &Context, verb: ContextVerb, as_docker: bool) -> Resu
     };
     match verb {
         ContextVerb::Create(args) => store.create(args),
+        ContextVerb::Export(args) => store.export(&args),
+        ContextVerb::Import(args) => store.import(&args),
         ContextVerb::Inspect(args) => store.inspect(args),
         ContextVerb::Ls(args) => store.list(&args),
         ContextVerb::Rm(args) => store.remove(&args),

@@ -5,15 +5,17 @@ use std::io::IsTerminal;
 use clap::{Args, Subcommand};
 use futures_util::StreamExt;
 use hoist_api::client::Client;
-use hoist_api::image::{ImageSummary, ImportImage, RemoveImage};
+use hoist_api::image::{ImagePlatform, ImageSummary, ImportImage, RemoveImage};
 use hoist_api::{ApiError, Engine};
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
 use super::build::{self, ImageBuildArgs};
+use super::history::{self, HistoryArgs};
 use super::search::{self, SearchArgs};
-use super::transfer::{self, HistoryArgs, PruneArgs, PullArgs, PushArgs, SaveArgs};
+use super::transfer::{self, PruneArgs, PullArgs, PushArgs, SaveArgs};
 use super::{each, filters, inspect};
+use crate::commands::values::PlatformName;
 use crate::connect;
 use crate::context::{Context, open_input};
 use crate::failure::Failure;
@@ -36,7 +38,7 @@ pub(crate) enum ImageVerb {
     #[command(visible_alias = "remove")]
     Rm(ImageRmArgs),
     /// Print what the engine knows of images, as JSON
-    Inspect(InspectArgs),
+    Inspect(ImageInspectArgs),
     /// Give an image another name
     Tag(TagArgs),
     /// Pull an image from its registry
@@ -87,6 +89,21 @@ pub(crate) struct LoadArgs {
     /// Print nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    /// Platform to take from a list, as os/arch[/variant]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<PlatformName>,
+}
+
+/// `image inspect`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct ImageInspectArgs {
+    #[command(flatten)]
+    pub(crate) inspect: InspectArgs,
+
+    /// Only when the images are for this platform, as os/arch[/variant]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<PlatformName>,
 }
 
 /// `image ls`.
@@ -135,6 +152,10 @@ pub(crate) struct ImageRmArgs {
     /// Keep parents without a name
     #[arg(long)]
     pub(crate) no_prune: bool,
+
+    /// Only when the images are for this platform, as os/arch[/variant]; repeatable
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    pub(crate) platform: Vec<PlatformName>,
 }
 
 /// `inspect` of any object.
@@ -177,14 +198,17 @@ pub(crate) async fn run(context: &Context, verb: ImageVerb) -> Result<(), Failur
         ImageVerb::Pull(args) => transfer::pull(context, &engine, args).await,
         ImageVerb::Push(args) => transfer::push(context, &engine, args).await,
         ImageVerb::Save(args) => transfer::save(context, &engine, args).await,
-        ImageVerb::History(args) => transfer::history(context, &engine, args).await,
+        ImageVerb::History(args) => history::run(context, &engine, args).await,
         ImageVerb::Prune(args) => transfer::prune(context, &engine, args).await,
         ImageVerb::Search(args) => search::run(context, &engine, args).await,
         ImageVerb::Inspect(args) => {
             inspect(
                 context,
-                (&args.names, args.format.as_deref()),
-                async |name: &str| engine.inspect_raw("images", name).await,
+                (&args.inspect.names, args.inspect.format.as_deref()),
+                async |name: &str| {
+                    let platform = args.platform.as_ref().map(|platform| &platform.0);
+                    Ok(engine.image_inspect_of(name, platform).await?)
+                },
             )
             .await
         }
@@ -214,7 +238,7 @@ async fn import<E: Engine>(context: &Context, engine: &E, args: ImportArgs) -> R
 /// Bytes read and sent at a time.
 const CHUNK: usize = 1 << 18;
 
-async fn load<E: Engine>(context: &Context, engine: &E, args: LoadArgs) -> Result<(), Failure> {
+async fn load(context: &Context, engine: &Client, args: LoadArgs) -> Result<(), Failure> {
     let path = args.input.unwrap_or_else(|| "-".to_owned());
     if path == "-" && std::io::stdin().is_terminal() {
         return Err(Failure::new("cannot load an image from a terminal")
@@ -223,7 +247,10 @@ async fn load<E: Engine>(context: &Context, engine: &E, args: LoadArgs) -> Resul
     let input = open_input(&path).await?;
     let cannot = |error: ApiError| Failure::from(error).context(format!("cannot load {path}"));
     let body = Box::pin(ReaderStream::with_capacity(input, CHUNK));
-    let mut progress = engine.image_load(body).await.map_err(cannot)?;
+    let mut progress = engine
+        .image_load_of(body, args.platform.as_ref().map(|platform| &platform.0))
+        .await
+        .map_err(cannot)?;
     while let Some(step) = progress.next().await {
         let step = step.map_err(cannot)?;
         if !args.quiet && !step.stream.is_empty() {
@@ -349,17 +376,14 @@ pub(crate) fn split_reference(reference: &str) -> (String, String) {
     }
 }
 
-async fn remove<E: Engine>(
-    context: &Context,
-    engine: &E,
-    args: ImageRmArgs,
-) -> Result<(), Failure> {
+async fn remove(context: &Context, engine: &Client, args: ImageRmArgs) -> Result<(), Failure> {
     let options = RemoveImage {
         force: args.force,
         no_prune: args.no_prune,
     };
+    let platforms: Vec<ImagePlatform> = args.platform.into_iter().map(|name| name.0).collect();
     each(context, &args.images, async |name: &str| {
-        for step in engine.image_remove(name, options).await? {
+        for step in engine.image_remove_of(name, options, &platforms).await? {
             if !step.untagged.is_empty() {
                 context.ui.line(&format!("Untagged: {}", step.untagged))?;
             }

@@ -1,10 +1,13 @@
 //! Commands on one kind of the engine's objects, by name, whatever project they belong to.
 
+pub(crate) mod absent;
 pub(crate) mod build;
 pub(crate) mod builder;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod engine;
+pub(crate) mod facts;
+mod history;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod search;
@@ -58,14 +61,14 @@ pub(crate) async fn inspect<F>(
     mut find: F,
 ) -> Result<(), Failure>
 where
-    F: AsyncFnMut(&str) -> hoist_api::Result<Value>,
+    F: AsyncFnMut(&str) -> Result<Value, Failure>,
 {
     let mut found: Vec<Value> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
     for name in names {
         match find(name).await {
             Ok(object) => found.push(object),
-            Err(error) => failures.push(error.into()),
+            Err(failure) => failures.push(failure),
         }
     }
     listing::inspect(&context.ui, format, &found)?;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use hoist_api::network::{
-    EndpointIpamConfig, EndpointSettings, Ipam, IpamPool, NetworkConnect, NetworkCreate,
-    NetworkDisconnect, NetworkInspect,
+    ConfigReference, EndpointIpamConfig, EndpointSettings, Ipam, IpamPool, NetworkConnect,
+    NetworkCreate, NetworkDisconnect, NetworkInspect,
 };
 use hoist_api::{Engine, ErrorKind};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub(crate) enum NetworkVerb {
     #[command(visible_alias = "list")]
     Ls(ObjectLsArgs),
     /// Print what the engine knows of networks, as JSON
-    Inspect(InspectArgs),
+    Inspect(NetworkInspectArgs),
     /// Remove networks
     #[command(visible_alias = "remove")]
     Rm(NetworkRmArgs),
@@ -39,6 +39,17 @@ pub(crate) enum NetworkVerb {
     Disconnect(NetworkDisconnectArgs),
     /// Remove networks that no container uses
     Prune(PruneArgs),
+}
+
+/// `network inspect`.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct NetworkInspectArgs {
+    #[command(flatten)]
+    pub(crate) inspect: InspectArgs,
+
+    /// Also what only networks of swarms have
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
 /// `network connect`.
@@ -174,9 +185,21 @@ pub(crate) struct NetworkCreateArgs {
     #[arg(long)]
     pub(crate) attachable: bool,
 
-    /// Only of swarms
-    #[arg(long, hide = true)]
+    /// Scope of the network: local (swarm: refused)
+    #[arg(long, hide = true, value_name = "SCOPE")]
     pub(crate) scope: Option<String>,
+
+    /// Only for swarms: refused
+    #[arg(long, hide = true)]
+    pub(crate) ingress: bool,
+
+    /// Only for swarms: refused
+    #[arg(long, hide = true)]
+    pub(crate) config_only: bool,
+
+    /// Only for swarms: refused
+    #[arg(long, hide = true, value_name = "NETWORK")]
+    pub(crate) config_from: Option<String>,
 }
 
 /// Carries out a `network` command.
@@ -194,8 +217,8 @@ pub(crate) async fn run(context: &Context, verb: NetworkVerb) -> Result<(), Fail
         NetworkVerb::Inspect(args) => {
             inspect(
                 context,
-                (&args.names, args.format.as_deref()),
-                async |name: &str| engine.inspect_raw("networks", name).await,
+                (&args.inspect.names, args.inspect.format.as_deref()),
+                async |name: &str| Ok(engine.network_inspect_raw(name, args.verbose).await?),
             )
             .await
         }
@@ -232,7 +255,7 @@ pub(crate) async fn run(context: &Context, verb: NetworkVerb) -> Result<(), Fail
             let filters = filters(&args.filter)?;
             let warning =
                 "This will remove all custom networks not used by at least one container.";
-            if !args.force && !agreed(context, warning)? {
+            if !args.force && !agreed(context, warning).await? {
                 return Ok(());
             }
             let pruned = engine.networks_prune(&filters).await?;
@@ -296,7 +319,12 @@ fn body_of(args: NetworkCreateArgs) -> Result<NetworkCreate, Failure> {
         attachable: args.attachable,
         options: pairs(&args.opt),
         labels,
-        ..NetworkCreate::default()
+        scope: args.scope.unwrap_or_default(),
+        ingress: args.ingress,
+        config_only: args.config_only,
+        config_from: ConfigReference {
+            network: args.config_from.unwrap_or_default(),
+        },
     })
 }
 

@@ -1,4 +1,4 @@
-//! `hoist system`, and `inspect` and `info` at the top: the engine as a whole, and objects of any kind.
+//! `hoist system`, and `inspect` at the top: the engine as a whole, and objects of any kind.
 
 use clap::{Args, Subcommand};
 use futures_util::StreamExt;
@@ -7,18 +7,17 @@ use hoist_api::client::Client;
 use hoist_api::event::{Event, EventsOptions};
 use hoist_api::{Engine, ErrorKind, Filters};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use super::container::state::{PruneArgs, agreed};
+use super::facts::{self, InfoArgs};
 use super::filters;
 use super::usage::size;
 use crate::connect;
 use crate::context::Context;
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::{Failure, INTERRUPTED, Voice};
 use crate::signals;
 use crate::template::Template;
-use crate::ui::human;
 use crate::when;
 
 /// What can be done with the engine as a whole.
@@ -53,14 +52,6 @@ pub(crate) struct SystemEventsArgs {
     /// Only what happens before a time
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
-}
-
-/// Show facts about the engine and its machine
-#[derive(Args, Debug, Clone)]
-pub(crate) struct InfoArgs {
-    /// json, or a Go template
-    #[arg(short, long, value_name = "FORMAT")]
-    pub(crate) format: Option<String>,
 }
 
 /// Remove what is not used: containers, networks, images, with --volumes volumes, too
@@ -106,9 +97,9 @@ pub(crate) async fn run(context: &Context, verb: SystemVerb) -> Result<(), Failu
     match verb {
         SystemVerb::Df(args) => super::usage::df(context, args).await,
         SystemVerb::Events(args) => events(context, args).await,
-        SystemVerb::Info(args) => info(context, args).await,
+        SystemVerb::Info(args) => facts::info(context, args).await,
         SystemVerb::Prune(args) => prune(context, args).await,
-        SystemVerb::Version(args) => version(context, args).await,
+        SystemVerb::Version(args) => facts::version(context, args).await,
         SystemVerb::DialStdio => dial(context).await,
     }
 }
@@ -134,94 +125,16 @@ pub(crate) async fn inspect(context: &Context, args: AnyInspectArgs) -> Result<(
                 };
                 match found {
                     Err(error) if error.is(ErrorKind::NotFound) => {}
-                    outcome => return outcome,
+                    // What is no name of an image may be one of something else.
+                    Err(error) if *kind == "image" && error.is(ErrorKind::BadRequest) => {}
+                    outcome => return Ok(outcome?),
                 }
             }
             let what = args.kind.as_deref().unwrap_or("object");
-            Err(hoist_api::ApiError::not_found(format!(
-                "No such {what}: {name}"
-            )))
+            Err(Failure::new(format!("No such {what}: {name}")).said_by(Voice::Inspect))
         },
     )
     .await
-}
-
-/// Prints facts about the engine and its machine.
-///
-/// # Errors
-/// The engine fails, or the template is wrong.
-pub(crate) async fn info(context: &Context, args: InfoArgs) -> Result<(), Failure> {
-    let engine = connect::engine(context).await?;
-    let info = engine.info_raw().await?;
-    match args.format.as_deref().map(str::trim).unwrap_or_default() {
-        "" => {}
-        "json" => return context.ui.line(&info.to_string()),
-        text => return context.ui.line(&Template::parse(text)?.render(&info)?),
-    }
-    let text = |key: &str| match &info[key] {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    };
-    let memory = info["MemTotal"].as_u64().unwrap_or(0);
-    let lines = [
-        format!("Containers: {}", text("Containers")),
-        format!(" Running: {}", text("ContainersRunning")),
-        format!(" Paused: {}", text("ContainersPaused")),
-        format!(" Stopped: {}", text("ContainersStopped")),
-        format!("Images: {}", text("Images")),
-        format!("Server Version: {}", text("ServerVersion")),
-        format!("Storage Driver: {}", text("Driver")),
-        format!("Logging Driver: {}", text("LoggingDriver")),
-        format!("Cgroup Driver: {}", text("CgroupDriver")),
-        format!("Cgroup Version: {}", text("CgroupVersion")),
-        format!("Kernel Version: {}", text("KernelVersion")),
-        format!("Operating System: {}", text("OperatingSystem")),
-        format!("OSType: {}", text("OSType")),
-        format!("Architecture: {}", text("Architecture")),
-        format!("CPUs: {}", text("NCPU")),
-        format!("Total Memory: {}", human::binary_size(memory)),
-        format!("Name: {}", text("Name")),
-        format!("ID: {}", text("ID")),
-        format!("Root Dir: {}", text("DockerRootDir")),
-    ];
-    lines.iter().try_for_each(|line| context.ui.line(line))?;
-    let warnings = info["Warnings"].as_array().into_iter().flatten();
-    warnings
-        .filter_map(Value::as_str)
-        .for_each(|warning| context.ui.note(warning));
-    Ok(())
-}
-
-async fn version(context: &Context, args: InfoArgs) -> Result<(), Failure> {
-    let engine = connect::engine(context).await?;
-    let server = serde_json::to_value(engine.version().await?)?;
-    let (major, minor) = engine.api_version();
-    let client = json!({
-        "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": format!("{major}.{minor}"),
-        "Os": std::env::consts::OS, "Arch": std::env::consts::ARCH,
-    });
-    let both = json!({"Client": client, "Server": server});
-    match args.format.as_deref().map(str::trim).unwrap_or_default() {
-        "" => {}
-        "json" => return context.ui.line(&both.to_string()),
-        text => return context.ui.line(&Template::parse(text)?.render(&both)?),
-    }
-    for (title, side) in [("Client", &both["Client"]), ("Server", &both["Server"])] {
-        context.ui.line(&format!("{title}:"))?;
-        for (name, key) in [
-            ("Version", "Version"),
-            ("API version", "ApiVersion"),
-            ("OS", "Os"),
-            ("Arch", "Arch"),
-        ] {
-            let value = side[key].as_str().unwrap_or_default();
-            context
-                .ui
-                .line(&format!(" {:<17}{value}", format!("{name}:")))?;
-        }
-    }
-    Ok(())
 }
 
 async fn events(context: &Context, args: SystemEventsArgs) -> Result<(), Failure> {
@@ -287,7 +200,7 @@ async fn prune(context: &Context, args: SystemPruneArgs) -> Result<(), Failure> 
     });
     what.extend(args.prune.filter.is_empty().then_some("all build cache"));
     let warning = format!("This will remove:\n  - {}\n", what.join("\n  - "));
-    if !args.prune.force && !agreed(context, &warning)? {
+    if !args.prune.force && !agreed(context, &warning).await? {
         return Ok(());
     }
     let engine = connect::engine(context).await?;

@@ -1,4 +1,4 @@
-//! `hoist image pull|push|save|history|prune`, `hoist login`, `hoist logout`: images on their way, and the passwords for that.
+//! `hoist image pull|push|save|prune`, `hoist login`, `hoist logout`: images on their way, and the passwords for that.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -12,15 +12,14 @@ use hoist_api::image::{PullImage, PushImage};
 use hoist_api::{ApiError, Engine, Filters, ImageRef};
 use hoist_registry::auth::AuthConfig;
 use hoist_registry::docker_config::DockerConfig;
-use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::commands::values::ListFormat;
+use super::container::state::agreed;
+use crate::commands::values::PlatformName;
 use crate::connect;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::ui::human;
-use crate::ui::table::Table;
 use crate::ui::transfer::Transfer;
 
 /// `image pull`.
@@ -29,6 +28,10 @@ pub(crate) struct PullArgs {
     /// The image
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     pub(crate) reference: String,
+
+    /// Pull every tag of the repository
+    #[arg(short, long)]
+    pub(crate) all_tags: bool,
 
     /// Platform to take from a list, as os/arch[/variant]
     #[arg(long, value_name = "PLATFORM")]
@@ -50,6 +53,10 @@ pub(crate) struct PushArgs {
     #[arg(short, long)]
     pub(crate) all_tags: bool,
 
+    /// Only when the image is for this platform, as os/arch[/variant]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<PlatformName>,
+
     /// Print nothing but the image's name
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -65,26 +72,10 @@ pub(crate) struct SaveArgs {
     /// Where to write the archive (default: standard output)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<String>,
-}
 
-/// `image history`.
-#[derive(Args, Debug, Clone)]
-pub(crate) struct HistoryArgs {
-    /// The image
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: String,
-
-    /// Form of the output
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(crate) format: ListFormat,
-
-    /// Do not shorten
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
-
-    /// Only the ids
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    /// Only when the images are for this platform, as os/arch[/variant]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<PlatformName>,
 }
 
 /// `image prune`.
@@ -179,9 +170,9 @@ pub(crate) fn stored_logins() -> BTreeMap<String, RegistryLogin> {
 }
 
 /// Pulls an image.
-pub(crate) async fn pull<E: Engine>(
+pub(crate) async fn pull(
     context: &Context,
-    engine: &E,
+    engine: &Client,
     args: PullArgs,
 ) -> Result<(), Failure> {
     let request = PullImage {
@@ -191,16 +182,27 @@ pub(crate) async fn pull<E: Engine>(
     };
     let cannot =
         |error: ApiError| Failure::from(error).context(format!("cannot pull {}", args.reference));
-    if !args.quiet && is_tag_left_out(&args.reference) {
+    let bare = is_tag_left_out(&args.reference);
+    if args.all_tags && !bare {
+        return Err(Failure::new("tag can't be used with --all-tags/-a"));
+    }
+    if !args.quiet && bare && !args.all_tags {
         context.ui.line("Using default tag: latest")?;
     }
-    let lines = engine.image_pull(&request).await.map_err(cannot)?;
-    show(lines, args.quiet, cannot).await?;
+    let lines = match args.all_tags {
+        true => engine.image_pull_all(&request).await,
+        false => engine.image_pull(&request).await,
+    };
+    show(lines.map_err(cannot)?, args.quiet, cannot).await?;
     let name: ImageRef = args
         .reference
         .parse()
         .map_err(|_| Failure::new("the engine pulled a name that is none"))?;
-    context.ui.line(&name.full())
+    let full = name.full();
+    context.ui.line(match args.all_tags {
+        true => full.strip_suffix(":latest").unwrap_or(&full),
+        false => &full,
+    })
 }
 
 fn is_tag_left_out(reference: &str) -> bool {
@@ -209,9 +211,9 @@ fn is_tag_left_out(reference: &str) -> bool {
 }
 
 /// Pushes an image.
-pub(crate) async fn push<E: Engine>(
+pub(crate) async fn push(
     context: &Context,
-    engine: &E,
+    engine: &Client,
     args: PushArgs,
 ) -> Result<(), Failure> {
     let mut reference = args.reference.clone();
@@ -230,7 +232,11 @@ pub(crate) async fn push<E: Engine>(
     };
     let cannot =
         |error: ApiError| Failure::from(error).context(format!("cannot push {}", args.reference));
-    let lines = engine.image_push(&request).await.map_err(cannot)?;
+    let platform = args.platform.as_ref().map(|platform| &platform.0);
+    let lines = engine
+        .image_push_of(&request, platform)
+        .await
+        .map_err(cannot)?;
     show(lines, args.quiet, cannot).await?;
     if args.quiet {
         context.ui.line(&request.reference)?;
@@ -254,9 +260,9 @@ async fn show(
 }
 
 /// Writes images as an archive.
-pub(crate) async fn save<E: Engine>(
+pub(crate) async fn save(
     context: &Context,
-    engine: &E,
+    engine: &Client,
     args: SaveArgs,
 ) -> Result<(), Failure> {
     let path = args.output.filter(|path| path != "-");
@@ -264,7 +270,9 @@ pub(crate) async fn save<E: Engine>(
         return Err(Failure::new("cannot write an archive to a terminal")
             .hint("name a file with -o, or redirect the output"));
     }
-    let mut pieces = engine.image_save(&args.images).await?;
+    let mut pieces = engine
+        .image_save_of(&args.images, args.platform.as_ref().map(|one| &one.0))
+        .await?;
     let Some(path) = path else {
         while let Some(piece) = pieces.next().await {
             context.ui.bytes(&piece?)?;
@@ -289,45 +297,6 @@ pub(crate) async fn save<E: Engine>(
         let _ = tokio::fs::remove_file(&staged).await;
     }
     outcome
-}
-
-/// Prints how an image was made.
-pub(crate) async fn history<E: Engine>(
-    context: &Context,
-    engine: &E,
-    args: HistoryArgs,
-) -> Result<(), Failure> {
-    let steps = engine.image_history(&args.image).await?;
-    let now = jiff::Timestamp::now().as_second();
-    let mut table = Table::new(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
-    for step in steps {
-        let id = if args.no_trunc || step.id == "<missing>" {
-            step.id.clone()
-        } else {
-            human::short_id(&step.id).to_owned()
-        };
-        if args.quiet {
-            context.ui.line(&id)?;
-            continue;
-        }
-        let mut by = step.created_by.replace('\t', " ");
-        if !args.no_trunc && by.chars().count() > 45 {
-            by = by.chars().take(44).chain(['…']).collect();
-        }
-        let created = human::ago(step.created, now);
-        let size = human::size(u64::try_from(step.size).unwrap_or(0));
-        if args.format == ListFormat::Json {
-            context.ui.json(&json!({
-                "ID": id, "CreatedSince": created, "CreatedBy": by, "Size": size, "Comment": step.comment,
-            }))?;
-        } else {
-            table.row(vec![id, created, by, size, step.comment]);
-        }
-    }
-    if args.quiet || args.format == ListFormat::Json {
-        return Ok(());
-    }
-    context.ui.line(&table.render())
 }
 
 /// Removes images that nothing uses.
@@ -356,12 +325,8 @@ pub(crate) async fn prune(
     } else {
         "all dangling images"
     };
-    if !args.force {
-        let question =
-            format!("WARNING! This will remove {what}.\nAre you sure you want to continue?");
-        if !context.ui.confirm(&question)? {
-            return Ok(());
-        }
+    if !args.force && !agreed(context, &format!("This will remove {what}.")).await? {
+        return Ok(());
     }
     let pruned = engine.images_prune(&filters).await?;
     let deleted = pruned.images_deleted;

@@ -5,6 +5,7 @@ use hoist_api::system::DataUsage;
 use serde_json::{Value, json};
 
 use super::builder;
+use crate::commands::ps::Row;
 use crate::connect;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -35,19 +36,19 @@ pub(super) async fn df(context: &Context, args: DfArgs) -> Result<(), Failure> {
     let format = Format::read(args.format.as_deref())?;
     let engine = connect::engine(context).await?;
     let usage = engine.data_usage().await?;
-    listing::print(&context.ui, &format, COLUMNS, &summary(&usage))?;
-    if args.verbose {
+    if args.verbose && matches!(format, Format::Table) {
         for (title, columns, rows) in details(&usage) {
-            context.ui.line(&format!("\n{title} space usage:\n"))?;
+            context.ui.line(&format!("{title} space usage:\n"))?;
             listing::print(&context.ui, &Format::Table, columns, &rows)?;
+            context.ui.line("")?;
         }
         let cache = &usage.build_cache;
         let held = size(cache.iter().map(|record| record.size).sum());
-        context.ui.line(&format!("\nBuild cache usage: {held}\n"))?;
+        context.ui.line(&format!("Build cache usage: {held}\n"))?;
         let rows: Vec<Value> = cache.iter().map(builder::row).collect();
-        listing::print(&context.ui, &Format::Table, builder::COLUMNS, &rows)?;
+        return listing::print(&context.ui, &Format::Table, builder::COLUMNS, &rows);
     }
-    Ok(())
+    listing::print(&context.ui, &format, COLUMNS, &summary(&usage))
 }
 
 /// Bytes as people read them; none when the engine does not know.
@@ -132,18 +133,22 @@ type Details = (&'static str, &'static Columns, Vec<Value>);
 
 /// A list for each kind of object.
 fn details(usage: &DataUsage) -> [Details; 3] {
+    let now = jiff::Timestamp::now().as_second();
     let image = |image: &hoist_api::image::ImageSummary| {
         let (repository, tag) = super::image::names_of(image).swap_remove(0);
         json!({
-            "Repository": repository, "Tag": tag, "ID": human::short_id(&image.id), "Size": size(image.size),
+            "Repository": repository, "Tag": tag, "ID": human::short_id(&image.id),
+            "CreatedSince": human::ago(image.created, now), "Size": size(image.size),
             "SharedSize": size(image.shared_size), "UniqueSize": size(image.size - image.shared_size.max(0)),
             "Containers": image.containers.max(0).to_string(),
         })
     };
     let container = |c: &hoist_api::container::ContainerSummary| {
+        let row = Row::of(c, false);
+        let all = row.json();
         json!({
-            "ID": human::short_id(&c.id), "Image": c.image, "Names": crate::members::container_name(c),
-            "Size": size(c.size_rw.unwrap_or(0)), "Status": c.status,
+            "ID": row.id, "Image": row.image, "Command": row.command, "LocalVolumes": all["LocalVolumes"],
+            "Size": size(c.size_rw.unwrap_or(0)), "RunningFor": row.running_for, "Status": row.status, "Names": row.name,
         })
     };
     let volume = |v: &hoist_api::volume::Volume| {
@@ -157,6 +162,7 @@ fn details(usage: &DataUsage) -> [Details; 3] {
                 ("Repository", "REPOSITORY"),
                 ("Tag", "TAG"),
                 ("ID", "IMAGE ID"),
+                ("CreatedSince", "CREATED"),
                 ("Size", "SIZE"),
                 ("SharedSize", "SHARED SIZE"),
                 ("UniqueSize", "UNIQUE SIZE"),
@@ -169,7 +175,10 @@ fn details(usage: &DataUsage) -> [Details; 3] {
             &[
                 ("ID", "CONTAINER ID"),
                 ("Image", "IMAGE"),
+                ("Command", "COMMAND"),
+                ("LocalVolumes", "LOCAL VOLUMES"),
                 ("Size", "SIZE"),
+                ("RunningFor", "CREATED"),
                 ("Status", "STATUS"),
                 ("Names", "NAMES"),
             ],

@@ -111,7 +111,7 @@ pub(crate) async fn run(context: &Context, verb: VolumeVerb) -> Result<(), Failu
             inspect(
                 context,
                 (&args.names, args.format.as_deref()),
-                async |name: &str| engine.inspect_raw("volumes", name).await,
+                async |name: &str| Ok(engine.inspect_raw("volumes", name).await?),
             )
             .await
         }
@@ -148,7 +148,7 @@ async fn prune(context: &Context, engine: &Client, args: VolumePruneArgs) -> Res
         filters = filters.with("all", "true");
     }
     let warning = format!("This will remove {which} volumes not used by at least one container.");
-    if !args.force && !agreed(context, &warning)? {
+    if !args.force && !agreed(context, &warning).await? {
         return Ok(());
     }
     let pruned = engine.volumes_prune(&filters).await?;

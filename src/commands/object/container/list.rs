@@ -86,7 +86,7 @@ pub(super) async fn list(
     let asks_size = args
         .format
         .as_deref()
-        .is_some_and(|text| text.contains(".Size") || text.contains("json"));
+        .is_some_and(|text| text.contains(".Size") || text.contains("{{json .}}"));
     let options = ListContainers {
         all,
         limit: last

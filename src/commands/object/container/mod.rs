@@ -235,7 +235,7 @@ pub(crate) async fn run(context: &Context, verb: ContainerVerb) -> Result<(), Fa
             super::inspect(
                 context,
                 (&args.names, args.format.as_deref()),
-                async |name: &str| engine.container_inspect_raw(name, args.size).await,
+                async |name: &str| Ok(engine.container_inspect_raw(name, args.size).await?),
             )
             .await
         }
@@ -279,7 +279,7 @@ async fn start_attached(
             silent: false,
         },
         output: (true, true),
-        signals: !terminal,
+        signals: true,
         removed: found.host_config.auto_remove,
     };
     run::follow(context, engine, &found.id, &following).await

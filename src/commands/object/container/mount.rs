@@ -41,6 +41,10 @@ pub(crate) fn volumes(
     texts: &[String],
 ) -> Result<(), Failure> {
     for text in texts {
+        if text.is_empty() {
+            return Err(Failure::new("invalid empty volume spec")
+                .hint("write it as [SOURCE:]TARGET[:OPTIONS]"));
+        }
         let wrong = |why: &str| {
             Failure::new(format!("invalid volume \"{text}\": {why}"))
                 .hint("write it as [SOURCE:]TARGET[:OPTIONS]")
@@ -51,6 +55,9 @@ pub(crate) fn volumes(
             [source, target] | [source, target, _] => (Some(*source), *target),
             _ => return Err(wrong("it has too many parts")),
         };
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(wrong("empty section between colons"));
+        }
         if !target.starts_with('/') {
             return Err(wrong("the target must be an absolute path"));
         }
@@ -59,9 +66,6 @@ pub(crate) fn volumes(
             volumes.insert(target.to_owned(), Empty {});
             continue;
         };
-        if source.is_empty() {
-            return Err(wrong("the source is empty"));
-        }
         let source = host_path(context, source);
         let rest = parts
             .get(2)

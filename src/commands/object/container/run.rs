@@ -99,7 +99,8 @@ pub(super) async fn create(
     engine: &Client,
     args: ContainerCreateArgs,
 ) -> Result<(), Failure> {
-    let request = body::request(context, &args.create, &args.words)?;
+    let request = body::request(context, &args.create, &args.words)
+        .map_err(|failure| failure.with_exit(REFUSED))?;
     let id = make(context, engine, &args.create, &request).await?;
     context.ui.line(&id)
 }
@@ -147,7 +148,7 @@ pub(super) async fn run(
             silent: false,
         },
         output: (config.attach_stdout, config.attach_stderr),
-        signals: args.sig_proxy && !process.tty,
+        signals: args.sig_proxy,
         removed: args.create.rm,
     };
     let id = make(context, engine, &args.create, &request)

@@ -220,7 +220,7 @@ pub(super) async fn prune(
 ) -> Result<(), Failure> {
     let filters = filters(&args.filter)?;
     let warning = "This will remove all stopped containers.";
-    if !args.force && !agreed(context, warning)? {
+    if !args.force && !agreed(context, warning).await? {
         return Ok(());
     }
     let pruned = engine.containers_prune(&filters).await?;
@@ -235,10 +235,19 @@ pub(super) async fn prune(
 ///
 /// # Errors
 /// Standard input cannot be read.
-pub(crate) fn agreed(context: &Context, warning: &str) -> Result<bool, Failure> {
-    context.ui.confirm(&format!(
-        "WARNING! {warning}\nAre you sure you want to continue?"
-    ))
+pub(crate) async fn agreed(context: &Context, warning: &str) -> Result<bool, Failure> {
+    let ui = context.ui.clone();
+    let question = format!("WARNING! {warning}\nAre you sure you want to continue?");
+    let (sender, answer) = tokio::sync::oneshot::channel();
+    // Nobody can take a read back: when Ctrl-C says no, the thread ends with the process.
+    std::thread::spawn(move || drop(sender.send(ui.confirm(&question))));
+    tokio::select! {
+        answer = answer => answer.unwrap_or(Ok(false)),
+        () = crate::signals::interrupted() => {
+            context.ui.note("");
+            Ok(false)
+        }
+    }
 }
 
 /// Prints what a `prune` removed.
