@@ -272,10 +272,10 @@ mod tests {
             run("hoist container run --rm=0 -ti x"),
             (false, true, true, words("x"))
         );
-        let Verb::Up(up) = read("hoist up -d=T --build=false --no-build").verb else {
+        let Verb::Up(up) = read("hoist up -d=T --build=false --no-color=true").verb else {
             panic!("not up")
         };
-        assert!(up.detach && up.no_build && !up.build);
+        assert!(up.detach && up.no_color && !up.build);
         assert!(refused("hoist up -d=maybe").contains("-d"));
     }
 

@@ -400,6 +400,7 @@ mod tests {
             color_err: false,
             progress: mode,
             progress_on_stdout: false,
+            as_docker: false,
         };
         BuildView::new(&ui, mode)
     }

@@ -347,6 +347,7 @@ mod tests {
             color_err: false,
             progress: ProgressMode::Tty,
             progress_on_stdout: false,
+            as_docker: false,
         };
         let mut screen = Screen::new("Running", &ui);
         screen.apply(change("Network p_default", Phase::Working, "Creating"));
