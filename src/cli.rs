@@ -276,7 +276,7 @@ mod tests {
             panic!("not up")
         };
         assert!(up.detach && up.no_color && !up.build);
-        assert!(refused("hoist up -d=maybe").contains("-d"));
+        assert!(refused("hoist up -d=maybe").contains("give true or false"));
     }
 
     #[test]

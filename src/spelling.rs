@@ -54,7 +54,8 @@ pub(crate) fn is_spelled_out(line: &[OsString]) -> bool {
     line.iter().skip(1).any(|word| {
         let word = word.to_str().filter(|word| word.starts_with('-'));
         let value = word.and_then(|word| word.split_once('='));
-        value.is_some_and(|(_, value)| truth(value).is_ok())
+        // After letters no other answer is taken for one: the complaint is about the value then.
+        value.is_some_and(|(word, value)| !word.starts_with("--") || truth(value).is_ok())
     })
 }
 
