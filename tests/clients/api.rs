@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::load::ask;
 use crate::common::run::Run;
 use crate::common::{LONG, Reference, TestHost, can_run, reference, run, wait_until};
 use crate::tool;
@@ -147,4 +148,37 @@ fn examples_run_with_dockers_engine() {
     let reference = Reference::start(bin);
     reference.import("busybox");
     programs(&reference).check();
+}
+
+/// bollard's own tests ask for it: Docker tells lists that the client left out as null, and so that nothing differs from the image.
+#[test]
+fn lists_that_were_left_out_are_null() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    host.hoist(&["container", "create", "--name", "plain", "busybox", "true"])
+        .ok();
+    let body = r#"{"Image": "busybox", "Cmd": ["true"]}"#;
+    let socket = host.socket();
+    let said = |method: &str, path: &str, body: &str| -> serde_json::Value {
+        let (_, answer) = ask(&socket, method, path, body).expect("it answers");
+        serde_json::from_slice(&answer).expect("it is JSON")
+    };
+    said("POST", "/containers/create?name=bare", body);
+    let host_config = &said("GET", "/containers/bare/json", "")["HostConfig"];
+    for list in [
+        "Binds",
+        "CapAdd",
+        "CapDrop",
+        "ExtraHosts",
+        "GroupAdd",
+        "SecurityOpt",
+    ] {
+        let value = host_config.as_object().and_then(|fields| fields.get(list));
+        assert_eq!(value, Some(&serde_json::Value::Null), "{list}");
+    }
+    let changes = said("GET", "/containers/bare/changes", "");
+    assert_eq!(changes, serde_json::Value::Null);
+    host.hoist(&["container", "diff", "bare"]).ok();
 }

@@ -179,6 +179,7 @@ wire! {
     /// What ties a container to the host.
     pub struct HostConfig {
         /// `source:target[:options]`; the source is a path or a volume name.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub binds: Vec<String>,
         /// File the CLI writes the id to; without meaning here.
         #[serde(rename = "ContainerIDFile")]
@@ -196,6 +197,7 @@ wire! {
         /// Driver for anonymous volumes.
         pub volume_driver: String,
         /// Containers whose volumes are mounted too, `name[:ro]`.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub volumes_from: Vec<String>,
         /// Terminal size at start, height and width.
         pub console_size: [u32; 2],
@@ -203,8 +205,10 @@ wire! {
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         pub annotations: BTreeMap<String, String>,
         /// Capabilities added to the default ones.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub cap_add: Vec<String>,
         /// Capabilities taken away.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub cap_drop: Vec<String>,
         /// ``, `private` or `host`.
         pub cgroupns_mode: String,
@@ -215,14 +219,17 @@ wire! {
         /// Search domains.
         pub dns_search: Vec<String>,
         /// `name:address` lines of the hosts file.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub extra_hosts: Vec<String>,
         /// Supplementary groups.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub group_add: Vec<String>,
         /// ``, `none`, `private`, `shareable`, `host` or `container:<id>`.
         pub ipc_mode: String,
         /// Obsolete.
         pub cgroup: String,
         /// Legacy links `container:alias`.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub links: Vec<String>,
         /// Preference of the out-of-memory killer, -1000 to 1000.
         pub oom_score_adj: i64,
@@ -235,6 +242,7 @@ wire! {
         /// Root file system read-only.
         pub readonly_rootfs: bool,
         /// `no-new-privileges`, `seccomp=…`, `apparmor=…`, `label=…`, `systempaths=unconfined`.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub security_opt: Vec<String>,
         /// Options of the writable layer.
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -1,7 +1,7 @@
 //! How the wire differs from serde's defaults: Go clients send `null` for every empty list, map or string,
 //! leave fields out, and add fields that are newer than ours. All of it is accepted.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Go's zero `time.Time`, which Docker prints for "never".
 pub const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -17,6 +17,14 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Writes an empty list as `null`, as Docker does for lists that the client left out; clients compare with that.
+pub(crate) fn empty_as_null<S: Serializer, T: Serialize>(
+    list: &[T],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    (!list.is_empty()).then_some(list).serialize(serializer)
 }
 
 /// Declares wire structs: PascalCase keys, every field optional on the way in, `null` read as the default.

@@ -64,7 +64,9 @@ pub(super) async fn put_archive(
 
 /// `GET /containers/{id}/changes`
 pub(super) async fn changes(State(server): State<Server>, Path(id): Path<String>) -> Answer {
-    Ok(Json(server.service.changes(&id).await?).into_response())
+    let changes = server.service.changes(&id).await?;
+    // As Docker tells that nothing differs.
+    Ok(Json((!changes.is_empty()).then_some(changes)).into_response())
 }
 
 /// `GET /containers/{id}/export`
