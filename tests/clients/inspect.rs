@@ -12,6 +12,7 @@ use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use super::load::ask;
+use super::protocol::{call, created};
 use crate::common::{Reference, TestHost, can_run, reference};
 
 /// Fields whose values are another each time or on each machine; of these the kind is compared.
@@ -230,4 +231,36 @@ fn every_field_is_as_dockers_engine_fills_it() {
         }
     }
     assert!(wrong.is_empty() && record.len() > 100, "{wrong}");
+}
+
+#[test]
+fn older_clients_find_the_short_id_among_the_aliases() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    assert_eq!(
+        call(&host, "POST", "/networks/create", r#"{"Name":"users"}"#).0,
+        201
+    );
+    let endpoints = json!({"users": {"Aliases": ["own"]}});
+    let id = created(
+        &host,
+        &json!({"Image": "busybox", "HostConfig": {"NetworkMode": "users"},
+            "NetworkingConfig": {"EndpointsConfig": endpoints}}),
+    );
+    let aliases = |version: &str| {
+        let (_, said) = call(
+            &host,
+            "GET",
+            &format!("/{version}/containers/{id}/json"),
+            "",
+        );
+        let start = said.find('{').expect("JSON");
+        let end = said.rfind('}').expect("JSON");
+        let found: Value = serde_json::from_str(&said[start..=end]).expect("JSON");
+        found["NetworkSettings"]["Networks"]["users"]["Aliases"].clone()
+    };
+    assert_eq!(aliases("v1.45"), json!(["own"]));
+    assert_eq!(aliases("v1.44"), json!(["own", &id[..12]]));
 }

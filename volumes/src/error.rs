@@ -14,7 +14,9 @@ pub enum VolumeError {
     #[error("{0}")]
     InvalidName(String),
     /// A driver that does not exist here.
-    #[error("volume driver {0:?} is not known: only \"local\" is")]
+    #[error(
+        "error looking up volume plugin {0}: plugin {0:?} not found (the only volume driver here is local)"
+    )]
     UnknownDriver(String),
     /// A driver option that is unknown, missing or contradicts another.
     #[error("{0}")]
@@ -89,7 +91,7 @@ impl VolumeError {
     /// The coarse kind.
     pub fn kind(&self) -> VolumeErrorKind {
         match self {
-            Self::NotFound(_) => VolumeErrorKind::NotFound,
+            Self::NotFound(_) | Self::UnknownDriver(_) => VolumeErrorKind::NotFound,
             Self::Differs(_) | Self::InUse { .. } => VolumeErrorKind::Conflict,
             Self::NoSpace { .. } | Self::Io { .. } => VolumeErrorKind::Internal,
             _ => VolumeErrorKind::Invalid,

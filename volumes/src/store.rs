@@ -18,6 +18,8 @@ use crate::populate::{self, DATA};
 
 const RECORD: &str = "volume.json";
 const DRIVER: &str = "local";
+/// The label by which Docker's clients know volumes that nobody named.
+const ANONYMOUS: &str = "com.docker.volume.anonymous";
 /// Beginning of the names of removed volumes' directories; no volume's name begins with a dot.
 const REMOVED: &str = ".removed-";
 
@@ -196,12 +198,16 @@ impl VolumeStore {
                 Err(VolumeError::Differs(name.to_string()))
             };
         }
+        let mut labels = request.labels;
+        if anonymous {
+            labels.entry(ANONYMOUS.to_owned()).or_default();
+        }
         let volume = Volume {
             mountpoint: self.directory_of(&name).join(DATA),
             name: name.clone(),
             driver: DRIVER.to_owned(),
             driver_opts: request.driver_opts,
-            labels: request.labels,
+            labels,
             created_at: jiff::Timestamp::now().to_string(),
             anonymous,
         };

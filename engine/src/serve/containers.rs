@@ -13,6 +13,7 @@ use hoist_api::container::{
 use hoist_api::engine::StopOptions;
 use hoist_api::error::{ApiError, Result};
 use hoist_api::host_config::HostConfig;
+use hoist_api::inspect::ContainerInspect;
 use hoist_api::stats::StatsMode;
 
 use super::detach::DetachKeys;
@@ -23,6 +24,7 @@ use super::{Server, web_socket};
 use crate::service::attach::Streams;
 
 /// Versions of the API from which on something is otherwise than before.
+const DNS_NAMES: Version = Version(1, 45);
 const ANNOTATIONS_LISTED: Version = Version(1, 46);
 const SEVERAL_ENDPOINTS: Version = Version(1, 44);
 const PRIVATE_IPC: Version = Version(1, 40);
@@ -95,13 +97,36 @@ fn as_of(version: Version, body: &mut ContainerCreate) -> Result<()> {
 /// `GET /containers/{id}/json`
 pub(super) async fn inspect(
     State(server): State<Server>,
+    version: Version,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Answer {
-    if Query::of(&uri).flag("size") {
-        return Ok(Json(server.service.inspect_sized(&id).await?).into_response());
+    let mut found = match Query::of(&uri).flag("size") {
+        true => server.service.inspect_sized(&id).await?,
+        false => server.service.inspect(&id)?,
+    };
+    if version < DNS_NAMES {
+        short_ids_as_aliases(&mut found);
     }
-    Ok(Json(server.service.inspect(&id)?).into_response())
+    Ok(Json(found).into_response())
+}
+
+/// Older clients find a container's short id and host name among its aliases, as `DNSNames` was not there yet.
+fn short_ids_as_aliases(found: &mut ContainerInspect) {
+    let own = [
+        found.id.chars().take(12).collect(),
+        found.config.hostname.clone(),
+    ];
+    let networks = found.network_settings.networks.iter_mut();
+    let is_users = |name: &str| !matches!(name, "bridge" | "host" | "none");
+    for (_, endpoint) in networks.filter(|(name, _)| is_users(name)) {
+        let aliases = endpoint.aliases.get_or_insert_default();
+        for name in own.iter().filter(|name: &&String| !name.is_empty()) {
+            if !aliases.contains(name) {
+                aliases.push(name.clone());
+            }
+        }
+    }
 }
 
 /// `POST /containers/{id}/start`. A start that has begun is finished although the client goes away.

@@ -302,9 +302,11 @@ fn check_writable(record: &ContainerRecord, target: &Path) -> Result<()> {
 /// The user that the container runs as, by the container's own accounts.
 fn owner(root: &Root, user: &str) -> Option<(u32, u32)> {
     let (user, group) = user.split_once(':').unwrap_or((user, ""));
-    if user.is_empty() {
+    if user.is_empty() && group.is_empty() {
         return None;
     }
+    // `:group` is the root user's.
+    let user = if user.is_empty() { "0" } else { user };
     let read = |path: &str| {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let mut content = Vec::new();

@@ -102,10 +102,15 @@ fn merge(before: &HostConfig, asked: &HostConfig) -> Result<HostConfig> {
             "Conflicting options: Nano CPUs cannot be updated as CPU Period or CPU Quota has already been set",
         );
     }
-    if before.nano_cpus > 0 && (asked.cpu_period > 0 || asked.cpu_quota > 0) {
-        return conflict(
-            "Conflicting options: CPU Period or CPU Quota cannot be updated as NanoCPUs has already been set",
-        );
+    for (option, asked) in [
+        ("CPU Period", asked.cpu_period),
+        ("CPU Quota", asked.cpu_quota),
+    ] {
+        if before.nano_cpus > 0 && asked > 0 {
+            return conflict(&format!(
+                "Conflicting options: {option} cannot be updated as NanoCPUs has already been set"
+            ));
+        }
     }
     if !asked.restart_policy.name.is_empty() {
         Policy::parse(&asked.restart_policy).map_err(ApiError::bad_request)?;

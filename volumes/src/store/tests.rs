@@ -129,7 +129,7 @@ fn other_options_or_drivers_are_refused() {
             driver: "rexray".to_owned(),
             ..CreateVolume::default()
         },
-        "volume driver \"rexray\" is not known: only \"local\" is",
+        "error looking up volume plugin rexray: plugin \"rexray\" not found (the only volume driver here is local)",
     );
 }
 
