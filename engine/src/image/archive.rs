@@ -60,7 +60,12 @@ impl ImageStore {
         wanted: &ImageArchive,
     ) -> Result<Digest, ImageError> {
         let path = Path::new(&wanted.path);
-        let failed = |error: io::Error| ImageError::at("write", path, error);
+        // Not [`ImageError::at`]: what is full here need not be the disk that has the images.
+        let failed = |source: io::Error| ImageError::Io {
+            action: "write",
+            object: path.display().to_string(),
+            source,
+        };
         let layers = self.blobs(&image.layers, wanted)?;
         let mut archive = Archive::default();
         let saved = archive.add_image(image, layers, wanted).map_err(failed)?;

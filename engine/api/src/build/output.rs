@@ -114,9 +114,9 @@ impl BuildOutput {
                 attributes.only(&["dest"])?;
                 asked.output = Self::Tar(dest()?);
             }
-            "oci" => asked.output = Self::Archive(attributes.archive(ArchiveFormat::Oci, dest()?)?),
+            "oci" => asked.output = Self::Archive(attributes.archive(ArchiveFormat::Oci, dest)?),
             "docker" if attributes.text("dest").is_some() => {
-                asked.output = Self::Archive(attributes.archive(ArchiveFormat::Docker, dest()?)?);
+                asked.output = Self::Archive(attributes.archive(ArchiveFormat::Docker, dest)?);
             }
             "docker" | "image" | "moby" | "registry" => {
                 attributes.only(&[
@@ -187,14 +187,25 @@ impl Attributes<'_> {
             Some(name) if name.starts_with(ANNOTATION) => Err(self
                 .wrong("annotations are not kept in the store")
                 .with_hint("write them with type=oci,dest=FILE")),
-            Some(name) => Err(self.wrong(&format!("{name} is not known"))),
+            Some(name) => Err(self.unknown(name, known)),
             None => Ok(()),
         }
     }
 
-    fn archive(&self, format: ArchiveFormat, path: String) -> Result<ImageArchive> {
+    fn unknown(&self, name: &str, known: &[&str]) -> ApiError {
+        let hint = match known {
+            [] => "it has no attributes".to_owned(),
+            known => format!("its attributes are {}", known.join(", ")),
+        };
+        self.wrong(&format!("{name} is not known")).with_hint(hint)
+    }
+
+    fn archive(
+        &self,
+        format: ArchiveFormat,
+        dest: impl FnOnce() -> Result<String>,
+    ) -> Result<ImageArchive> {
         let mut archive = ImageArchive {
-            path,
             format,
             unpacked: !self.flag("tar", true)?,
             names: self.names(),
@@ -229,8 +240,7 @@ impl Attributes<'_> {
             if KNOWN.contains(&name.as_str()) || ACCEPTED.contains(&name.as_str()) {
                 continue;
             }
-            let (level, key) =
-                annotation(name).ok_or_else(|| self.wrong(&format!("{name} is not known")))?;
+            let (level, key) = annotation(name).ok_or_else(|| self.unknown(name, KNOWN))?;
             let place = match level {
                 "" | "manifest" => &mut archive.annotations,
                 "manifest-descriptor" => &mut archive.entry_annotations,
@@ -239,10 +249,12 @@ impl Attributes<'_> {
                         self.wrong("annotations of an index need an image of several platforms")
                     );
                 }
-                _ => return Err(self.wrong(&format!("{name} is not known"))),
+                _ => return Err(self.unknown(name, KNOWN)),
             };
             place.insert(key.to_owned(), value.clone());
         }
+        // A misspelt name is told first.
+        archive.path = dest()?;
         Ok(archive)
     }
 
@@ -329,6 +341,8 @@ mod tests {
         for (kind, attributes, said) in [
             ("what", "dest=/x", "\"what\" is no type"),
             ("tar", "", "dest is missing"),
+            ("oci", "", "dest is missing"),
+            ("oci", "dst=/x", "dst is not known"),
             (
                 "tar",
                 "dest=/x;compression=gzip",

@@ -38,6 +38,11 @@ pub(super) fn build_request(query: &Query) -> Result<BuildRequest> {
     let dockerfile = query.text("dockerfile");
     let args: BTreeMap<String, Option<String>> = json(query, "buildargs")?.unwrap_or_default();
     let platform = query.text("platform");
+    // In Docker's words, and before anything of the context is read.
+    for one in platform.split(',').filter(|name| !name.is_empty()) {
+        one.parse::<hoist_registry::Platform>()
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
     let cache_from: Vec<String> = json(query, "cachefrom")?.unwrap_or_default();
     Ok(BuildRequest {
         context: match remote {
@@ -246,6 +251,12 @@ mod tests {
         assert_eq!(request.extra_hosts, ["h:1.2.3.4"]);
         assert!(request.no_cache && request.context == BuildContext::Archive);
         assert!(check("buildargs=%7B").is_err());
+        let wrong = check("platform=foobar").unwrap_err().message;
+        assert!(
+            wrong.contains("unknown operating system or architecture"),
+            "{wrong}"
+        );
+        assert!(check("platform=linux/amd64,linux/arm64/v8").is_ok());
         assert!(check("shmsize=x").is_err());
     }
 
