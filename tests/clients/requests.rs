@@ -68,6 +68,8 @@ fn what_cannot_be_meant_is_refused_in_dockers_words() {
         GET /images/get?names=busybox&platform={}&platform={} => 400 multiple platform parameters not supported
         GET /images/busybox/json?platform={"os":"windows","architecture":"amd64"} => 404 its platform (linux/amd64) does not match the specified platform (windows/amd64)
         GET /images/busybox/json?platform={"os":"linux"} => 200
+        GET /images/busybox/json?platform={"os":"linux"}&manifests=1 => 400 manifests and platform options cannot both be set
+        POST /build?platform=foobar => 400 unknown operating system or architecture
         POST /images/create?fromSrc=-&platform=nintendo64 => 400 unknown operating system or architecture
         POST /images/create?fromSrc=-&platform=macos/arm64 => 400 operating system is not supported
         POST /images/create?fromImage=x&platform=foobar => 400 unknown operating system or architecture

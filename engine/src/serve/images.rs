@@ -208,6 +208,12 @@ pub(super) async fn by_name(
     };
     match (&method, action) {
         (&Method::GET, "json") => {
+            if query.flag("manifests") && !query.text("platform").is_empty() {
+                return Err(ApiError::bad_request(
+                    "conflicting options: manifests and platform options cannot both be set",
+                )
+                .into());
+            }
             check_platforms(&server, &[name.to_owned()], &query)?;
             Ok(Json(service.image_inspect(name)?).into_response())
         }
