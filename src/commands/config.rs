@@ -237,7 +237,9 @@ fn text<T: Serialize>(data: &T, args: &ConfigArgs) -> Result<String, Failure> {
 }
 
 pub(super) fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
-    serde_saphyr::to_string(data)
+    // One line stays one line, for those who search the output for `image:`; the reference folds nothing either.
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    serde_saphyr::to_string_with_options(data, options)
         .map_err(|error| Failure::from(error).context("cannot write the project as YAML"))
 }
 

@@ -47,6 +47,25 @@ fn both_formats_say_the_same() {
     assert_eq!(read, place.hoist("config --format json").ok().json());
 }
 
+/// Scripts search the output for lines: a long name is not moved to the next one.
+#[test]
+fn long_values_stay_on_their_line() {
+    let image = format!(
+        "registry.test/some/team/image:1.27@sha256:{}",
+        "a".repeat(64)
+    );
+    let words = "word ".repeat(40);
+    let place = Place::with(&format!(
+        "services: {{a: {{image: '{image}', command: ['{words}'], labels: {{k: 'two\n\n      lines'}}}}}}\n"
+    ));
+    let yaml = place.hoist("config").ok().stdout;
+    let line = format!("    image: {image}");
+    assert!(yaml.lines().any(|known| known == line), "{yaml}");
+    assert!(yaml.contains(words.trim()), "{yaml}");
+    let read: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(read, place.hoist("config --format json").ok().json());
+}
+
 #[test]
 fn parts_of_it() {
     let place = Place::with(SHOP);
