@@ -186,6 +186,10 @@ fn on_a_terminal_and_by_keys() {
     session.wait_for("up");
     session.signal(Signal::TERM);
     assert_eq!(session.end().0, 143);
+    // Without an open input there is nothing to join: its end is waited for.
+    let line = "container run --rm -a stdin busybox sh -c 'sleep 0.2; exit 7'";
+    let session = Session::on_terminal(command(line), 30, 90);
+    assert_eq!(session.end().0, 7);
     // Ctrl-C at a question is a no.
     said(&host, "volume create kept");
     let session = Session::on_terminal(command("volume prune -a"), 30, 90);

@@ -361,7 +361,8 @@ async fn attach(engine: &Client, id: &str, following: &Following) -> hoist_api::
     };
     if !(options.stdin || options.stdout || options.stderr) {
         return Ok(Attached {
-            output: futures_util::stream::pending().boxed(),
+            // Nothing to follow: what is left is to wait for its end.
+            output: futures_util::stream::empty().boxed(),
             input: Box::pin(tokio::io::sink()),
         });
     }
