@@ -72,6 +72,15 @@ pub(crate) fn jobs(plan: &Plan) -> Vec<Job> {
         .collect()
 }
 
+/// How builds are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// In which form.
+    pub(crate) mode: ProgressMode,
+    /// Whether lines are a result, on standard output: as `docker compose build` and `up` have it, `docker build` not.
+    pub(crate) lines_on_stdout: bool,
+}
+
 type Events<'a> = BoxStream<'a, (usize, Result<BuildEvent, ApiError>)>;
 
 /// Runs builds and shows them. Ctrl-C ends them all.
@@ -82,10 +91,10 @@ pub(crate) async fn run<E: Engine>(
     context: &Context,
     engine: &E,
     jobs: &[Job],
-    mode: ProgressMode,
+    shown: Shown,
 ) -> Result<Built, Failure> {
     let logins = stored_logins();
-    let mut view = BuildView::new(&context.ui, mode);
+    let mut view = BuildView::new(&context.ui, shown);
     let mut built = Built::default();
     let mut begun: BTreeSet<usize> = BTreeSet::new();
     let mut ended: BTreeSet<usize> = BTreeSet::new();
@@ -237,8 +246,21 @@ pub(crate) async fn carry_out<E: Engine>(
     context: &Context,
     engine: &E,
     plan: &Plan,
-    mode: ProgressMode,
+    shown: Shown,
 ) -> Result<(), Failure> {
-    let built = run(context, engine, &jobs(plan), mode).await?;
+    let jobs = jobs(plan);
+    let built = run(context, engine, &jobs, shown).await?;
+    told(context, &jobs, &built, shown.mode);
     conclude(context, &built, true)
+}
+
+/// Says which images there are now.
+pub(crate) fn told(context: &Context, jobs: &[Job], built: &Built, mode: ProgressMode) {
+    if matches!(mode, ProgressMode::Plain | ProgressMode::Tty) {
+        for index in built.results.keys() {
+            if let Some(tag) = jobs[*index].request.tags.first() {
+                context.ui.note(&format!(" {tag}  Built"));
+            }
+        }
+    }
 }

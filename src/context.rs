@@ -134,6 +134,7 @@ impl Context {
             working_directory: self.working_directory.clone(),
             skip: SkippedPhases::default(),
             all_resources: globals.all_resources,
+            late_files: true,
         }
     }
 
@@ -172,7 +173,9 @@ impl Context {
     /// # Errors
     /// The files are wrong, there are none and no name is given, or a service is not in them.
     pub(crate) fn target(&self, services: &[String]) -> Result<Target, Failure> {
-        let options = self.load_options(services);
+        let mut options = self.load_options(services);
+        // What exists has its variables already.
+        options.skip.environment_resolution = true;
         let loaded = load::load(&options, &LocalFiles);
         let project = match (loaded, self.given_name()) {
             (Ok(loaded), _) => loaded.project,
@@ -259,7 +262,8 @@ fn is_missing_file(error: &load::LoadError) -> bool {
     error.diagnostics.iter().any(|d| d.code == "no-file")
 }
 
-fn is_on(environment: &IndexMap<String, String>, name: &str) -> bool {
+/// Whether a variable says yes.
+pub(crate) fn is_on(environment: &IndexMap<String, String>, name: &str) -> bool {
     let value = environment.get(name).map(|value| value.to_lowercase());
     matches!(
         value.as_deref(),

@@ -250,6 +250,15 @@ impl<'a, E: Engine + Clone + 'static> Follower<'a, E> {
         Ok(None)
     }
 
+    /// Prints what was said beside a container's own output, as by a hook.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub(crate) fn aside(&mut self, name: &str, text: &str) -> Result<(), Failure> {
+        let lines = self.lines.aside(name, text);
+        self.ui.log(Shown::Stdout, &lines)
+    }
+
     /// Goes on with another engine than the one that was lost, given the containers as they are now.
     ///
     /// # Errors

@@ -189,6 +189,24 @@ pub(crate) fn pick(members: Vec<Member>, service: &str, index: u32) -> Result<Me
     }
 }
 
+/// As [`pick`]; where none of the service's own containers runs, one of `run` that does.
+///
+/// # Errors
+/// As [`pick`].
+pub(crate) fn pick_with_runs(
+    members: Vec<Member>,
+    service: &str,
+    index: u32,
+) -> Result<Member, Failure> {
+    let is_run = |m: &&Member| m.one_off && m.service == service && m.is_running() && index == 0;
+    let run = members.iter().find(is_run).cloned();
+    match (pick(members, service, index), run) {
+        (Ok(own), _) if own.is_running() => Ok(own),
+        (_, Some(run)) => Ok(run),
+        (own, None) => own,
+    }
+}
+
 /// The error of a command for the processes of a container that does not run.
 pub(crate) fn not_active(member: &Member) -> Failure {
     let service = &member.service;
@@ -253,5 +271,14 @@ mod tests {
         assert_eq!(number(1), Some(1));
         assert_eq!(number(3), None);
         assert!(pick(members(), "cache", 0).is_err());
+        let mut with_run = members();
+        let mut run = member("db", 0, "running");
+        run.one_off = true;
+        with_run.push(run.clone());
+        let own = pick_with_runs(with_run, "db", 0).map(|m| m.one_off);
+        assert_eq!(own.ok(), Some(false));
+        let only = |index| pick_with_runs(vec![run.clone()], "db", index);
+        assert_eq!(only(0).map(|m| m.one_off).ok(), Some(true));
+        assert!(only(1).is_err());
     }
 }

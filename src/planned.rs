@@ -184,7 +184,10 @@ pub(crate) fn conclude(context: &Context, outcome: Outcome) -> Result<(), Failur
 
 /// Shows one event of a run.
 pub(crate) fn show(progress: &Progress, event: ProgressEvent) {
-    progress.change(change_of(event));
+    // What hooks say is shown among the containers' output, or in their failure.
+    if event.status != Status::Said {
+        progress.change(change_of(event));
+    }
 }
 
 /// An event of a run in the words of progress.
@@ -212,23 +215,32 @@ pub(crate) fn change_of(event: ProgressEvent) -> Change {
     }
 }
 
+/// Shows containers that are to be stopped and that have ended already.
+pub(crate) fn show_stopped(progress: &Progress, plan: &Plan, ended: impl Iterator<Item = String>) {
+    show_as(progress, plan, ("Stopped", ended));
+}
+
 /// Shows containers of a project that run and that the plan leaves alone.
 pub(crate) fn show_untouched(
     progress: &Progress,
     plan: &Plan,
     running: impl Iterator<Item = String>,
 ) {
+    show_as(progress, plan, ("Running", running));
+}
+
+fn show_as<I: Iterator<Item = String>>(progress: &Progress, plan: &Plan, (text, names): (&str, I)) {
     let touched: BTreeSet<&str> = plan
         .steps
         .iter()
         .map(|step| step.object.name.as_str())
         .collect();
-    for name in running.filter(|name| !touched.contains(name.as_str())) {
+    for name in names.filter(|name| !touched.contains(name.as_str())) {
         let object = format!("Container {name}");
         progress.change(Change {
             object,
             phase: Phase::Done,
-            text: "Running".to_owned(),
+            text: text.to_owned(),
             detail: None,
         });
     }

@@ -12,7 +12,7 @@ use hoist_api::{ApiError, Engine, ErrorKind};
 use jiff::Timestamp;
 
 use crate::failure::Failure;
-use crate::follow::{Ended, FollowOptions, Follower};
+use crate::follow::{Ended, FollowOptions, Follower, short_name};
 use crate::members::{self, Member};
 use crate::ui::Ui;
 
@@ -76,6 +76,14 @@ impl<'a> Session<'a> {
     /// The names of the containers known so far, as they stand before their lines.
     pub(crate) fn names(&self) -> &[String] {
         self.follower.names()
+    }
+
+    /// As [`Follower::aside`].
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub(crate) fn aside(&mut self, name: &str, text: &str) -> Result<(), Failure> {
+        self.follower.aside(short_name(&self.project, name), text)
     }
 
     /// Whether output is still to come.

@@ -13,6 +13,8 @@ mod compose_build;
 mod docker;
 #[path = "scenario/dockerfile.rs"]
 mod dockerfile;
+#[path = "scenario/lifecycle.rs"]
+mod lifecycle;
 #[path = "scenario/services.rs"]
 mod services;
 #[path = "scenario/shapes.rs"]

@@ -21,6 +21,7 @@ use hoist_compose::plan::{
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::lifecycle;
 use super::menu::Menu;
 use super::up::UpArgs;
 use crate::context::Context;
@@ -74,6 +75,21 @@ fn is_told_by_output(status: Status) -> bool {
         status,
         Status::Starting | Status::Started | Status::Waiting | Status::Healthy | Status::Exited
     )
+}
+
+/// Shows what happens to an object; what a hook says stands among the containers' output.
+fn tell(
+    progress: &Progress,
+    session: &mut Session<'_>,
+    event: ProgressEvent,
+) -> Result<(), Failure> {
+    match (event.status, &event.text) {
+        (Status::Said, Some(text)) => session.aside(&event.object.name, text),
+        _ => {
+            planned::show(progress, event);
+            Ok(())
+        }
+    }
 }
 
 impl Attached<'_> {
@@ -196,13 +212,18 @@ impl Attached<'_> {
                         self.attach(session).await?;
                     }
                     if !(attached && is_told_by_output(event.status)) {
-                        planned::show(&shown, event);
+                        tell(&shown, session, event)?;
                     }
                 }
                 outcome = &mut run => break outcome?,
                 end = session.next() => ended.extend(end?),
             }
         };
+        while let Ok(event) = received.try_recv() {
+            if !(attached && is_told_by_output(event.status)) {
+                tell(&shown, session, event)?;
+            }
+        }
         drop(shown);
         let interrupted = outcome.cancelled;
         if interrupted && outcome.failed.is_empty() {
@@ -245,9 +266,8 @@ impl Attached<'_> {
         session.read(&found, false);
         let names = session.names();
         if !names.is_empty() {
-            self.context
-                .ui
-                .note(&format!("Attaching to {}", names.join(", ")));
+            let text = format!("Attaching to {}", names.join(", "));
+            self.context.ui.line(&text)?;
         }
         Ok(())
     }
@@ -328,13 +348,22 @@ impl Attached<'_> {
         let observed = observe(self.engine, &self.project.name).await?;
         let live = Live::from_project(self.project, &observed).map_err(plan_failure)?;
         let options = StopOptions {
-            services: Vec::new(),
+            // What the named services depend on goes on.
+            services: self.args.services.clone(),
             timeout: self.args.timeout,
             no_deps: false,
         };
         let plan = plan_stop(&live, &observed, &options).map_err(plan_failure)?;
         let progress = Progress::lines(&self.context.ui);
-        let shown = |event| planned::show(&progress, event);
+        let chosen: Vec<String> = live.services.keys().cloned().collect();
+        let chosen = match self.args.services.as_slice() {
+            [] => chosen,
+            named => named.to_vec(),
+        };
+        let ended = lifecycle::ended(&observed, &chosen);
+        planned::show_stopped(&progress, &plan, ended.into_iter());
+        let (events, mut received) = mpsc::unbounded_channel::<ProgressEvent>();
+        let shown = |event| drop(events.send(event));
         let mut run = pin!(planned::run(
             self.context,
             self.engine,
@@ -345,6 +374,8 @@ impl Attached<'_> {
         let mut to_end = plan.steps.len();
         let outcome = loop {
             tokio::select! {
+                biased;
+                Some(event) = received.recv() => tell(&progress, session, event)?,
                 outcome = &mut run => break outcome?,
                 end = session.next() => to_end -= end?.map_or(0, |_| to_end.min(1)),
                 () = interrupts.next(), if !killed => {
@@ -353,20 +384,31 @@ impl Attached<'_> {
                 }
             }
         };
-        // The last words of what was stopped.
-        let _ = tokio::time::timeout(DRAIN, async {
-            while session.is_reading() || to_end > 0 {
-                to_end -= session.next().await?.map_or(0, |_| to_end.min(1));
+        while let Ok(event) = received.try_recv() {
+            tell(&progress, session, event)?;
+        }
+        let since = Instant::now();
+        // The last words of what was stopped; there may be many.
+        while session.is_reading() || to_end > 0 {
+            let Ok(end) = tokio::time::timeout(DRAIN, session.next()).await else {
+                break;
+            };
+            match end? {
+                Some(_) => to_end = to_end.saturating_sub(1),
+                None if !session.is_reading() && since.elapsed() > DRAIN => break,
+                None => {}
             }
-            Ok::<(), Failure>(())
-        })
-        .await;
+        }
         planned::conclude(self.context, outcome)
     }
 
     async fn kill(self, live: &Live) -> Result<(), Failure> {
         let observed = observe(self.engine, &self.project.name).await?;
-        let plan = plan_kill(live, &observed, &KillOptions::default()).map_err(plan_failure)?;
+        let options = KillOptions {
+            services: self.args.services.clone(),
+            ..KillOptions::default()
+        };
+        let plan = plan_kill(live, &observed, &options).map_err(plan_failure)?;
         let progress = Progress::lines(&self.context.ui);
         // What has ended in the meantime cannot be killed, and need not be.
         planned::run(

@@ -14,7 +14,7 @@ use hoist_compose::plan::{Build, plan_build};
 use super::exec;
 use super::object::build::{attestations, given};
 use super::pull::{self, PushArgs};
-use crate::building::{self, Built, Job};
+use crate::building::{self, Built, Job, Shown};
 use crate::connect;
 use crate::context::{Context, check_services};
 use crate::failure::Failure;
@@ -139,12 +139,16 @@ pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failur
     } else {
         context.ui.progress
     };
-    let built = building::run(context, &engine, &jobs, mode).await?;
+    let shown = Shown {
+        mode,
+        lines_on_stdout: true,
+    };
+    let built = building::run(context, &engine, &jobs, shown).await?;
     if args.shell_on_fail {
         shell(context, &engine, &built).await?;
     }
     if !args.check {
-        told(context, &jobs, &built, mode);
+        building::told(context, &jobs, &built, mode);
     }
     building::conclude(context, &built, !args.shell_on_fail)?;
     if !args.push || args.check {
@@ -173,17 +177,6 @@ fn requests(jobs: &[Job]) -> Result<serde_json::Value, Failure> {
         }
     }
     Ok(requests)
-}
-
-/// Says which images there are now.
-fn told(context: &Context, jobs: &[Job], built: &Built, mode: ProgressMode) {
-    if matches!(mode, ProgressMode::Plain | ProgressMode::Tty) {
-        for index in built.results.keys() {
-            if let Some(tag) = jobs[*index].request.tags.first() {
-                context.ui.note(&format!(" Image {tag}  Built"));
-            }
-        }
-    }
 }
 
 /// What options say over the files.
@@ -352,6 +345,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) which: Build,
     /// Without showing progress.
     pub(crate) quiet: bool,
+    /// As [`Shown::lines_on_stdout`].
+    pub(crate) lines_on_stdout: bool,
 }
 
 /// Builds what must be there before containers are made, and looks again. With `--dry-run` it is only assumed.
@@ -377,7 +372,11 @@ pub(crate) async fn before_up<E: Engine>(
     } else {
         context.ui.progress
     };
-    building::carry_out(context, engine, &plan, mode).await?;
+    let shown = Shown {
+        mode,
+        lines_on_stdout: wanted.lines_on_stdout,
+    };
+    building::carry_out(context, engine, &plan, shown).await?;
     Ok(observe(engine, &project.name).await?)
 }
 

@@ -132,6 +132,7 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> Result<(), Failure> {
     let services = if all { &[][..] } else { &args.services };
     let options = LoadOptions {
         skip: skipped(args),
+        late_files: false,
         ..context.load_options(services)
     };
     if args.schema {
@@ -237,8 +238,10 @@ fn text<T: Serialize>(data: &T, args: &ConfigArgs) -> Result<String, Failure> {
 }
 
 pub(super) fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
-    // One line stays one line, for those who search the output for `image:`; the reference folds nothing either.
-    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    // One line stays one line, for those who search the output for `image:`, and lists are indented below their keys: the
+    // reference's form.
+    let options =
+        serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX, compact_list_indent: false };
     serde_saphyr::to_string_with_options(data, options)
         .map_err(|error| Failure::from(error).context("cannot write the project as YAML"))
 }

@@ -5,7 +5,7 @@ use hoist_compose::observe::{Observed, observe};
 use hoist_compose::plan::{self, DownOptions, Plan, plan_down};
 
 use crate::connect;
-use crate::context::{Context, Target};
+use crate::context::{self, Context, Target};
 use crate::failure::Failure;
 use crate::planned::{self, plan_failure};
 
@@ -72,10 +72,12 @@ fn nothing_to_remove(context: &Context, target: &Target) {
 /// # Errors
 /// There is no plan.
 pub(crate) fn plan(target: &Target, observed: &Observed, args: &DownArgs) -> Result<Plan, Failure> {
+    let variables = target.project.as_ref().map(|project| &project.environment);
+    let on = |variables| context::is_on(variables, "COMPOSE_REMOVE_ORPHANS");
     let options = DownOptions {
         services: args.services.clone(),
         volumes: args.volumes,
-        remove_orphans: args.remove_orphans,
+        remove_orphans: args.remove_orphans || variables.is_some_and(on),
         timeout: args.timeout,
         images: match args.rmi {
             None => plan::RemoveImages::Keep,

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 use hoist_api::exec::{ExecCreate, ExecStart};
 use hoist_api::{ApiError, Engine};
+use indexmap::IndexMap;
 
 use crate::connect;
 use crate::context::Context;
@@ -73,8 +74,8 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure
     let Some(engine) = connect::existing_engine(context).await? else {
         return Err(members::not_running(service));
     };
-    let member = match members::of_services(&engine, &target, &services).await {
-        Ok(found) => members::pick(found, service, args.index)?,
+    let member = match members::with_runs(&engine, &target, &services).await {
+        Ok(found) => members::pick_with_runs(found, service, args.index)?,
         // Without files a service without containers is unknown; what the user needs to know is this.
         Err(_) if target.project.is_none() => return Err(members::not_running(service)),
         Err(failure) => return Err(failure),
@@ -101,8 +102,8 @@ pub(crate) async fn run(context: &Context, args: ExecArgs) -> Result<(), Failure
 }
 
 /// `KEY=VALUE` options; a variable without a value has ours, or is left out.
-pub(crate) fn variables(context: &Context, texts: &[String]) -> Vec<String> {
-    let resolve = |text: &String| match (text.contains('='), context.environment.get(text)) {
+pub(crate) fn variables(environment: &IndexMap<String, String>, texts: &[String]) -> Vec<String> {
+    let resolve = |text: &String| match (text.contains('='), environment.get(text)) {
         (true, _) => Some(text.clone()),
         (false, Some(value)) => Some(format!("{text}={value}")),
         (false, None) => None,
@@ -154,7 +155,7 @@ fn body_of(context: &Context, args: &ExecArgs, command: &[String], wiring: &Wiri
         attach_stderr: !args.detach,
         tty: wiring.terminal,
         console_size: console_size(wiring.terminal),
-        env: variables(context, &args.env),
+        env: variables(&context.environment, &args.env),
         cmd: command.to_vec(),
         privileged: args.privileged,
         user: args.user.clone().unwrap_or_default(),

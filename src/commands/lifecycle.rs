@@ -233,7 +233,24 @@ pub(crate) async fn stop(context: &Context, args: StopArgs) -> Result<(), Failur
         no_deps: false,
     };
     let plan = existing.plan(|live, observed| plan_stop(live, observed, &options))?;
-    planned::carry_out(context, &existing.engine, &plan, "Stopping").await
+    if context.globals.dry_run {
+        return planned::print(context, &plan);
+    }
+    let progress = Progress::start(&context.ui, "Stopping");
+    let live = planned::live(&existing.target, &existing.observed)?;
+    let services = live.select(&options.services).map_err(plan_failure)?;
+    let ended = ended(&existing.observed, &services);
+    planned::show_stopped(&progress, &plan, ended.into_iter());
+    planned::carry_out_showing(context, &existing.engine, &plan, progress).await
+}
+
+/// The names of the services' containers that have ended.
+pub(super) fn ended(observed: &Observed, services: &[String]) -> Vec<String> {
+    let all = observed.containers.iter();
+    all.filter(|one| !one.is_one_off() && !one.state.is_alive())
+        .filter(|one| services.iter().any(|service| service == one.service()))
+        .map(|one| one.name.clone())
+        .collect()
 }
 
 /// Restarts containers as they are.

@@ -73,7 +73,7 @@ pub(crate) async fn run(context: &Context, args: PlanArgs) -> Result<(), Failure
             } else {
                 VolumeChanges::Keep
             };
-            let options = up::up_options(context, &args.up, approved)?;
+            let options = up::up_options((context, &project), &args.up, approved)?;
             let chosen: Vec<String> = up::chosen_services(&project, &args.up)?
                 .into_iter()
                 .collect();

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use hoist_api::image::PushImage;
 use hoist_api::{Engine, engine};
+use hoist_compose::desire::image_name;
 use hoist_compose::graph::of_project;
-use hoist_compose::model::Project;
+use hoist_compose::model::{Project, Service};
 use hoist_compose::observe::{Observed, ObservedImage, observe};
 use hoist_compose::plan::{Action, Plan, PullOptions, PullRule, images_by_age, plan_pull};
 
@@ -103,7 +104,76 @@ pub(crate) async fn run(context: &Context, args: PullArgs) -> Result<(), Failure
             }
         }
     }
-    pull(context, &engine, &plan, args.quiet).await
+    let skipped = skipped(&project, &plan, &options);
+    let pulled = pull(context, &engine, (&project, &plan), (args.quiet, skipped)).await;
+    if !context.globals.dry_run {
+        tell_to_build(context, &engine, (&project, &plan)).await;
+    }
+    pulled
+}
+
+/// Which services' images could not be fetched, but can be built.
+async fn tell_to_build<E: Engine>(
+    context: &Context,
+    engine: &E,
+    (project, plan): (&Project, &Plan),
+) {
+    let mut missing = Vec::new();
+    for (object, name) in names(project, plan) {
+        let is_built = project
+            .services
+            .get(&name)
+            .is_some_and(|one| one.build.is_some());
+        let image = object.trim_start_matches("Image ");
+        if is_built && engine.image_inspect(image).await.is_err() {
+            missing.push(name);
+        }
+    }
+    if !missing.is_empty() {
+        context.ui.warn(&format!(
+            "Some service image(s) must be built from source by running:\n    docker compose build {}",
+            missing.join(" ")
+        ));
+    }
+}
+
+/// The services for which nothing is fetched, with why, in the reference's words.
+fn skipped(project: &Project, plan: &Plan, options: &PullOptions) -> Vec<(String, String)> {
+    let mut skipped = Vec::new();
+    let by_image = names(project, plan);
+    for (name, service) in &project.services {
+        let chosen = options.services.is_empty() || options.services.contains(name);
+        if !chosen || service.provider.is_some() {
+            continue;
+        }
+        let image = image_name(&project.name, name, service.image.as_deref());
+        let why = match by_image.get(&format!("Image {image}")) {
+            Some(first) if first == name => continue,
+            Some(first) => format!("Skipped - Image is already being pulled by {first}"),
+            None if service.image.is_none() => "Skipped - No image to be pulled".to_owned(),
+            None => match service.pull_policy.as_deref() {
+                Some("never" | "build") => "Skipped".to_owned(),
+                _ if service.build.is_some() => "Skipped - Image can be built".to_owned(),
+                _ => "Skipped - Image is already present locally".to_owned(),
+            },
+        };
+        skipped.push((name.clone(), why));
+    }
+    skipped
+}
+
+/// The first service of each image that is fetched, by what progress calls the image.
+fn names(project: &Project, plan: &Plan) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    for step in &plan.steps {
+        let of = |(name, service): &(&String, &Service)| {
+            image_name(&project.name, name, service.image.as_deref()) == step.target
+        };
+        if let Some((name, _)) = project.services.iter().find(of) {
+            names.insert(format!("Image {}", step.object.name), name.clone());
+        }
+    }
+    names
 }
 
 /// Pulls what `up` needs first, and looks at the machine again.
@@ -133,7 +203,13 @@ pub(crate) async fn before_up<E: Engine>(
     if plan.is_empty() {
         return Ok(observed);
     }
-    pull(context, engine, &plan, wanted.quiet).await?;
+    pull(
+        context,
+        engine,
+        (project, &plan),
+        (wanted.quiet, Vec::new()),
+    )
+    .await?;
     Ok(observe(engine, &project.name).await?)
 }
 
@@ -180,17 +256,31 @@ pub(crate) fn assume(mut observed: Observed, plan: &Plan) -> Observed {
 async fn pull<E: Engine>(
     context: &Context,
     engine: &E,
-    plan: &Plan,
-    quiet: bool,
+    (project, plan): (&Project, &Plan),
+    (quiet, skipped): (bool, Vec<(String, String)>),
 ) -> Result<(), Failure> {
     // Whoever has no registry within reach is told of the other way.
     const HINT: &str = "without a registry, bring the image in with `hoist image load` or `hoist image import FILE NAME`";
-    let pulled = if quiet && !context.globals.dry_run {
+    let pulled = if context.globals.dry_run {
+        planned::print(context, plan)
+    } else if quiet {
         let never = std::future::pending();
         let outcome = planned::run(context, engine, plan, (never, |_| {})).await?;
         planned::conclude(context, outcome)
     } else {
-        planned::carry_out(context, engine, plan, "Pulling").await
+        plan.warnings
+            .iter()
+            .for_each(|warning| context.ui.warn(warning));
+        let progress = Progress::start(&context.ui, "Pulling").naming(names(project, plan));
+        for (object, text) in skipped {
+            progress.change(Change {
+                object,
+                phase: Phase::Done,
+                text,
+                detail: None,
+            });
+        }
+        planned::carry_out_showing(context, engine, plan, progress).await
     };
     pulled.map_err(|failure| failure.hint(HINT))
 }
@@ -237,7 +327,7 @@ pub(crate) async fn push(context: &Context, args: PushArgs) -> Result<(), Failur
         let tell = |phase, text: &str| {
             if !args.quiet {
                 progress.change(Change {
-                    object: format!("Image {image}"),
+                    object: name.clone(),
                     phase,
                     text: text.to_owned(),
                     detail: None,

@@ -9,6 +9,7 @@ use hoist_compose::graph::of_project;
 use hoist_compose::model::Project;
 use hoist_compose::observe::{Observed, observe};
 use hoist_compose::plan::{Build, RunOptions, plan_run};
+use indexmap::IndexMap;
 
 use super::build::{Wanted, before_up};
 use super::exec::{exit_code, variables};
@@ -17,6 +18,7 @@ use super::object::container::mount;
 use super::object::container::run::{Following, follow_to_code, start_failure};
 use super::object::pairs;
 use super::pull;
+use super::up::orphans;
 use super::values::PullPolicy;
 use crate::connect;
 use crate::context::{Context, check_services};
@@ -45,7 +47,7 @@ pub(crate) struct RunArgs {
     pub(crate) env_from_file: Vec<String>,
 
     /// Label; repeatable
-    #[arg(short, long, value_name = "KEY=VALUE")]
+    #[arg(short, long, alias = "labels", value_name = "KEY=VALUE")]
     pub(crate) label: Vec<String>,
 
     /// Name of the container
@@ -65,7 +67,7 @@ pub(crate) struct RunArgs {
     pub(crate) workdir: Option<String>,
 
     /// Mount a volume or a directory: [SOURCE:]TARGET[:OPTIONS]; repeatable
-    #[arg(short, long, value_name = "VOLUME")]
+    #[arg(short, long, alias = "volumes", value_name = "VOLUME")]
     pub(crate) volume: Vec<String>,
 
     /// Publish a port: [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]; repeatable
@@ -153,7 +155,7 @@ async fn with_images<E: Engine>(
     let pulls = pull::Wanted {
         services: &needed,
         policy: args.pull,
-        quiet: args.quiet_pull || args.quiet,
+        quiet: args.quiet,
     };
     let observed = pull::before_up(context, engine, project, (observed, pulls)).await?;
     let wanted = Wanted {
@@ -164,6 +166,8 @@ async fn with_images<E: Engine>(
             Build::Missing
         },
         quiet: args.quiet_build || args.quiet,
+        // There only the command speaks.
+        lines_on_stdout: false,
     };
     before_up(context, engine, project, observed, wanted).await
 }
@@ -195,13 +199,18 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<(), Failure>
         no_deps: args.no_deps,
         service_ports: args.service_ports,
         use_aliases: args.use_aliases,
-        remove_orphans: args.remove_orphans,
+        orphans: orphans(&project, args.remove_orphans)?,
     };
     let mut run = plan_run(&project, &observed, &options).map_err(plan_failure)?;
     let wiring = wiring(&args)?;
     let mut terminal = false;
     if let Some(request) = run.request() {
-        change(context, request, (&args, command), &wiring)?;
+        change(
+            (context, &project.environment),
+            request,
+            (&args, command),
+            &wiring,
+        )?;
         terminal = request.config.tty;
     }
     if context.globals.dry_run {
@@ -239,10 +248,10 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<(), Failure>
 fn wiring(args: &RunArgs) -> Result<Wiring, Failure> {
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if args.tty && !args.no_tty && !args.detach && !std::io::stdin().is_terminal() {
-        return Err(
-            Failure::new("cannot give the command a terminal: standard input is none")
-                .hint("leave out -t, or add -T"),
-        );
+        return Err(Failure::new(
+            "cannot give the command a terminal: the input device is not a TTY",
+        )
+        .hint("leave out -t, or add -T"));
     }
     Ok(Wiring {
         terminal: !args.no_tty && (args.tty || is_terminal),
@@ -253,7 +262,7 @@ fn wiring(args: &RunArgs) -> Result<Wiring, Failure> {
 
 /// Changes what the service's containers are like as the options ask.
 fn change(
-    context: &Context,
+    (context, environment): (&Context, &IndexMap<String, String>),
     request: &mut ContainerCreate,
     (args, command): (&RunArgs, &[String]),
     wiring: &Wiring,
@@ -264,9 +273,9 @@ fn change(
     config.labels = pairs(&args.label);
     config.labels.extend(ours);
     for file in &args.env_from_file {
-        config.env.extend(variables(context, &lines_of(file)?));
+        config.env.extend(variables(environment, &lines_of(file)?));
     }
-    config.env.extend(variables(context, &args.env));
+    config.env.extend(variables(environment, &args.env));
     if let Some(entrypoint) = &args.entrypoint {
         config.entrypoint = Some(match entrypoint.as_str() {
             "" => vec![String::new()],

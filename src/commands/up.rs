@@ -18,7 +18,7 @@ use super::pull;
 use super::values::{PullPolicy, Scale};
 use super::watch;
 use crate::connect;
-use crate::context::{Context, check_services};
+use crate::context::{self, Context, check_services};
 use crate::failure::Failure;
 use crate::planned::{self, plan_failure};
 use crate::ui::progress::Progress;
@@ -166,7 +166,7 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
         .collect();
     check_services(&project, &args.services)?;
     check_services(&project, &mentioned)?;
-    if project.services.is_empty() {
+    if project.services.is_empty() && !context.globals.all_resources {
         return Err(Failure::new("no service selected"));
     }
     let engine = connect::engine(context).await?;
@@ -180,11 +180,13 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
         services: &chosen,
         which,
         quiet: args.quiet_build,
+        lines_on_stdout: true,
     };
     let pulls = pull::Wanted {
         services: &chosen,
         policy: args.pull,
-        quiet: args.quiet_pull,
+        // Without it, too, there are only lines for each image as a whole.
+        quiet: false,
     };
     let observed = pull::before_up(context, &engine, &project, (observed, pulls)).await?;
     let observed = build::before_up(context, &engine, &project, observed, wanted).await?;
@@ -227,7 +229,7 @@ async fn follow(attached: Attached<'_>, plan: &Plan, progress: Progress) -> Resu
         project,
         args,
     } = attached;
-    let rules = match watch::rules_of(project, &args.services) {
+    let rules = match watch::rules_of(&context.ui, project, &args.services) {
         Err(failure) if args.watch => return Err(failure),
         rules => rules.unwrap_or_default(),
     };
@@ -282,7 +284,11 @@ fn approved_plan(
     } else {
         VolumeChanges::Ask
     };
-    match plan_up(project, observed, &up_options(context, args, first)?) {
+    match plan_up(
+        project,
+        observed,
+        &up_options((context, project), args, first)?,
+    ) {
         Err(question @ PlanError::NeedsApproval(_)) => {
             let agreed = context.ui.confirm(&question.to_string())?;
             let answer = if agreed {
@@ -290,7 +296,8 @@ fn approved_plan(
             } else {
                 VolumeChanges::Keep
             };
-            plan_up(project, observed, &up_options(context, args, answer)?).map_err(plan_failure)
+            let options = up_options((context, project), args, answer)?;
+            plan_up(project, observed, &options).map_err(plan_failure)
         }
         outcome => outcome.map_err(plan_failure),
     }
@@ -301,7 +308,7 @@ fn approved_plan(
 /// # Errors
 /// Options and environment contradict each other.
 pub(crate) fn up_options(
-    context: &Context,
+    (context, project): (&Context, &Project),
     args: &UpArgs,
     volume_changes: VolumeChanges,
 ) -> Result<UpOptions, Failure> {
@@ -324,7 +331,7 @@ pub(crate) fn up_options(
         recreate_dependencies,
         no_deps: args.no_deps,
         start: !args.no_start,
-        orphans: orphans(context, args)?,
+        orphans: orphans(project, args.remove_orphans)?,
         renew_anonymous_volumes: args.renew_anon_volumes,
         timeout: args.timeout,
         scale: args
@@ -340,12 +347,17 @@ pub(crate) fn up_options(
     })
 }
 
-fn orphans(context: &Context, args: &UpArgs) -> Result<Orphans, Failure> {
+/// What happens to containers that the files do not have. The variables may come from `.env`.
+///
+/// # Errors
+/// The option and a variable contradict each other.
+pub(crate) fn orphans(project: &Project, remove: bool) -> Result<Orphans, Failure> {
+    let is_on = |name: &str| context::is_on(&project.environment, name);
     match (
-        args.remove_orphans || context.is_on("COMPOSE_REMOVE_ORPHANS"),
-        context.is_on("COMPOSE_IGNORE_ORPHANS"),
+        remove || is_on("COMPOSE_REMOVE_ORPHANS"),
+        is_on("COMPOSE_IGNORE_ORPHANS"),
     ) {
-        (_, true) if args.remove_orphans => Err(Failure::new(
+        (_, true) if remove => Err(Failure::new(
             "cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans",
         )),
         (true, _) => Ok(Orphans::Remove),

@@ -26,6 +26,7 @@ use crate::failure::{Failure, INTERRUPTED};
 use crate::members::{self, Member};
 use crate::patterns::Patterns;
 use crate::signals;
+use crate::ui::Ui;
 
 /// How long nothing may change before what has changed is acted on.
 const QUIET: Duration = Duration::from_millis(300);
@@ -70,7 +71,7 @@ pub(crate) struct WatchArgs {
 pub(crate) async fn run(context: &Context, args: WatchArgs) -> Result<(), Failure> {
     let project = context.load(&args.services)?;
     check_services(&project, &args.services)?;
-    let rules = rules_of(&project, &args.services)?;
+    let rules = rules_of(&context.ui, &project, &args.services)?;
     if !args.no_up {
         let up = UpArgs {
             services: args.services.clone(),
@@ -101,7 +102,11 @@ pub(crate) struct Rule {
 ///
 /// # Errors
 /// None says anything.
-pub(crate) fn rules_of(project: &Project, services: &[String]) -> Result<Vec<Rule>, Failure> {
+pub(crate) fn rules_of(
+    ui: &Ui,
+    project: &Project,
+    services: &[String],
+) -> Result<Vec<Rule>, Failure> {
     let mut rules = Vec::new();
     for (name, service) in &project.services {
         let Some(develop) = &service.develop else {
@@ -111,6 +116,13 @@ pub(crate) fn rules_of(project: &Project, services: &[String]) -> Result<Vec<Rul
             continue;
         }
         for watch in &develop.watch {
+            let mut watch = watch.clone();
+            if let Some(value) = watch.extensions.get("x-initialSync") {
+                ui.warn(
+                    "x-initialSync is DEPRECATED, please use the official `initial_sync` attribute",
+                );
+                watch.initial_sync |= value == true;
+            }
             let path = PathBuf::from(&watch.path);
             let own = std::fs::read_to_string(path.join(".dockerignore")).unwrap_or_default();
             let texts = ALWAYS_IGNORED.into_iter().chain(own.lines());
@@ -119,9 +131,8 @@ pub(crate) fn rules_of(project: &Project, services: &[String]) -> Result<Vec<Rul
                 service: name.clone(),
                 ignore: Patterns::read(texts),
                 include: Patterns::read(watch.include.iter().map(String::as_str)),
-                // What notify reports has no links in it.
-                path: std::fs::canonicalize(&path).unwrap_or(path),
-                watch: watch.clone(),
+                path: without_links(&path),
+                watch,
             });
         }
     }
@@ -156,6 +167,22 @@ pub(crate) async fn follow_while(
     }
 }
 
+/// A path as the kernel reports it in changes: without links, although its end may not be there yet.
+fn without_links(path: &Path) -> PathBuf {
+    let there = existing(path);
+    match (std::fs::canonicalize(there), path.strip_prefix(there)) {
+        (Ok(there), Ok(rest)) if rest.as_os_str().is_empty() => there,
+        (Ok(there), Ok(rest)) => there.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+/// What there is of a path: itself, or the nearest directory above it.
+fn existing(path: &Path) -> &Path {
+    let mut above = path.ancestors();
+    above.find(|path| path.exists()).unwrap_or(path)
+}
+
 /// Acts on changes; never ends by itself.
 ///
 /// # Errors
@@ -174,7 +201,9 @@ async fn follow(
             let _ = sender.send(event.paths);
         }
     })?;
-    for path in rules.iter().map(|rule| &rule.path).collect::<BTreeSet<_>>() {
+    // What is not there yet is told of by what it will be in.
+    let watched = rules.iter().map(|rule| existing(&rule.path));
+    for path in watched.collect::<BTreeSet<_>>() {
         let cannot = |error: notify::Error| {
             Failure::from(error).context(format!("cannot watch {}", path.display()))
         };
@@ -188,7 +217,11 @@ async fn follow(
         project,
     };
     for rule in rules.iter().filter(|rule| rule.watch.initial_sync) {
-        work.act_or_tell(rule, &files_below(&rule.path)).await;
+        let mut files = files_below(&rule.path);
+        files.retain(|path| path.exists() && rule.wants(path));
+        if !files.is_empty() {
+            work.act_or_tell(rule, &files).await;
+        }
     }
     context.ui.note("Watch enabled");
     while let Some(first) = changed.recv().await {
@@ -196,6 +229,11 @@ async fn follow(
         while let Ok(Some(more)) = tokio::time::timeout(QUIET, changed.recv()).await {
             paths.extend(more);
         }
+        // What was put into a new directory before it was watched is told by nobody.
+        let new: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
+        paths.extend(new.iter().flat_map(|directory| files_below(directory)));
+        let begun = std::time::Instant::now();
+        let mut handled = 0;
         for rule in rules {
             let mine: Vec<PathBuf> = paths
                 .iter()
@@ -203,8 +241,15 @@ async fn follow(
                 .cloned()
                 .collect();
             if !mine.is_empty() {
+                handled += mine.len();
                 work.act_or_tell(rule, &mine).await;
             }
+        }
+        if handled > 0 && context.globals.verbose {
+            let took = begun.elapsed();
+            context.ui.note(&format!(
+                "batch complete: duration[{took:?}] count[{handled}]"
+            ));
         }
     }
     Ok(())
@@ -228,11 +273,11 @@ impl Rule {
         let Ok(below) = path.strip_prefix(&self.path) else {
             return false;
         };
-        let below = below.to_string_lossy();
-        // A directory that was only touched tells nothing that its files do not tell.
-        if path.is_dir() {
+        // The watched directory itself is nothing that has come or gone.
+        if below.as_os_str().is_empty() && path.is_dir() {
             return false;
         }
+        let below = below.to_string_lossy();
         !self.ignore.matches(&below) && (self.include.is_empty() || self.include.matches(&below))
     }
 
@@ -387,7 +432,7 @@ impl Work<'_> {
             .exec_start(&created.id, &ExecStart::default())
             .await?;
         while let Some(frame) = attached.output.next().await {
-            self.context.ui.error_bytes(&frame?.data)?;
+            self.context.ui.bytes(&frame?.data)?;
         }
         match self.engine.exec_inspect(&created.id).await?.exit_code {
             Some(0) | None => Ok(()),

@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr;
 use super::progress::cut;
 use super::style::Style;
 use super::{Ui, terminal};
+use crate::building::Shown;
 use crate::globals::ProgressMode;
 
 /// Lines of output that are shown below a running step.
@@ -56,11 +57,14 @@ struct StepEnd {
 
 impl BuildView {
     /// Shows builds as the options say.
-    pub(crate) fn new(ui: &Ui, mode: ProgressMode) -> Self {
+    pub(crate) fn new(ui: &Ui, shown: Shown) -> Self {
+        let Shown { mode, .. } = shown;
+        let lines = mode != ProgressMode::Tty;
+        let on_stdout = ui.progress_on_stdout || (shown.lines_on_stdout && lines);
         Self {
             mode,
-            on_stdout: ui.progress_on_stdout,
-            color: if ui.progress_on_stdout {
+            on_stdout,
+            color: if on_stdout {
                 ui.color_out
             } else {
                 ui.color_err
@@ -402,7 +406,11 @@ mod tests {
             progress_on_stdout: false,
             as_docker: false,
         };
-        BuildView::new(&ui, mode)
+        let shown = Shown {
+            mode,
+            lines_on_stdout: false,
+        };
+        BuildView::new(&ui, shown)
     }
 
     fn started(id: u32, name: &str) -> BuildEvent {

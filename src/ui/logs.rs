@@ -91,6 +91,19 @@ impl LogLines {
         lines
     }
 
+    /// Whole lines of what was run in a container beside its own process, behind an arrow at its name.
+    pub(crate) fn aside(&mut self, name: &str, text: &str) -> Vec<u8> {
+        let label = format!("{name} ->");
+        self.width = self.width.max(label.width());
+        let known = self.names.iter().position(|known| known == name);
+        let prefix = self.prefix_of(&label, known.unwrap_or(self.names.len()));
+        let mut lines = Vec::new();
+        for line in text.lines() {
+            push_line(&mut lines, &prefix, line.as_bytes());
+        }
+        lines
+    }
+
     /// The line that tells how a container ended.
     pub(crate) fn exited(&self, container: usize, code: i64) -> String {
         let name = &self.names[container];
@@ -103,10 +116,13 @@ impl LogLines {
     }
 
     fn prefix(&self, container: usize) -> Vec<u8> {
+        self.prefix_of(&self.names[container], container)
+    }
+
+    fn prefix_of(&self, name: &str, container: usize) -> Vec<u8> {
         if !self.style.prefix {
             return Vec::new();
         }
-        let name = &self.names[container];
         let padded = format!("{name}{}  | ", " ".repeat(self.width - name.width()));
         Style::Service(container)
             .paint(&padded, self.style.color)

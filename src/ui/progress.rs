@@ -3,6 +3,7 @@
 //! The live form is drawn by a thread of its own, ten times a second, so that the spinner turns while
 //! the command waits. Everything else is printed as it is told.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -42,6 +43,8 @@ pub(crate) struct Change {
 /// Shows changes until it is finished or dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
+    /// Objects that are called by other names, as images by the services that want them.
+    names: BTreeMap<String, String>,
     mode: ProgressMode,
     on_stdout: bool,
     live: Option<Live>,
@@ -72,10 +75,17 @@ impl Progress {
             Live { changes, thread }
         });
         Progress {
+            names: BTreeMap::new(),
             mode: ui.progress,
             on_stdout: ui.progress_on_stdout,
             live,
         }
+    }
+
+    /// Calls objects by other names from now on.
+    pub(crate) fn naming(mut self, names: BTreeMap<String, String>) -> Progress {
+        self.names = names;
+        self
     }
 
     /// Shows changes as lines, never live: for when other output comes in between.
@@ -86,6 +96,7 @@ impl Progress {
             ui.progress
         };
         Progress {
+            names: BTreeMap::new(),
             mode,
             on_stdout: ui.progress_on_stdout,
             live: None,
@@ -93,7 +104,10 @@ impl Progress {
     }
 
     /// Shows a change.
-    pub(crate) fn change(&self, change: Change) {
+    pub(crate) fn change(&self, mut change: Change) {
+        if let Some(name) = self.names.get(&change.object) {
+            change.object.clone_from(name);
+        }
         if let Some(live) = &self.live {
             // The thread ends only after the sender is dropped.
             let _ = live.changes.send(change);
@@ -127,10 +141,15 @@ impl Drop for Progress {
 }
 
 fn line_of(mode: ProgressMode, change: &Change) -> Option<String> {
+    // Between what is an engine's object and its state, the reference leaves room for a text that there is none of.
+    let gap = match change.object.contains(' ') {
+        true => "  ",
+        false => " ",
+    };
     match mode {
         ProgressMode::Plain => Some(match &change.detail {
-            Some(detail) => format!(" {}  {} {detail}", change.object, change.text),
-            None => format!(" {}  {}", change.object, change.text),
+            Some(detail) => format!(" {}{gap}{} {detail}", change.object, change.text),
+            None => format!(" {}{gap}{}", change.object, change.text),
         }),
         ProgressMode::Json => {
             let status = match change.phase {
@@ -338,6 +357,9 @@ mod tests {
         let json = r#"{"id":"Container p-web-1","status":"Working","text":"Creating"}"#;
         assert_eq!(line_of(ProgressMode::Json, &one).as_deref(), Some(json));
         assert_eq!(line_of(ProgressMode::Quiet, &one), None);
+        let pulled = change("web", Phase::Done, "Pulled");
+        let line = line_of(ProgressMode::Plain, &pulled);
+        assert_eq!(line.as_deref(), Some(" web Pulled"));
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn up_builds_what_is_missing_and_what_it_is_told_to() {
 
     // Nothing has changed: every step is known, and the image stays what it is.
     let again = project.hoist(&["--progress", "plain", "build"]).ok();
-    again.says(&["CACHED", "Image built-app  Built"]);
+    again.says(&["CACHED", " built-app  Built"]);
     assert_eq!(project.hoist(&image).ok().json()[0]["Id"], first);
 
     project.write("name", "moon");

@@ -27,7 +27,9 @@ fn printed(built: &Run) -> Vec<String> {
         words.next()?.parse::<f64>().ok()?;
         Some(words.next().unwrap_or_default().to_owned())
     };
-    built.stderr.lines().filter_map(words).collect()
+    // `image build` tells on standard error, `build` on standard output.
+    let lines = built.stdout.lines().chain(built.stderr.lines());
+    lines.filter_map(words).collect()
 }
 
 /// A process of the test's that ends with the value.

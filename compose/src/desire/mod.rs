@@ -142,6 +142,11 @@ pub enum DesireError {
         /// The key.
         name: String,
     },
+    /// A health check looks more often at the beginning, but does not say how long that is.
+    #[error(
+        "service {0:?}: healthcheck.start_interval requires healthcheck.start_period to be set"
+    )]
+    StartInterval(String),
     /// Something this version does not do.
     #[error("service {service:?}: {what} is not supported")]
     Unsupported {
@@ -251,6 +256,13 @@ fn lower_service(
             service: name.to_owned(),
             what: "a provider".to_owned(),
         });
+    }
+    let check = service
+        .healthcheck
+        .as_deref()
+        .filter(|check| !check.disable);
+    if check.is_some_and(|check| check.start_interval.is_some() && check.start_period.is_none()) {
+        return Err(DesireError::StartInterval(name.to_owned()));
     }
     let image = image_name(&project.name, name, service.image.as_deref());
     let image_source = match service.pull_policy.as_deref() {

@@ -80,6 +80,16 @@ pub enum ExecuteError {
         /// For which container.
         container: String,
     },
+    /// A command of the container's lifecycle failed.
+    #[error("{service} hook exited with status {code}{}", said(output))]
+    Hook {
+        /// Whose it is.
+        service: String,
+        /// What it left.
+        code: i64,
+        /// What it said.
+        output: String,
+    },
     /// The contents of secrets and configs could not be packed.
     #[error("cannot pack the files of {object}")]
     Pack {
@@ -103,6 +113,11 @@ fn lead(dependency: bool) -> &'static str {
     } else {
         ""
     }
+}
+
+fn said(output: &str) -> String {
+    let lines = output.trim_end().lines();
+    lines.map(|line| format!("\n  hook: {line}")).collect()
 }
 
 fn outputs(log: &[String]) -> String {

@@ -6,6 +6,7 @@
 
 mod error;
 mod gate;
+mod hooks;
 mod preflight;
 mod progress;
 pub mod scheduler;

@@ -58,6 +58,8 @@ pub enum Status {
     Removing,
     /// Removed.
     Removed,
+    /// A hook in it has said something: the event's text.
+    Said,
     /// Something is not as it should be, but nothing failed.
     Warning,
     /// It failed.
@@ -89,6 +91,7 @@ impl Status {
             Self::Pulled => "Pulled",
             Self::Removing => "Removing",
             Self::Removed => "Removed",
+            Self::Said => "Said",
             Self::Warning => "Warning",
             Self::Error => "Error",
         }
@@ -123,6 +126,8 @@ pub(crate) fn of_step(step: &Step) -> (Option<Status>, Option<Status>) {
             both(Status::Creating, Status::Created)
         }
         Action::BuildImage(_) => both(Status::Building, Status::Built),
+        // One that is made again is told of as the reference does: when it is gone.
+        Action::RemoveNetwork if step.cause.is_some() => (None, Some(Status::Removed)),
         Action::RemoveNetwork
         | Action::RemoveVolume
         | Action::RemoveImage

@@ -213,6 +213,7 @@ mod tests {
                 cause: None,
                 after: after.collect(),
                 replacing: false,
+                hooks: None,
             }
         });
         Plan {

@@ -144,6 +144,7 @@ impl<E: Engine> Run<'_, E> {
     /// Actions on a container that exists, each one call.
     async fn act_on_container(&self, step: &Step, target: &str) -> Result<Performed, ExecuteError> {
         let engine = self.engine;
+        self.before_stop(step).await?;
         let (word, result, harmless) = match &step.action {
             Action::RenameContainer => ("rename", self.rename(step).await, NOTHING),
             Action::StartContainer => ("start", engine.container_start(target).await, DONE),
@@ -199,7 +200,9 @@ impl<E: Engine> Run<'_, E> {
         };
         match result {
             Err(error) if !harmless.contains(&error.kind) => Err(failure(step, word, error)),
-            _ => Ok(Performed::Done),
+            // What ran already has had its hooks.
+            Err(_) => Ok(Performed::Done),
+            Ok(()) => self.after_start(step).await.map(|()| Performed::Done),
         }
     }
 

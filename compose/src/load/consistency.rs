@@ -108,7 +108,7 @@ pub(crate) fn check_container_names(project: &Project, places: &Places<'_>) -> V
         };
         if let Some(other) = seen.insert(container, name) {
             let message = format!(
-                "services `{other}` and `{name}` have the same container name `{container}`"
+                "services `{other}` and `{name}` have the same container name: container name \"{container}\" is already in use"
             );
             let place = |service: &str| places.value(&["services", service, "container_name"]);
             problems.push(

@@ -83,6 +83,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) scopes: usize,
     /// What may still be read.
     pub(crate) budget: Budget,
+    /// Values of secrets and configs that come from variables, by section and name.
+    pub(crate) given: HashMap<(&'static str, String), String>,
 }
 
 impl<'a> Loader<'a> {
@@ -97,6 +99,7 @@ impl<'a> Loader<'a> {
             lint: false,
             scopes: 0,
             budget: Budget::default(),
+            given: HashMap::new(),
         }
     }
 
@@ -160,7 +163,24 @@ impl<'a> Loader<'a> {
                 }
             });
         });
+        if resolves_nulls {
+            self.note_given(&model, scope);
+        }
         model
+    }
+
+    /// Keeps the values of secrets and configs that come from variables: an included file has variables of its own.
+    fn note_given(&mut self, model: &Node, scope: &Scope) {
+        for section in ["secrets", "configs"] {
+            let entries = model.get(section).and_then(Node::as_map);
+            for (name, entry) in entries.into_iter().flatten() {
+                let variable = entry.get("environment").and_then(Node::as_str);
+                if let Some(value) = variable.and_then(|variable| scope.environment.get(variable)) {
+                    let key = (section, name.as_str().to_owned());
+                    self.given.entry(key).or_insert_with(|| value.clone());
+                }
+            }
+        }
     }
 
     /// Reads the main files ahead: one of them may name the project.

@@ -36,7 +36,7 @@ mod writer;
 mod yaml;
 mod yaml_scalar;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -75,6 +75,8 @@ pub struct LoadOptions {
     pub skip: SkippedPhases,
     /// Keep resources that no enabled service uses (`--all-resources`).
     pub all_resources: bool,
+    /// Read the env and label files of selected services only: what is not to run need not be complete.
+    pub late_files: bool,
 }
 
 /// Phases that `config` can leave out.
@@ -336,12 +338,17 @@ fn finish(
     if broken {
         return Ok((project, None));
     }
-    loader.resolve_files(&mut project, &root);
+    if !options.late_files {
+        loader.resolve_files(&mut project, &root);
+    }
     loader.findings.extend(select::select_services(
         &mut project,
         &options.services,
         &mut loader.sources,
     ));
+    if options.late_files {
+        loader.resolve_files(&mut project, &root);
+    }
     if !options.skip.consistency && !options.skip.container_names {
         let places = consistency::Places {
             root: &root,
@@ -353,7 +360,7 @@ fn finish(
     if !options.all_resources {
         select::drop_unused(&mut project);
     }
-    give_values(&mut project);
+    give_values(&mut project, &loader.given);
     if loader.lint {
         loader
             .findings
@@ -363,18 +370,19 @@ fn finish(
 }
 
 /// Values of secrets and configs that come from variables.
-fn give_values(project: &mut Project) {
+fn give_values(project: &mut Project, given: &HashMap<(&'static str, String), String>) {
     let environment = &project.environment;
-    let value = |name: &Option<String>| {
-        name.as_ref()
-            .and_then(|name| environment.get(name))
-            .cloned()
+    let value = |(section, name): (&'static str, &String), variable: &Option<String>| {
+        let variable = variable.as_ref()?;
+        let own = || given.get(&(section, name.clone()));
+        environment.get(variable).or_else(own).cloned()
     };
-    for secret in project.secrets.values_mut() {
-        secret.environment_value = value(&secret.environment);
+    for (name, secret) in &mut project.secrets {
+        secret.environment_value = value(("secrets", name), &secret.environment);
     }
-    for config in project.configs.values_mut() {
-        config.content = config.content.take().or_else(|| value(&config.environment));
+    for (name, config) in &mut project.configs {
+        let found = value(("configs", name), &config.environment);
+        config.content = config.content.take().or(found);
     }
 }
 

@@ -86,6 +86,15 @@ impl Planner<'_> {
         for other in built_before(service) {
             before.extend(self.add(other)?);
         }
+        // An image that has a name of its own may be what this one is built from: as the reference's classic builder.
+        for other in service.depends_on.keys() {
+            let named = services
+                .get(other)
+                .is_some_and(|other| other.image.is_some());
+            if let (true, Some(Some(draft))) = (named, self.known.get(other)) {
+                before.push(*draft);
+            }
+        }
         let image = image_name(&self.project.name, name, service.image.as_deref());
         let Some(cause) = self.cause(service, &image) else {
             return Ok(None);

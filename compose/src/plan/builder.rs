@@ -126,6 +126,7 @@ impl PlanBuilder {
                     cause,
                     after,
                     replacing,
+                    hooks: None,
                 },
             ));
         }

@@ -23,6 +23,16 @@ impl Display for Step {
         if let Some(cause) = &self.cause {
             write!(formatter, " ({cause})")?;
         }
+        if let Some(hooks) = &self.hooks {
+            let words = match &self.action {
+                Action::StartContainer => ", then its post_start",
+                Action::StopContainer { .. } => ", before that its pre_stop",
+                _ if hooks.pre_stop.is_empty() => ", then its post_start",
+                _ if hooks.post_start.is_empty() => ", before that its pre_stop",
+                _ => ", before that its pre_stop, then its post_start",
+            };
+            formatter.write_str(words)?;
+        }
         for (position, after) in self.after.iter().enumerate() {
             let lead = if position == 0 { " after " } else { ", " };
             write!(formatter, "{lead}{}", after.step)?;

@@ -77,7 +77,7 @@ pub fn plan_down(
         observed,
         (&selected, options.images, &removed),
     );
-    Ok(builder.finish(&live.project))
+    Ok(live.finish(builder, observed))
 }
 
 /// Stops containers, dependents before what they depend on.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use crate::graph::Condition;
 use crate::observe::{Observed, ObservedContainer};
 
 use super::PlanError;
@@ -12,7 +13,7 @@ use super::builder::{Draft, NewStep, PlanBuilder};
 use super::down::{Stopping, add_inherited_volumes, in_stop_order};
 use super::live::Live;
 use super::start::{Instance, StartPhase};
-use super::step::{Action, Cause, Kind, Need, Plan};
+use super::step::{Action, Cause, Gate, GateContainer, Kind, Need, Plan, Until};
 
 /// What `start` is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,7 +93,7 @@ pub fn plan_start(
     if options.wait {
         phase.add_waits(&mut builder, options.wait_timeout);
     }
-    Ok(builder.finish(&live.project))
+    Ok(live.finish(builder, observed))
 }
 
 /// Plans `stop`: dependents before what they depend on. Containers of `run` are left alone.
@@ -112,7 +113,7 @@ pub fn plan_stop(
     {
         stopping.stop(&mut builder, container, None);
     }
-    Ok(builder.finish(&live.project))
+    Ok(live.finish(builder, observed))
 }
 
 /// Plans `restart`: the services, then those that ask for it with `restart: true`.
@@ -127,6 +128,7 @@ pub fn plan_restart(
     let selected = live.select(&options.services)?;
     let mut builder = PlanBuilder::default();
     let mut restarts: BTreeMap<&str, Vec<Draft>> = BTreeMap::new();
+    let mut gates: BTreeMap<&str, Draft> = BTreeMap::new();
     for service in live.graph().order() {
         let follows = live
             .graph()
@@ -161,12 +163,51 @@ pub fn plan_restart(
                 {
                     builder.order(draft, before, Need::Settled);
                 }
+                if let Some(&gate) = gates.get(dependency.service.as_str())
+                    && dependency.condition == Condition::Healthy
+                {
+                    let need = match dependency.required {
+                        true => Need::Success,
+                        false => Need::Settled,
+                    };
+                    builder.order(draft, gate, need);
+                }
             }
             drafts.push(draft);
         }
+        // Who waits for it to be healthy waits for that again.
+        let awaited = live
+            .graph()
+            .dependents(service)
+            .into_iter()
+            .any(|(dependent, how)| {
+                let restarts = selected.iter().any(|name| name == dependent) || how.restart;
+                how.condition == Condition::Healthy && restarts && !options.no_deps
+            });
+        if awaited && !drafts.is_empty() {
+            let gate = healthy(observed, service);
+            let step = NewStep::new(Kind::Service, service, Action::Wait(gate));
+            gates.insert(service, builder.add(step, drafts.iter().copied()));
+        }
         restarts.insert(service, drafts);
     }
-    Ok(builder.finish(&live.project))
+    Ok(live.finish(builder, observed))
+}
+
+/// Waiting until a service's containers are healthy.
+fn healthy(observed: &Observed, service: &str) -> Gate {
+    let containers = observed.of_service(service);
+    Gate {
+        containers: containers
+            .map(|container| GateContainer {
+                name: container.name.clone(),
+                target: container.id.clone(),
+            })
+            .collect(),
+        until: Until::Met(Condition::Healthy),
+        required: true,
+        timeout: None,
+    }
 }
 
 /// Plans `kill`: the signal to every running container at once.
@@ -202,7 +243,7 @@ pub fn plan_kill(
             [],
         );
     }
-    Ok(builder.finish(&live.project))
+    Ok(live.finish(builder, observed))
 }
 
 /// Plans `rm`: removes stopped containers, with `stop` also running ones.
@@ -235,7 +276,7 @@ pub fn plan_remove(
     if options.volumes {
         add_inherited_volumes(&mut builder, observed, &removed);
     }
-    Ok(builder.finish(&live.project))
+    Ok(live.finish(builder, observed))
 }
 
 /// The containers of the selected services in stop order, without those of `run`.

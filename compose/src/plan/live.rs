@@ -11,7 +11,9 @@ use crate::graph::{self, Condition, Dependency, GraphError, Reason, ServiceGraph
 use crate::model::Project;
 use crate::observe::{Observed, ObservedContainer};
 
-use super::PlanError;
+use super::builder::PlanBuilder;
+use super::step::{Hooks, Plan};
+use super::{PlanError, hooks};
 
 /// Services, networks and volumes that belong to a project.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Live {
 pub struct LiveService {
     /// Its image, and whether the file names it (else it is the name a build is tagged with).
     pub image: Option<(String, bool)>,
+    /// What runs in its containers after their start and before their end.
+    pub hooks: Option<Hooks>,
 }
 
 impl Live {
@@ -50,6 +54,7 @@ impl Live {
                 name.clone(),
                 LiveService {
                     image: Some((image, service.image.is_some())),
+                    hooks: hooks::of_service(name, service),
                 },
             )
         });
@@ -118,6 +123,14 @@ impl Live {
             from_labels: true,
             graph: graph.unwrap_or_else(|_| ServiceGraph::empty()),
         }
+    }
+
+    /// A finished plan about its containers, with their hooks.
+    pub(super) fn finish(&self, builder: PlanBuilder, observed: &Observed) -> Plan {
+        let known = self.services.iter();
+        let known =
+            known.filter_map(|(name, service)| Some((name.as_str(), service.hooks.clone()?)));
+        hooks::attached(builder.finish(&self.project), &known.collect(), observed)
     }
 
     /// The order of its services.

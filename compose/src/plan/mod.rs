@@ -10,6 +10,7 @@ mod check;
 mod display;
 mod down;
 mod error;
+mod hooks;
 mod lifecycle;
 mod live;
 mod pull;
@@ -30,6 +31,6 @@ pub use live::{Live, LiveService};
 pub use pull::{InvalidPullPolicy, PullOptions, PullRule, images_by_age, plan_pull};
 pub use run::{RunOptions, RunPlan, plan_run};
 pub use step::{
-    Action, After, Cause, Gate, GateContainer, Kind, Need, Object, Plan, Step, StepId, Until,
+    Action, After, Cause, Gate, GateContainer, Hooks, Kind, Need, Object, Plan, Step, StepId, Until,
 };
 pub use up::{Orphans, Recreate, UpOptions, VolumeChanges, Wait, plan_up};

@@ -99,16 +99,28 @@ pub fn plan_pull(
     }
     let mut builder = PlanBuilder::default();
     let mut seen = BTreeSet::new();
+    let built: BTreeSet<&str> = project
+        .services
+        .values()
+        .filter(|service| service.build.is_some())
+        .filter_map(|service| service.image.as_deref())
+        .collect();
     for (name, service) in &project.services {
         if !chosen.contains(name) || service.provider.is_some() {
             continue;
         }
         let image = image_name(&project.name, name, service.image.as_deref());
+        // Another service builds it: what is in a registry under that name is not meant.
+        if service.build.is_none() && service.image.as_deref().is_some_and(|i| built.contains(i)) {
+            continue;
+        }
         let rule = rule_of(service, options).map_err(|source| PlanError::PullPolicy {
             service: name.clone(),
             source,
         })?;
-        let is_there = observed.image_id(&image).is_some();
+        // Who asks for a pull wants the latest, whatever is there (the reference's rule).
+        let renew = options.default_rule == Some(PullRule::Always) && is_latest(&image);
+        let is_there = observed.image_id(&image).is_some() && !renew;
         let Some(cause) = cause(rule, is_there, options.ages.get(&image)) else {
             continue;
         };
@@ -124,6 +136,12 @@ pub fn plan_pull(
     Ok(builder.finish(&project.name))
 }
 
+/// Whether the tag of a name is `latest`, also when none is written.
+fn is_latest(image: &str) -> bool {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    !last.contains('@') && last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+}
+
 fn rule_of(service: &Service, options: &PullOptions) -> Result<PullRule, InvalidPullPolicy> {
     let written = service
         .pull_policy
@@ -132,9 +150,11 @@ fn rule_of(service: &Service, options: &PullOptions) -> Result<PullRule, Invalid
         .map(str::parse::<PullRule>)
         .transpose()?;
     if service.build.is_some() {
-        // What can be built is fetched only when the file says so.
-        return Ok(match written {
-            Some(rule) if !options.ignore_buildable => rule,
+        // What can be built is fetched only when the file or the user says so.
+        let named = service.image.is_some();
+        return Ok(match (written, options.default_rule) {
+            (Some(rule), _) if !options.ignore_buildable => rule,
+            (None, Some(rule)) if !options.ignore_buildable && named => rule,
             _ => PullRule::Build,
         });
     }

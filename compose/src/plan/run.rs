@@ -31,7 +31,7 @@ pub struct RunOptions {
     /// Give it the service's names in its networks, too.
     pub use_aliases: bool,
     /// Remove containers of services that the file does not have.
-    pub remove_orphans: bool,
+    pub orphans: Orphans,
 }
 
 /// A plan that ends with the container created and what it depends on ready.
@@ -83,11 +83,7 @@ pub fn plan_run(
         services: vec![options.service.clone()],
         recreate_dependencies: Recreate::Never,
         no_deps: options.no_deps,
-        orphans: if options.remove_orphans {
-            Orphans::Remove
-        } else {
-            Orphans::Ignore
-        },
+        orphans: options.orphans,
         scale: BTreeMap::from([(options.service.clone(), 1)]),
         ..UpOptions::default()
     };

@@ -12,6 +12,7 @@ use hoist_api::volume::VolumeCreate;
 
 use crate::desire::InjectedFile;
 use crate::graph::Condition;
+use crate::model::Hook;
 
 /// A finished plan: steps in an order in which they could be run one by one.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -85,6 +86,19 @@ pub struct Step {
     pub after: Vec<After>,
     /// Whether it is a part of replacing a container: then progress shows one `Recreate … Recreated` for all parts.
     pub replacing: bool,
+    /// What runs in the container after its start or before its end.
+    pub hooks: Option<Box<Hooks>>,
+}
+
+/// The commands that belong to the beginning and end of a service's containers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hooks {
+    /// Whose they are.
+    pub service: String,
+    /// After each start, one after the other.
+    pub post_start: Vec<Hook>,
+    /// Before each end that Compose asks for; a container that ends by itself has none.
+    pub pre_stop: Vec<Hook>,
 }
 
 /// A predecessor of a step.

@@ -17,6 +17,8 @@ use crate::store::container::Status;
 
 /// Seconds between the stop signal and the end by force, unless the container or the caller says otherwise.
 const GRACE: i64 = 10;
+/// How long the news of a container's end may take after its shim has no process any more.
+const ENDS_BY_ITSELF: Duration = Duration::from_secs(2);
 /// How long the kernel may take to end what was killed.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 const SIGKILL: i32 = 9;
@@ -120,7 +122,12 @@ impl Service {
             .unwrap_or(GRACE);
         self.unpause_quietly(container).await;
         let mut phase = container.watch();
-        self.signal_container(container, signal).await?;
+        if let Err(error) = self.signal_container(container, signal).await
+            // It may have just ended by itself: then the news of it is on its way.
+            && !ended_within(&mut phase, Some(ENDS_BY_ITSELF)).await
+        {
+            return Err(error);
+        }
         let patience = u64::try_from(grace).ok().map(Duration::from_secs);
         if !ended_within(&mut phase, patience).await {
             self.end_by_force(container, &mut phase).await?;

@@ -17,7 +17,7 @@ use hoist_compose::desire::cache_location;
 use serde_json::json;
 
 use super::transfer::{self, PushArgs};
-use crate::building::{self, Job};
+use crate::building::{self, Job, Shown};
 use crate::commands::build::{bytes, shell, ssh_agents};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -274,7 +274,11 @@ pub(super) async fn run(
         body,
         after: Vec::new(),
     };
-    let built = building::run(context, engine, &[job], mode).await?;
+    let shown = Shown {
+        mode,
+        lines_on_stdout: false,
+    };
+    let built = building::run(context, engine, &[job], shown).await?;
     if args.shell_on_fail {
         shell(context, engine, &built).await?;
     }

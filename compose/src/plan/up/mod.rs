@@ -20,10 +20,10 @@ use crate::graph::{ServiceGraph, of_project};
 use crate::model::Project;
 use crate::observe::{ContainerState, Observed, ObservedContainer};
 
-use super::PlanError;
 use super::builder::{Draft, NewStep, PlanBuilder};
 use super::start::{Instance, StartPhase};
 use super::step::{Action, Cause, Kind, Need, Plan};
+use super::{PlanError, hooks};
 
 use fate::ServiceFate;
 
@@ -132,6 +132,7 @@ pub fn plan_up(
     let mut desired = desire(project, selected.iter().map(String::as_str))?;
     set_scale(&mut desired, options)?;
     check_names(&desired)?;
+    check_shared(&desired, observed)?;
     let resources = resources::decide(&desired, observed, options.volume_changes)?;
     let context = Context {
         graph: &graph,
@@ -159,7 +160,8 @@ pub fn plan_up(
     planner.add_resources(&fates);
     planner.add_containers(&fates)?;
     planner.restore_bystanders(project);
-    Ok(planner.finish(&fates))
+    let plan = planner.finish(&fates);
+    Ok(hooks::attached(plan, &hooks::of_project(project), observed))
 }
 
 /// What all phases look at.
@@ -336,6 +338,28 @@ fn set_scale(desired: &mut Desired, options: &UpOptions) -> Result<(), PlanError
                 service: name.clone(),
                 replicas: service.replicas,
                 name: fixed,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What a service shares with another one must be planned or there, also when nothing else is to be done for it.
+fn check_shared(desired: &Desired, observed: &Observed) -> Result<(), PlanError> {
+    let shared = desired
+        .services
+        .values()
+        .flat_map(|service| &service.shared);
+    for shared in shared {
+        let planned = desired.services.contains_key(&shared.service);
+        if !planned && observed.of_service(&shared.service).next().is_none() {
+            return Err(PlanError::SharedContainerMissing {
+                thing: shared
+                    .reason
+                    .shared_thing()
+                    .unwrap_or("anything")
+                    .to_owned(),
+                service: shared.service.clone(),
             });
         }
     }

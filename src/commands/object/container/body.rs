@@ -55,9 +55,9 @@ fn config(
 ) -> Result<ContainerConfig, Failure> {
     let mut env = Vec::new();
     for file in &flags.env_file {
-        env.extend(variables(context, &lines_of(file)?));
+        env.extend(variables(&context.environment, &lines_of(file)?));
     }
-    env.extend(variables(context, &flags.env));
+    env.extend(variables(&context.environment, &flags.env));
     let mut labels = BTreeMap::new();
     for file in &flags.label_file {
         labels.extend(pairs(&lines_of(file)?));

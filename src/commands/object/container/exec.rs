@@ -80,9 +80,9 @@ pub(super) async fn run(
     }
     let mut env = Vec::new();
     for file in &args.env_file {
-        env.extend(variables(context, &lines_of(file)?));
+        env.extend(variables(&context.environment, &lines_of(file)?));
     }
-    env.extend(variables(context, &args.env));
+    env.extend(variables(&context.environment, &args.env));
     let body = ExecCreate {
         attach_stdin: wiring.input,
         attach_stdout: !args.detach,
