@@ -202,6 +202,36 @@ fn bad_input_is_refused_with_a_reason() {
 }
 
 #[test]
+fn an_exec_made_before_a_pause_starts_after_it() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let id = created(
+        &host,
+        &json!({"Image": "busybox", "Cmd": ["sleep", "1000"]}),
+    );
+    let post = |path: &str, body: &str| call(&host, "POST", path, body);
+    assert_eq!(post(&format!("/containers/{id}/start"), "").0, 204);
+    let (_, said) = post(&format!("/containers/{id}/exec"), r#"{"Cmd":["true"]}"#);
+    let exec: String = said
+        .chars()
+        .skip_while(|c| *c != ':')
+        .skip(2)
+        .take(64)
+        .collect();
+    let start = format!("/exec/{exec}/start");
+    assert_eq!(post(&format!("/containers/{id}/pause"), "").0, 204);
+    let (status, said) = post(&start, r#"{"Detach":true}"#);
+    assert!(
+        status == 409 && said.contains("is paused"),
+        "{status} {said}"
+    );
+    assert_eq!(post(&format!("/containers/{id}/unpause"), "").0, 204);
+    assert_eq!(post(&start, r#"{"Detach":true}"#).0, 200);
+}
+
+#[test]
 fn idle_followers_cost_no_threads() {
     if !can_run() {
         return;

@@ -194,6 +194,13 @@ impl Service {
     /// Starts it, with streams for a client or without.
     pub(crate) async fn exec_start(self: &Arc<Self>, id: &str, detach: bool) -> Result<Streams> {
         let exec = self.find_exec(id)?;
+        if exec.container.record().run.status == Status::Paused {
+            // Its processes stand still, and one that joins them would as well.
+            return Err(ApiError::conflict(format!(
+                "Container {} is paused, unpause the container before exec",
+                exec.container.id()
+            )));
+        }
         {
             let mut state = exec.state();
             if state.started {
