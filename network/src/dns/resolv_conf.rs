@@ -1,13 +1,10 @@
 //! Resolver configuration (resolv.conf(5)): read the host's, write a container's. Pure.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// As many as the C library looks at.
 const MAX_SERVERS: usize = 3;
-
-/// Where Docker sends containers whose machine has no server that they can reach (moby, `libnetwork/internal/resolvconf`).
-const PUBLIC: [Ipv4Addr; 2] = [Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(8, 8, 4, 4)];
 
 /// What a resolver configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,15 +63,21 @@ impl ResolvConf {
         }
     }
 
-    /// What a namespace of its own can reach of the machine's: a loopback address is another one's there. Where nothing is left, Docker
-    /// gives public servers.
-    pub fn reachable(mut self) -> Self {
-        self.servers
-            .retain(|server| !server.is_loopback() && server.is_ipv4());
-        if self.servers.is_empty() {
-            self.servers = PUBLIC.map(IpAddr::V4).to_vec();
+    /// What a namespace of its own can reach of the machine's: a loopback address is another one's there. Where nothing is left, the
+    /// embedded DNS asks the machine's. (Docker gives public servers then, which tells them the names of a private network and knows none
+    /// of those.)
+    pub fn reachable(self) -> Self {
+        let can_be_reached = |server: &&IpAddr| !server.is_loopback() && server.is_ipv4();
+        let servers: Vec<IpAddr> = self
+            .servers
+            .iter()
+            .filter(can_be_reached)
+            .copied()
+            .collect();
+        if servers.is_empty() {
+            return self.embedded();
         }
-        self
+        Self { servers, ..self }
     }
 }
 
@@ -114,7 +117,7 @@ mod tests {
         let local = ResolvConf::parse("nameserver 127.0.0.1\nnameserver ::1\nsearch x\n");
         assert_eq!(
             local.reachable().render(),
-            "nameserver 8.8.8.8\nnameserver 8.8.4.4\nsearch x\n"
+            "nameserver 127.0.0.11\nsearch x\noptions ndots:0\n"
         );
         assert_eq!(host.clone().reachable(), host);
         let own = ResolvConf::parse("options ndots:2\n");
