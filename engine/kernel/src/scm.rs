@@ -1,4 +1,4 @@
-//! Descriptors over unix sockets (`SCM_RIGHTS`, unix(7)).
+//! Descriptors over unix sockets (`SCM_RIGHTS`, unix(7)), and whether the other end has read what was sent.
 //!
 //! Every received descriptor is close-on-exec. A truncated control message is an error and never a silent
 //! loss of descriptors.
@@ -17,6 +17,17 @@ use crate::error::{Context, KernelError, Result};
 
 /// The most descriptors one message carries: the kernel's own limit is 253 (`SCM_MAX_FD`).
 pub const MAX_FDS: usize = 64;
+
+/// Whether the other end of a unix socket has taken all that was sent.
+///
+/// # Errors
+/// `EINVAL` for a socket that listens.
+pub fn is_all_read(socket: impl AsFd) -> Result<bool> {
+    let waiting = crate::sys::bytes_waiting(socket.as_fd());
+    waiting
+        .map(|bytes| bytes == 0)
+        .context("ioctl SIOCOUTQ", "socket")
+}
 
 /// Sends bytes, and descriptors with the first of them; returns how many bytes the socket took.
 ///
@@ -97,6 +108,19 @@ mod tests {
             None,
         )
         .unwrap()
+    }
+
+    #[test]
+    fn what_was_read_is_known() {
+        let (left, right) = pair();
+        assert!(is_all_read(&left).unwrap());
+        send(&left, b"some", &[]).unwrap();
+        assert!(!is_all_read(&left).unwrap());
+        let mut bytes = [0; 2];
+        rustix::io::read(&right, &mut bytes).unwrap();
+        assert!(!is_all_read(&left).unwrap());
+        rustix::io::read(&right, &mut bytes).unwrap();
+        assert!(is_all_read(&left).unwrap());
     }
 
     #[test]

@@ -372,6 +372,14 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// `SIOCOUTQ`: how many bytes wait at the other end of a socket (unix(7)).
+pub(crate) fn bytes_waiting(socket: BorrowedFd<'_>) -> Result<libc::c_int> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: for TIOCOUTQ, which SIOCOUTQ is another name of, the kernel writes one int to the address.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    check(libc::c_long::from(result)).map(|_| bytes)
+}
+
 fn check(result: libc::c_long) -> Result<libc::c_long> {
     if result < 0 {
         Err(last_errno())

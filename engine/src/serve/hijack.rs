@@ -16,6 +16,7 @@ use hoist_api::frame::{self, Stream};
 use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -28,8 +29,10 @@ const PIECE: usize = 32 << 10;
 /// as with `exec … sh -c 'server &'`.
 const SILENCE: Duration = Duration::from_secs(1);
 /// docker-py reads the headers through a buffer and goes on behind its back: it loses what comes in one read with them. It has
-/// always had the time that Docker's engine takes to start a process.
+/// always had the time that Docker's engine takes to start a process. On a unix socket it has until it has read them besides.
 const FOR_PYTHON: Duration = Duration::from_millis(40);
+/// So long a client that does not read its headers holds back a process's streams.
+const READS_HEADERS: Duration = Duration::from_secs(10);
 
 /// Something that happens once the client has its headers.
 pub(crate) type Later<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
@@ -70,7 +73,7 @@ pub(crate) fn pause(headers: &HeaderMap) -> Duration {
 }
 
 /// Connects a client to a process.
-pub(crate) fn connect(mut request: Request, connection: Connection) -> Response {
+pub(crate) fn connect(mut request: Request, mut connection: Connection) -> Response {
     let content_type = content_type(connection.raw);
     let upgrades = request
         .headers()
@@ -83,10 +86,23 @@ pub(crate) fn connect(mut request: Request, connection: Connection) -> Response 
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => {
-                let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-                relay(read, write, connection).await;
-            }
+            Ok(upgraded) => match upgraded.downcast::<TokioIo<UnixStream>>() {
+                Ok(parts) => {
+                    let stream = parts.io.into_inner();
+                    if !connection.pause.is_zero() {
+                        tokio::time::sleep(connection.pause).await;
+                        connection.pause = Duration::ZERO;
+                        headers_are_read(&stream).await;
+                    }
+                    let (read, write) = stream.into_split();
+                    let read = std::io::Cursor::new(parts.read_buf).chain(read);
+                    relay(read, write, connection).await;
+                }
+                Err(upgraded) => {
+                    let (read, write) = tokio::io::split(TokioIo::new(upgraded));
+                    relay(read, write, connection).await;
+                }
+            },
             Err(error) => tracing::debug!(%error, "a client did not upgrade"),
         }
     });
@@ -100,6 +116,17 @@ pub(crate) fn connect(mut request: Request, connection: Connection) -> Response 
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));
     response
+}
+
+/// Waits until the client has taken the headers from its socket.
+async fn headers_are_read(stream: &UnixStream) {
+    let taken = async {
+        while !hoist_kernel::scm::is_all_read(stream).unwrap_or(true) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    // A client that does not read gets its streams all the same.
+    let _ = tokio::time::timeout(READS_HEADERS, taken).await;
 }
 
 /// What the stream is.

@@ -63,19 +63,21 @@ pub(super) fn check(name: &str, config: &ContainerConfig, host: &HostConfig) -> 
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(config: &str, host: &str, expected: &str) {
+        let config: ContainerConfig = serde_json::from_str(config).unwrap();
+        let parsed: HostConfig = serde_json::from_str(host).unwrap();
+        let told = super::check("me", &config, &parsed)
+            .err()
+            .map_or_else(String::new, |error| error.message);
+        assert!(
+            expected.is_empty() == told.is_empty() && told.contains(expected),
+            "{host}: {told:?} instead of {expected:?}"
+        );
+    }
+
     #[test]
     fn what_another_containers_network_leaves_no_place_for_is_refused() {
-        let check = |config: &str, host: &str, expected: &str| {
-            let config: ContainerConfig = serde_json::from_str(config).unwrap();
-            let parsed: HostConfig = serde_json::from_str(host).unwrap();
-            let told = check("me", &config, &parsed)
-                .err()
-                .map_or_else(String::new, |error| error.message);
-            assert!(
-                expected.is_empty() == told.is_empty() && told.contains(expected),
-                "{host}: {told:?} instead of {expected:?}"
-            );
-        };
         let shared = |more: &str| format!(r#"{{"NetworkMode":"container:x"{more}}}"#);
         check("{}", &shared(""), "");
         check(
