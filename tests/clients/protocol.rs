@@ -231,6 +231,47 @@ fn an_exec_made_before_a_pause_starts_after_it() {
     assert_eq!(post(&start, r#"{"Detach":true}"#).0, 200);
 }
 
+/// docker-py loses what comes in one read with the headers (the read through a buffer of 8 KiB is its own).
+#[test]
+fn output_for_python_waits_until_the_headers_were_read() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let id = created(
+        &host,
+        &json!({"Image": "busybox", "Cmd": ["sleep", "1000"]}),
+    );
+    let post = |path: &str, body: &str| call(&host, "POST", path, body);
+    assert_eq!(post(&format!("/containers/{id}/start"), "").0, 204);
+    let body = r#"{"Cmd":["echo","said"],"AttachStdout":true}"#;
+    let (_, made) = post(&format!("/containers/{id}/exec"), body);
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let path = format!("/exec/{}/start", made["Id"].as_str().unwrap());
+    let request = upgrade(&path, "{}").replacen(
+        "Host: x",
+        "Host: x\r\nUser-Agent: docker-sdk-python/7.1.0",
+        1,
+    );
+    let mut stream = UnixStream::connect(host.socket()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    // A slow one.
+    std::thread::sleep(Duration::from_millis(600));
+    let mut buffer = [0; 8192];
+    let length = stream.read(&mut buffer).unwrap();
+    let first = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    assert!(
+        first.starts_with("HTTP/1.1 101") && first.ends_with("\r\n\r\n"),
+        "{first:?}"
+    );
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(b"said\n"), "{rest:?}");
+}
+
 #[test]
 fn idle_followers_cost_no_threads() {
     if !can_run() {
