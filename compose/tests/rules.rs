@@ -377,6 +377,22 @@ fn sizes_that_do_not_fit() {
     overridden("mem_limit", "1_000k", "1_000k", json!("1024000"));
 }
 
+/// All of a service's values, also beside what an earlier phase found.
+#[test]
+fn several_values_that_do_not_fit() {
+    let text = "services:\n  a:\n    image: x\n    mem_limit: 9223372036854775808\n    pids_limit: 18446744073709551615\n    shm_size: 16777216tb\n  b:\n    imgae: x\n    cpus: 1e39\n";
+    let values = [(4, 16), (5, 17), (6, 15), (9, 11)];
+    let mut expected = values
+        .map(|(line, column)| ("wrong-value", line, column))
+        .to_vec();
+    refused(
+        &text.replacen("    imgae: x\n", "    image: x\n", 1),
+        &expected,
+    );
+    expected.insert(3, ("unknown-attribute", 8, 5));
+    refused(text, &expected);
+}
+
 #[test]
 fn devices_with_an_empty_part() {
     let device = json!([{"source": "/a", "target": "/a", "permissions": "rwm"}]);

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::LoadOptions;
 use super::by_service::{Adding, each_service, without_services};
-use super::decode::{decode, path_to};
+use super::decode::{DecodeError, decode, path_to};
 use super::defaults::set_defaults;
 use super::diagnostic::{Diagnostic, Label, Location};
 use super::environment::{Names, resolve_nulls};
@@ -42,6 +42,9 @@ pub(crate) struct Scope {
 
 /// Services of a project, networks, and so on: more of them than one machine can hold.
 const MOST_RESOURCES: usize = 10_000;
+
+/// So many values of one resource that do not fit the model are told.
+const MOST_UNDECODABLE: usize = 20;
 
 /// How much all files of a project may be together, so that a few small ones cannot fill the memory.
 #[derive(Debug, Clone, Copy)]
@@ -211,16 +214,14 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn decode_section<'n, T: serde::Deserialize<'n>>(
+    fn decode_section<T: serde::de::DeserializeOwned>(
         &mut self,
-        root: &'n Node,
+        root: &Node,
         section: &str,
     ) -> IndexMap<String, T> {
         let nodes = root.get(section).and_then(Node::as_map);
         let right = |map: &Map| map.values().filter(|node| !node.is_invalid()).count();
         let mut decoded = IndexMap::with_capacity(nodes.map_or(0, right));
-        // What earlier phases have told is not told again in the decoder's words.
-        let told = has_errors(&self.findings);
         for (name, node) in nodes.into_iter().flatten() {
             if node.is_invalid() {
                 // It was told, and a file may hold any number of them.
@@ -230,18 +231,44 @@ impl<'a> Loader<'a> {
                 Ok(resource) => {
                     decoded.insert(name.to_string(), resource);
                 }
-                Err(_) if told => {}
-                Err(error) => {
-                    let path = path_to(node, error.span).unwrap_or_default();
-                    let message = format!("`{section}.{name}{path}`: {}", error.message);
-                    let place = self.sources.locate(error.span);
-                    let place = place.or_else(|| self.sources.locate(node.key_or_value()));
-                    self.findings
-                        .push(Diagnostic::error("wrong-value", message).at(place, "this value"));
-                }
+                Err(error) => self.tell_undecodable::<T>((section, name), node, error),
             }
         }
         decoded
+    }
+
+    /// Tells what in a resource does not fit the model: the value at which decoding stopped, and without that the next one.
+    fn tell_undecodable<T: serde::de::DeserializeOwned>(
+        &mut self,
+        (section, name): (&str, &str),
+        node: &Node,
+        mut error: DecodeError,
+    ) {
+        // What earlier phases have told is not told again in the decoder's words.
+        let mut told = has_errors(&self.findings);
+        let mut rest = node.clone();
+        for _ in 0..MOST_UNDECODABLE {
+            let place = rest.at_span(error.span);
+            let is_part = place.as_ref().is_some_and(|place| !place.is_invalid());
+            if told && !is_part {
+                return;
+            }
+            told = true;
+            let path = path_to(node, error.span).unwrap_or_default();
+            let message = format!("`{section}.{name}{path}`: {}", error.message);
+            let location = self.sources.locate(error.span);
+            let location = location.or_else(|| self.sources.locate(node.key_or_value()));
+            self.findings
+                .push(Diagnostic::error("wrong-value", message).at(location, "this value"));
+            let Some(place) = place.filter(|_| is_part) else {
+                return;
+            };
+            place.value = Value::Invalid;
+            match decode::<T>(&rest) {
+                Err(next) => error = next,
+                Ok(_) => return,
+            }
+        }
     }
 
     /// The YAML documents of a file.

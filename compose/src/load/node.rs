@@ -336,6 +336,22 @@ impl Node {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
+    /// A value below it by its place.
+    pub(crate) fn at_span(&mut self, span: Span) -> Option<&mut Node> {
+        let mut inner: Box<dyn Iterator<Item = &mut Node>> = match &mut self.value {
+            Value::Map(map) => Box::new(map.values_mut()),
+            Value::List(items) => Box::new(items.iter_mut()),
+            _ => return None,
+        };
+        inner.find_map(|node| {
+            if node.span == span {
+                Some(node)
+            } else {
+                node.at_span(span)
+            }
+        })
+    }
+
     /// How many values it is made of, itself included.
     pub(crate) fn size(&self) -> usize {
         1 + match &self.value {
