@@ -247,7 +247,9 @@ fn pipes_and_directories() {
 fn what_is_no_text() {
     for (bytes, expected) in [
         (&b"services:\0\n"[..], "NUL"),
-        (b"\xff\xfes\0e\0r\0v\0i\0c\0e\0s\0", "UTF-16"),
+        // Half of a pair, and half of a character.
+        (b"\xff\xfe\x00\xd8s\0", "UTF-16"),
+        (b"\xfe\xff\0s\0", "UTF-16"),
         (b"\x7fELF\x02\x01\x01\xff\xfe", "not UTF-8"),
         (b"", "empty compose file"),
         (b"%YAML 9.9\n%%\n", "compose.yaml:"),
