@@ -4,32 +4,54 @@
 
 use std::ffi::OsString;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command};
 
-/// Options that are accepted and do nothing, as Docker's command line takes them on Linux: the command's path, the option,
-/// whether it has a value.
-const WITHOUT_EFFECT: [(&[&str], &str, bool); 18] = [
+/// What an option that does nothing takes.
+#[derive(Clone, Copy)]
+enum Takes {
+    Nothing,
+    Anything,
+    /// One of these words: with others it would mean something.
+    Words(&'static [&'static str]),
+}
+
+/// Options that are accepted and do nothing, as Docker's command line takes them on Linux, by the command's path. Those of Windows
+/// alone are no options here, as with Docker.
+const WITHOUT_EFFECT: [(&[&str], &str, Takes); 10] = [
     // Notary's signatures are gone from Docker's engine, too.
-    (&["image", "build"], "disable-content-trust", false),
-    (&["builder", "build"], "disable-content-trust", false),
-    (&["image", "pull"], "disable-content-trust", false),
-    (&["image", "push"], "disable-content-trust", false),
-    (&["container", "run"], "disable-content-trust", false),
-    (&["container", "create"], "disable-content-trust", false),
-    // Only on Windows.
-    (&["image", "build"], "isolation", true),
-    (&["builder", "build"], "isolation", true),
-    (&["container", "run"], "cpu-count", true),
-    (&["container", "create"], "cpu-count", true),
-    (&["container", "run"], "cpu-percent", true),
-    (&["container", "create"], "cpu-percent", true),
-    (&["container", "run"], "io-maxbandwidth", true),
-    (&["container", "create"], "io-maxbandwidth", true),
-    (&["container", "run"], "io-maxiops", true),
-    (&["container", "create"], "io-maxiops", true),
+    (&["image", "build"], "disable-content-trust", Takes::Nothing),
+    (
+        &["builder", "build"],
+        "disable-content-trust",
+        Takes::Nothing,
+    ),
+    (&["image", "pull"], "disable-content-trust", Takes::Nothing),
+    (&["image", "push"], "disable-content-trust", Takes::Nothing),
+    (
+        &["container", "run"],
+        "disable-content-trust",
+        Takes::Nothing,
+    ),
+    (
+        &["container", "create"],
+        "disable-content-trust",
+        Takes::Nothing,
+    ),
+    // Others are Windows'.
+    (
+        &["image", "build"],
+        "isolation",
+        Takes::Words(&["", "default"]),
+    ),
+    (
+        &["builder", "build"],
+        "isolation",
+        Takes::Words(&["", "default"]),
+    ),
     // The kernel has no such limit any more.
-    (&["container", "run"], "kernel-memory", true),
-    (&["container", "create"], "kernel-memory", true),
+    (&["container", "run"], "kernel-memory", Takes::Anything),
+    (&["container", "create"], "kernel-memory", Takes::Anything),
 ];
 
 /// The tree with the options that do nothing.
@@ -38,15 +60,18 @@ pub(crate) fn with_ignored(tree: Command) -> Command {
     WITHOUT_EFFECT.iter().fold(tree, add)
 }
 
-fn add(command: Command, (path, name, takes_value): &(&[&str], &'static str, bool)) -> Command {
+fn add(command: Command, (path, name, takes): &(&[&str], &'static str, Takes)) -> Command {
     let Some((first, rest)) = path.split_first() else {
         let arg = Arg::new(*name).long(*name).hide(true);
-        return command.arg(arg.action(match takes_value {
-            true => ArgAction::Append,
-            false => ArgAction::SetTrue,
-        }));
+        return command.arg(match takes {
+            Takes::Nothing => arg.action(ArgAction::SetTrue),
+            Takes::Anything => arg.action(ArgAction::Append),
+            Takes::Words(words) => arg
+                .action(ArgAction::Append)
+                .value_parser(PossibleValuesParser::new(*words)),
+        });
     };
-    command.mut_subcommand(first, |inner| add(inner, &(rest, *name, *takes_value)))
+    command.mut_subcommand(first, |inner| add(inner, &(rest, *name, *takes)))
 }
 
 /// Whether a word says yes or no to an option in Docker's way: `--rm=true`, `-it=0`.
