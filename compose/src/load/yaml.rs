@@ -3,7 +3,7 @@
 //! Aliases are expanded and charged against a budget, merge keys (`<<`) are applied, duplicate and non-string keys are
 //! refused with both places. Knows nothing about Compose beyond its two merge tags.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
@@ -50,7 +50,6 @@ pub(crate) fn parse(
         file,
         text,
         anchors: HashMap::new(),
-        keys: HashSet::new(),
         recent: [const { None }; RECENT],
         rooms: Vec::new(),
         nodes_left: limits.nodes,
@@ -71,7 +70,7 @@ pub(crate) fn parse(
 /// What a mistake counts as in [`Limits::nodes`]: telling it takes as much memory as so many values.
 const MISTAKE: usize = 10;
 
-/// So many keys are found without hashing.
+/// So many keys are remembered, each in a place of its own.
 const RECENT: usize = 128;
 
 struct Anchored {
@@ -103,8 +102,7 @@ struct Composer<'a> {
     file: u32,
     text: &'a str,
     anchors: HashMap<usize, Anchored>,
-    keys: HashSet<Key>,
-    /// Some of them, found without hashing.
+    /// Keys that were read lately.
     recent: [Option<Key>; RECENT],
     /// Empty mappings with room, for those under construction.
     rooms: Vec<Map>,
@@ -326,9 +324,8 @@ impl<'a> Composer<'a> {
         Ok((name, built.weight))
     }
 
-    /// A key; the same text is kept once.
+    /// A key. Nearly all are a few attributes, again and again: their texts are kept once.
     fn key(&mut self, text: &str) -> Key {
-        // Nearly all keys are a few attributes, again and again: no need to hash them.
         let bytes = text.as_bytes();
         let mix = bytes.len() + bytes.first().map_or(0, |byte| usize::from(*byte) * 3);
         let recent = mix % RECENT;
@@ -338,12 +335,7 @@ impl<'a> Composer<'a> {
         {
             return known.clone();
         }
-        let known = self.keys.get(text).cloned();
-        let key = known.unwrap_or_else(|| {
-            let key = Key::read(text);
-            self.keys.insert(key.clone());
-            key
-        });
+        let key = Key::read(text);
         self.recent[recent] = Some(key.clone());
         key
     }
