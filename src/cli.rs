@@ -281,10 +281,17 @@ mod tests {
 
     #[test]
     fn options_without_effect_are_taken() {
-        read(
-            "hoist container run --disable-content-trust=false --kernel-memory 4m --io-maxiops=3 x",
-        );
+        read("hoist container run --disable-content-trust=false --kernel-memory 4m x");
         read("hoist image pull --disable-content-trust x");
+        read("hoist image build --isolation=default .");
+        // What only Windows has is told, as Docker's command line does.
+        for line in [
+            "hoist container run --io-maxiops=3 x",
+            "hoist container create --cpu-count=2 x",
+            "hoist image build --isolation=hyperv .",
+        ] {
+            assert!(Cli::read(line.split_whitespace()).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -130,8 +130,12 @@ async fn tell_to_build<E: Engine>(
         }
     }
     if !missing.is_empty() {
+        let command = match context.ui.as_docker {
+            true => "docker compose",
+            false => "hoist",
+        };
         context.ui.warn(&format!(
-            "Some service image(s) must be built from source by running:\n    docker compose build {}",
+            "Some service image(s) must be built from source by running:\n    {command} build {}",
             missing.join(" ")
         ));
     }

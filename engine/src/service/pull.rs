@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use hoist_api::error::{ApiError, Result, chain};
 use hoist_api::{Digest, ImageRef};
 use hoist_registry::auth::AuthConfig;
 use hoist_registry::manifest::Descriptor;
 use hoist_registry::{BlobReader, Chosen, Platform, RegistryError, Source};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::registry::registry_error;
 use super::report::Reporter;
@@ -173,15 +174,29 @@ impl Service {
             .collect();
         // The largest first: begun last, it would be worked on alone in the end.
         wanted.sort_by_key(|(_, blob, _)| std::cmp::Reverse(blob.size));
-        let mut layers: Vec<(usize, HeldLayer)> = stream::iter(wanted)
+        let given_up = &CancellationToken::new();
+        let mut running = stream::iter(wanted)
             .map(|(place, blob, diff_id)| async move {
-                let layer = self.layer(chosen, (&blob, &diff_id), reporter).await?;
+                let how = (reporter, given_up);
+                let layer = self.layer(chosen, (&blob, &diff_id), how).await?;
                 self.images.remember_origin(&diff_id, image, &blob);
                 Ok::<_, ApiError>((place, layer))
             })
-            .buffer_unordered(AT_A_TIME)
-            .try_collect()
-            .await?;
+            .buffer_unordered(AT_A_TIME);
+        let (mut layers, mut failure) = (Vec::new(), None);
+        while let Some(done) = running.next().await {
+            match done {
+                Ok(layer) => layers.push(layer),
+                // What runs is ended before that is told: nothing comes into the store after a pull that failed.
+                Err(error) => {
+                    given_up.cancel();
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
+        }
         layers.sort_by_key(|(place, _)| *place);
         Ok(layers.into_iter().map(|(_, layer)| layer).collect())
     }
@@ -190,15 +205,22 @@ impl Service {
         self: &Arc<Self>,
         chosen: &Chosen,
         (blob, diff_id): (&Descriptor, &Digest),
-        reporter: &Reporter,
+        (reporter, given_up): (&Reporter, &CancellationToken),
     ) -> Result<HeldLayer> {
+        let no_more = || ApiError::internal(&io::Error::other("the pull was given up"));
+        if given_up.is_cancelled() {
+            return Err(no_more());
+        }
         let short = blob.digest.short();
         let lock = self.fetching.of(&blob.digest);
         let _turn = match lock.try_lock() {
             Ok(turn) => turn,
             Err(_) => {
                 reporter.say(short, "Waiting").await;
-                lock.lock().await
+                tokio::select! {
+                    turn = lock.lock() => turn,
+                    () = given_up.cancelled() => return Err(no_more()),
+                }
             }
         };
         if let Some(layer) = self.images.hold_layer(diff_id) {
@@ -210,9 +232,12 @@ impl Service {
             let Some(place) = places.next() else {
                 return Err(ApiError::internal(&io::Error::other("no host is known")));
             };
-            match self.fetched(place, (blob, diff_id), reporter).await {
+            let how = (reporter, given_up);
+            match self.fetched(place, (blob, diff_id), how).await {
                 Err(FetchError::Registry(error))
-                    if places.peek().is_some() && error.is_worth_a_mirror() =>
+                    if places.peek().is_some()
+                        && error.is_worth_a_mirror()
+                        && !given_up.is_cancelled() =>
                 {
                     place.is_given_up(&error);
                     reporter.say(short, "Retrying from the next mirror").await;
@@ -229,7 +254,7 @@ impl Service {
         self: &Arc<Self>,
         place: &Source,
         (blob, diff_id): (&Descriptor, &Digest),
-        reporter: &Reporter,
+        (reporter, given_up): (&Reporter, &CancellationToken),
     ) -> std::result::Result<HeldLayer, FetchError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let reader = place.blob(blob);
@@ -253,7 +278,14 @@ impl Service {
             })
         };
         let begun = Instant::now();
-        let (_, unpacked) = tokio::join!(fetch.join_next(), unpack);
+        let fetching = async {
+            tokio::select! {
+                _ = fetch.join_next() => {}
+                // The unpacker ends when nobody feeds it.
+                () = given_up.cancelled() => fetch.abort_all(),
+            }
+        };
+        let ((), unpacked) = tokio::join!(fetching, unpack);
         let (layer, waited) = unpacked.map_err(FetchError::Other)??;
         let told = format!(
             "Extracted {} to {} of files in {:.2}s, of which {:.2}s waiting for the registry",
