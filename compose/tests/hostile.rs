@@ -85,7 +85,11 @@ fn megabytes_of_keys() {
     for index in 0..400_000 {
         writeln!(text, "  s{index}: 1").unwrap();
     }
-    refused_text(&text, "more than 150000 keys and values");
+    refused_text(&text, "this mapping holds more than 50000 keys");
+    refused_text(
+        &format!("services:\n{}", "  - x: 1\n".repeat(60_000)),
+        "more than 150000 keys and values",
+    );
     let mut wrong = "services:\n  a:\n    image: i\n".to_owned();
     for index in 0..5_000 {
         writeln!(wrong, "    unknown{index}: 1").unwrap();

@@ -89,6 +89,13 @@ fn megabytes() {
     let keys = repeated(300_000, |index| format!("  s{index}: 1\n"));
     with(
         &format!("services:\n{keys}"),
+        &["compose.yaml:50002:3", "more than 50000 keys"],
+    );
+    with(
+        &format!(
+            "services:\n{}",
+            repeated(60_000, |_| "  - x: 1\n".to_owned())
+        ),
         &["keys and values, aliases included"],
     );
     with(

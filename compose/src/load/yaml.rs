@@ -70,6 +70,9 @@ pub(crate) fn parse(
 /// What a mistake counts as in [`Limits::nodes`]: telling it takes as much memory as so many values.
 const MISTAKE: usize = 10;
 
+/// More keys than this in one mapping are nobody's configuration; services, networks and the like have a lower limit.
+const MOST_KEYS: usize = 50_000;
+
 /// So many keys are remembered, each in a place of its own.
 const RECENT: usize = 128;
 
@@ -278,6 +281,9 @@ impl<'a> Composer<'a> {
             if self.problems.len() > mistakes {
                 self.charge(MISTAKE, span)?;
             }
+            if map.len() > MOST_KEYS {
+                return Err(self.too_many_keys(span));
+            }
         }
         take_in(&mut map, merges);
         let mut node = Node::map(map.take_exact(), self.whole(start, end));
@@ -404,6 +410,15 @@ impl<'a> Composer<'a> {
             .at(self.sources.locate(span), "the limit is reached here")
             .help("split the file, or remove nested aliases");
         Err(Box::new(problem))
+    }
+
+    fn too_many_keys(&self, span: Span) -> Box<Diagnostic> {
+        let message = format!("this mapping holds more than {MOST_KEYS} keys");
+        Box::new(
+            Diagnostic::error("too-large", message)
+                .at(self.sources.locate(span), "the limit is reached here")
+                .help("put what belongs together into files of its own, such as an `env_file`"),
+        )
     }
 
     fn too_deep(&self, span: Span) -> Box<Diagnostic> {
