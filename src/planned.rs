@@ -5,7 +5,7 @@ use std::future::Future;
 
 use hoist_api::Engine;
 use hoist_compose::execute::{
-    ExecuteOptions, Outcome, ProgressEvent, RegistryAuth, Status, execute,
+    ExecuteError, ExecuteOptions, Outcome, ProgressEvent, RegistryAuth, Status, execute,
 };
 use hoist_compose::observe::Observed;
 use hoist_compose::plan::{Kind, Live, Plan, PlanError};
@@ -141,6 +141,26 @@ where
     Ok(tokio::join!(executing, showing).0)
 }
 
+/// What to do about a hook that failed: neither `up` nor `down` gets past it as it is.
+fn advice(error: &ExecuteError) -> Option<String> {
+    let ExecuteError::Hook {
+        service,
+        before_stop,
+        ..
+    } = error
+    else {
+        return None;
+    };
+    Some(match before_stop {
+        true => format!(
+            "it runs on: mend pre_stop of {service}, or end it without: hoist kill {service}"
+        ),
+        false => format!(
+            "it runs: mend post_start of {service}, then: hoist up -d --force-recreate {service}"
+        ),
+    })
+}
+
 /// Tells how a plan went: each failure, then what never ran because of it.
 ///
 /// # Errors
@@ -154,7 +174,10 @@ pub(crate) fn conclude(context: &Context, outcome: Outcome) -> Result<(), Failur
     let mut failures: Vec<Failure> = Vec::new();
     let mut told: BTreeSet<String> = BTreeSet::new();
     for step in outcome.failed {
-        let failure = Failure::from(step.error);
+        let advice = advice(&step.error);
+        let failure = advice
+            .into_iter()
+            .fold(Failure::from(step.error), Failure::hint);
         // Many containers may fail for one reason.
         if failure
             .report

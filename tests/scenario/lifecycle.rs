@@ -24,10 +24,11 @@ fn hooks_run_after_the_start_and_before_the_end() {
     let project = host.project("p", HOOKS);
     project.up();
     assert_eq!(project.sh("a", "cat /started"), "after\n");
-    project
-        .hoist(&["stop"])
-        .exits(1)
-        .says(&["a hook exited with status 3", "hook: ending"]);
+    project.hoist(&["stop"]).exits(1).says(&[
+        "a hook exited with status 3",
+        "hook: ending",
+        "hoist kill a",
+    ]);
     assert_eq!(project.field("p-a-1", "State"), "running");
     project.write("compose.yaml", &HOOKS.replace("exit 3", "exit 0"));
     project.hoist(&["stop"]).ok();
@@ -43,7 +44,10 @@ fn hooks_run_after_the_start_and_before_the_end() {
     project
         .hoist(&["up", "-d", "--force-recreate"])
         .exits(1)
-        .says(&["a hook exited with status 4"]);
+        .says(&[
+            "a hook exited with status 4",
+            "hoist up -d --force-recreate a",
+        ]);
     project.write("compose.yaml", &HOOKS.replace("exit 3", "exit 0"));
     project.down(&[]);
 }

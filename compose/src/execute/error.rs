@@ -85,6 +85,8 @@ pub enum ExecuteError {
     Hook {
         /// Whose it is.
         service: String,
+        /// It comes before the container's end, which is not asked for then.
+        before_stop: bool,
         /// What it left.
         code: i64,
         /// What it said.

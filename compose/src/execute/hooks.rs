@@ -20,7 +20,10 @@ impl<E: Engine> Run<'_, E> {
             Action::StopContainer { .. } | Action::RestartContainer { .. }
         );
         match &step.hooks {
-            Some(hooks) if stops => self.hooks(step, &hooks.service, &hooks.pre_stop).await,
+            Some(hooks) if stops => {
+                self.hooks(step, (&hooks.service, true), &hooks.pre_stop)
+                    .await
+            }
             _ => Ok(()),
         }
     }
@@ -32,12 +35,20 @@ impl<E: Engine> Run<'_, E> {
             Action::StartContainer | Action::RestartContainer { .. }
         );
         match &step.hooks {
-            Some(hooks) if starts => self.hooks(step, &hooks.service, &hooks.post_start).await,
+            Some(hooks) if starts => {
+                self.hooks(step, (&hooks.service, false), &hooks.post_start)
+                    .await
+            }
             _ => Ok(()),
         }
     }
 
-    async fn hooks(&self, step: &Step, service: &str, hooks: &[Hook]) -> Result<(), ExecuteError> {
+    async fn hooks(
+        &self,
+        step: &Step,
+        (service, before_stop): (&str, bool),
+        hooks: &[Hook],
+    ) -> Result<(), ExecuteError> {
         for hook in hooks {
             let failure = |source| ExecuteError::Engine {
                 action: "run a hook in",
@@ -49,6 +60,7 @@ impl<E: Engine> Run<'_, E> {
                 Ok((code, output)) => {
                     return Err(ExecuteError::Hook {
                         service: service.to_owned(),
+                        before_stop,
                         code,
                         output,
                     });
