@@ -75,6 +75,21 @@ fn what_cannot_be_meant_is_refused_in_dockers_words() {
         POST /images/create?fromImage=x&platform=foobar => 400 unknown operating system or architecture
         GET /images/json?filters={"since":["absent"]} => 404 absent
         POST /session => 400 no upgrade
+        POST /containers/create {"Image":"busybox","Cmd":"true","Entrypoint":"echo","HostConfig":{"CapAdd":"NET_ADMIN"}} => 201
+        POST /containers/create {"Image":"busybox","Cmd":1} => 400 invalid type: integer `1`, expected a sequence
+        POST /containers/create {"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"99999"}]}}} => 400 invalid port specification
+        POST /containers/create {"Image":"busybox","HostConfig":{"ExtraHosts":["x"]}} => 400 bad format for add-host
+        POST /containers/create {"Image":"busybox","HostConfig":{"ExtraHosts":["x:host-gateway","y:[::1]","z=10.0.0.1","w:::1"]}} => 201
+        POST /containers/create {"Image":"busybox","NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"::1"}}}}} => 400 invalid IPv4 address: ::1
+        POST /containers/create {"Image":"busybox","HostConfig":{"Mounts":[{"Type":"bind","Source":"/not/here","Target":"/v"}]}} => 400 bind source path does not exist: /not/here
+        POST /containers/CONTAINER/rename?name= => 400 Neither old nor new names may be empty
+        POST /containers/CONTAINER/rename?name=-x => 400 Error when allocating new name: Invalid container name (-x)
+        POST /networks/bridge/connect {} => 400 value is empty
+        POST /networks/host/disconnect {"Container":"CONTAINER"} => 403 is not connected to network host
+        POST /images/prune?filters={"dangling":["x"]} => 400 invalid filter 'dangling=[x]'
+        GET /containers/json?filters={"publish":["x"]} => 400 invalid filter 'publish=[x]'
+        GET /containers/json?filters={"label":"x"} => 400 a filter's values are a list of texts
+        GET /v1.41//containers/json?all=1 => 301 /v1.41/containers/json?all=1
     "#;
     // Braces and quotes of paths go over the wire in percent.
     let calls: Vec<String> = calls.lines().map(|line| in_percent(line.trim())).collect();

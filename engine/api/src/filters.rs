@@ -109,8 +109,11 @@ impl Filters {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_str(text)
-            .map_err(|error| ApiError::bad_request(format!("invalid filters: {error}")))
+        serde_json::from_str(text).map_err(|error| {
+            ApiError::bad_request(format!("invalid filters: {error}")).with_hint(
+                r#"give {"KEY":["VALUE",…]} or {"KEY":{"VALUE":true,…}}, encoded for a query"#,
+            )
+        })
     }
 
     /// The text of the query parameter.
@@ -133,7 +136,10 @@ impl Filters {
 impl<'de> Deserialize<'de> for Filters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(
+            untagged,
+            expecting = "a filter's values are a list of texts, or a map from texts to true"
+        )]
         enum Values {
             List(Vec<String>),
             Map(BTreeMap<String, bool>),

@@ -206,8 +206,10 @@ impl Containers {
         if let Some(found) = index.by_id.get(key).or_else(by_name) {
             return Ok(found.clone());
         }
-        if key.is_empty() {
-            return Err(missing());
+        if name.is_empty() {
+            return Err(ApiError::bad_request(
+                "invalid container name or ID: value is empty",
+            ));
         }
         let mut matches = index
             .by_id

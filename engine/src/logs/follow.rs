@@ -48,6 +48,10 @@ impl LogWatcher {
         let woken = followers.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
+            // Followers open the file themselves when they are woken: that must not wake them again.
+            if event.kind.is_access() {
+                return;
+            }
             let followers = woken.lock().unwrap_or_else(PoisonError::into_inner);
             for directory in event.paths.iter().filter_map(|path| path.parent()) {
                 if let Some((changed, _)) = followers.get(directory) {
@@ -116,36 +120,42 @@ impl Drop for Registration {
 
 /// Reads a log in the background; the receiver ends with it. `follow` carries the watcher and a signal that is
 /// true when the container has ended and all its output is written.
-pub(crate) fn read(
+///
+/// The files are open when this returns: who has asked for a log reads it to its end, though the container is removed meanwhile.
+///
+/// # Errors
+///
+/// A file of the log cannot be opened, or not be watched.
+pub(crate) async fn read(
     path: PathBuf,
     selection: Selection,
     follow: Option<(Arc<LogWatcher>, watch::Receiver<bool>)>,
-) -> mpsc::Receiver<Bytes> {
+) -> io::Result<mpsc::Receiver<Bytes>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let followed = match follow {
+        Some((watcher, ended)) => Some((watcher.register(&path)?, ended)),
+        None => None,
+    };
+    let position = Position::begin(&path, selection.tail).await?;
     tokio::spawn(async move {
-        if let Err(error) = run(&path, selection, follow, sender).await {
+        if let Err(error) = run(&path, position, selection, followed, sender).await {
             tracing::warn!(path = %path.display(), %error, "cannot go on reading a log");
         }
     });
-    receiver
+    Ok(receiver)
 }
 
 async fn run(
     path: &Path,
+    mut position: Position,
     selection: Selection,
-    follow: Option<(Arc<LogWatcher>, watch::Receiver<bool>)>,
+    mut followed: Option<(Registration, watch::Receiver<bool>)>,
     sender: mpsc::Sender<Bytes>,
 ) -> io::Result<()> {
-    let registration = match &follow {
-        Some((watcher, _)) => Some(watcher.register(path)?),
-        None => None,
-    };
-    let mut position = Position::begin(path, selection.tail).await?;
     let selection = Arc::new(selection);
-    let mut ended = follow.map(|(_, ended)| ended);
     loop {
         // Asked before reading: what was written before the end is read after it was seen.
-        let last = ended.as_ref().is_none_or(|ended| *ended.borrow());
+        let last = followed.as_ref().is_none_or(|(_, ended)| *ended.borrow());
         let left = loop {
             let (next, bytes, left) = position.advance(path.to_owned(), selection.clone()).await?;
             position = next;
@@ -159,7 +169,7 @@ async fn run(
         if last || left == Left::Nothing {
             return Ok(());
         }
-        let (Some(registration), Some(ended)) = (&registration, &mut ended) else {
+        let Some((registration, ended)) = &mut followed else {
             return Ok(());
         };
         tokio::select! {
@@ -184,7 +194,7 @@ enum Left {
 /// How far a log has been read.
 struct Position {
     /// Files still to be read, oldest first, with their first bytes to read.
-    ahead: VecDeque<(PathBuf, u64)>,
+    ahead: VecDeque<(File, u64)>,
     current: Option<File>,
     offset: u64,
     /// The file after a rotation, while the current one is read once more: it may have got lines between its last reading and
@@ -232,14 +242,8 @@ impl Position {
                     return Ok((bytes, Left::More));
                 }
             }
-            let next = match self.ahead.pop_front() {
-                Some((file, offset)) => match File::open(&file) {
-                    Ok(opened) => Some((opened, offset)),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error),
-                },
-                None => self.newer.take().map(|newer| (newer, 0)),
-            };
+            let next = self.ahead.pop_front();
+            let next = next.or_else(|| self.newer.take().map(|newer| (newer, 0)));
             if let Some((file, offset)) = next {
                 self.current = Some(file);
                 self.offset = offset;
@@ -303,7 +307,9 @@ mod tests {
             path.clone(),
             selection,
             Some((LogWatcher::start().unwrap(), signal)),
-        );
+        )
+        .await
+        .unwrap();
         assert_eq!(next(&mut lines).await.as_deref(), Some("one\n"));
         std::fs::OpenOptions::new()
             .append(true)
@@ -327,5 +333,37 @@ mod tests {
             rest.push_str(&text);
         }
         assert_eq!(rest, "four\n");
+    }
+
+    #[tokio::test]
+    async fn readers_wake_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = File::create(&path).unwrap();
+        let registration = LogWatcher::start().unwrap().register(&path).unwrap();
+        drop(File::open(&path).unwrap());
+        let wait = |limit| tokio::time::timeout(limit, registration.changed.notified());
+        assert!(wait(Duration::from_millis(300)).await.is_err());
+        log.write_all(b"x").unwrap();
+        assert!(wait(Duration::from_secs(10)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_removed_is_read_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        std::fs::write(directory.path().join("log.1"), line("one")).unwrap();
+        std::fs::write(&path, line("two")).unwrap();
+        let selection = Selection {
+            stdout: true,
+            raw: true,
+            ..Selection::default()
+        };
+        // One thread runs the test: nothing has been read when the files go.
+        let mut lines = read(path, selection, None).await.unwrap();
+        directory.close().unwrap();
+        assert_eq!(next(&mut lines).await.as_deref(), Some("one\n"));
+        assert_eq!(next(&mut lines).await.as_deref(), Some("two\n"));
+        assert_eq!(next(&mut lines).await, None);
     }
 }

@@ -6,7 +6,8 @@ mod tail;
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use hoist_api::frame::{self, Stream};
@@ -100,35 +101,42 @@ fn padded(time: &str) -> String {
 }
 
 /// The files of a log, oldest first, with the first byte to read of each.
-pub(crate) fn files(path: &Path, tail: Option<u64>) -> io::Result<Vec<(PathBuf, u64)>> {
-    let mut found = vec![path.to_owned()];
-    for number in 1.. {
+pub(crate) fn files(path: &Path, tail: Option<u64>) -> io::Result<Vec<(File, u64)>> {
+    let (mut found, mut opened) = (Vec::new(), None);
+    let mut wanted = tail;
+    for number in 0.. {
         let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        let rotated = PathBuf::from(name);
-        if !rotated.exists() {
-            break;
+        if number > 0 {
+            name.push(format!(".{number}"));
         }
-        found.push(rotated);
-    }
-    let Some(mut wanted) = tail else {
-        return Ok(found.into_iter().rev().map(|path| (path, 0)).collect());
-    };
-    let mut chosen = Vec::new();
-    for path in found {
-        let (offset, lines) = match File::open(&path) {
-            Ok(mut file) => tail::start_of_last(&mut file, wanted)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, 0),
+        let mut file = match File::open(&name) {
+            Ok(file) => file,
+            // Nothing was said yet, or it is being rotated.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && number == 0 => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(error) => return Err(error),
         };
-        chosen.push((path, offset));
-        wanted -= lines;
-        if wanted == 0 {
+        let metadata = file.metadata()?;
+        let same = (metadata.dev(), metadata.ino());
+        // A rotation meanwhile has given the one before this name.
+        if opened.replace(same) == Some(same) {
+            continue;
+        }
+        let offset = match &mut wanted {
+            None => 0,
+            Some(wanted) => {
+                let (offset, lines) = tail::start_of_last(&mut file, *wanted)?;
+                *wanted -= lines;
+                offset
+            }
+        };
+        found.push((file, offset));
+        if wanted == Some(0) {
             break;
         }
     }
-    chosen.reverse();
-    Ok(chosen)
+    found.reverse();
+    Ok(found)
 }
 
 /// Bytes of encoded lines handed on at once.
@@ -191,8 +199,7 @@ mod tests {
             .write_all(LINES.as_bytes())
             .unwrap();
         let mut text = String::new();
-        for (path, mut offset) in files(&path, selection.tail).unwrap() {
-            let mut file = File::open(path).unwrap();
+        for (mut file, mut offset) in files(&path, selection.tail).unwrap() {
             let (bytes, stop) = read_lines(&mut file, &mut offset, selection).unwrap();
             assert_ne!(stop, Stop::Full);
             text.push_str(std::str::from_utf8(&bytes).unwrap());
@@ -278,8 +285,7 @@ mod tests {
             (Some(9), "a\nb\nc\nd\ne\n"),
         ] {
             let mut text = String::new();
-            for (path, mut offset) in files(&path, tail).unwrap() {
-                let mut file = File::open(path).unwrap();
+            for (mut file, mut offset) in files(&path, tail).unwrap() {
                 let (bytes, _) = read_lines(&mut file, &mut offset, &all()).unwrap();
                 text.push_str(std::str::from_utf8(&bytes).unwrap());
             }

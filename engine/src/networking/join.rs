@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hoist_api::error::{ApiError, ErrorKind, Result, chain};
+use hoist_api::network::EndpointSettings;
 use hoist_network::MacAddress;
 use hoist_network::dns::{DnsSockets, EndpointNames, Upstreams, View};
 use hoist_network::firewall::PublishedPort as Rule;
@@ -44,6 +45,31 @@ pub(crate) struct Joined {
     pub(crate) files: Vec<(&'static str, PathBuf)>,
     /// For the shim's keeping.
     pub(crate) stored: Vec<(String, Vec<OwnedFd>)>,
+}
+
+/// The addresses that an endpoint asks for.
+///
+/// # Errors
+/// 400 with the first that is none, or of the other family.
+pub(crate) fn static_addresses(network: &str, asked: &EndpointSettings) -> Result<Vec<IpAddr>> {
+    let Some(ipam) = &asked.ipam_config else {
+        return Ok(Vec::new());
+    };
+    let mut addresses = Vec::new();
+    for (family, text) in [(4, &ipam.ipv4_address), (6, &ipam.ipv6_address)] {
+        if text.is_empty() {
+            continue;
+        }
+        match text.parse::<IpAddr>() {
+            Ok(address) if address.is_ipv4() == (family == 4) => addresses.push(address),
+            _ => {
+                return Err(ApiError::bad_request(format!(
+                    "invalid config for network {network}: invalid endpoint settings:\ninvalid IPv{family} address: {text}"
+                )));
+            }
+        }
+    }
+    Ok(addresses)
 }
 
 /// A place in a network, planned.
@@ -91,19 +117,7 @@ impl Networks {
             .map(|endpoint| endpoint.asked.clone())
             .unwrap_or_default();
         let mac = self.wanted_mac(record, &asked.mac_address)?;
-        let mut wanted = Vec::new();
-        if let Some(ipam) = &asked.ipam_config {
-            for text in [&ipam.ipv4_address, &ipam.ipv6_address]
-                .into_iter()
-                .filter(|text| !text.is_empty())
-            {
-                wanted.push(text.parse().map_err(|_| {
-                    ApiError::bad_request(format!(
-                        "invalid config for network {name}: invalid endpoint settings:\ninvalid IP address: {text}"
-                    ))
-                })?);
-            }
-        }
+        let wanted = static_addresses(name, &asked)?;
         let addresses = self.lease(name, &format!("container {}", record.name), &wanted)?;
         let mac = mac.unwrap_or_else(|| MacAddress::derived_from(&addresses));
         let id = hex::encode(crate::names::random_id());

@@ -64,6 +64,58 @@ pub(crate) fn bindings<'a>(
     Ok(found)
 }
 
+/// Ports that a filter wants, as `80`, `80/udp`, `8000-8010/tcp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PortRange {
+    first: u16,
+    last: u16,
+    protocol: Protocol,
+}
+
+impl PortRange {
+    /// One port.
+    pub(crate) fn of(port: u16, protocol: Protocol) -> Self {
+        Self {
+            first: port,
+            last: port,
+            protocol,
+        }
+    }
+
+    /// Reads one; without a protocol it is TCP.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        let protocol = parse_protocol(protocol)?;
+        (first <= last).then_some(Self {
+            first,
+            last,
+            protocol,
+        })
+    }
+
+    /// Whether all of the other is in this.
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.protocol == other.protocol && self.first <= other.first && other.last <= self.last
+    }
+}
+
+/// Refuses ports of the host that are none: that shows when a container is created, not when it starts.
+///
+/// # Errors
+/// 400 with the first such port.
+pub(crate) fn check_host_ports(map: &PortMap) -> Result<()> {
+    let mut all = map.values().flatten().flatten();
+    match all.find(|host| host_ports(&host.host_port).is_err()) {
+        Some(host) => Err(ApiError::bad_request(format!(
+            "invalid port specification: \"{}\"",
+            host.host_port
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Reads `80/tcp`; without a protocol it is TCP.
 pub(crate) fn parse_port(text: &str) -> Result<(u16, Protocol)> {
     let invalid = || ApiError::bad_request(format!("invalid port specification: \"{text}\""));

@@ -59,7 +59,10 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let mut body: ContainerCreate = json(&headers, &body)?;
+    let mut body: ContainerCreate = json(&headers, &body).or_else(|error| {
+        let mended = with_lists(&body).ok_or(error)?;
+        json(&headers, &mended)
+    })?;
     as_of(version, &mut body)?;
     let query = Query::of(&uri);
     let platform = query.text("platform");
@@ -68,6 +71,27 @@ pub(super) async fn create(
         .check_platform(&body.config.image, platform)?;
     let created = server.service.create(query.text("name"), body).await?;
     Ok((StatusCode::CREATED, Json(created)).into_response())
+}
+
+/// What a request says with each text that stands for a list of itself made one, as Docker takes them (moby, `strslice`);
+/// none when nothing of it is so.
+fn with_lists(body: &[u8]) -> Option<Bytes> {
+    let mut body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let mut changed = false;
+    let mut listed = |holder: Option<&mut serde_json::Value>, names: &[&str]| {
+        let Some(holder) = holder.and_then(serde_json::Value::as_object_mut) else {
+            return;
+        };
+        for name in names {
+            if let Some(value) = holder.get_mut(*name).filter(|value| value.is_string()) {
+                *value = serde_json::json!([value.take()]);
+                changed = true;
+            }
+        }
+    };
+    listed(Some(&mut body), &["Cmd", "Entrypoint", "Shell"]);
+    listed(body.get_mut("HostConfig"), &["CapAdd", "CapDrop"]);
+    changed.then(|| body.to_string().into())
 }
 
 /// What a request meant in the version of the API that it speaks.
@@ -282,7 +306,7 @@ pub(super) async fn logs(State(server): State<Server>, Path(id): Path<String>, u
         since: text("since"),
         until: text("until"),
     };
-    let reading = server.service.logs(&id, &options)?;
+    let reading = server.service.logs(&id, &options).await?;
     let mut response = Response::new(hijack::body_of(reading.pieces));
     response
         .headers_mut()

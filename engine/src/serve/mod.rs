@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, post, put};
 use hoist_api::error::{ApiError, ErrorBody};
@@ -309,6 +309,9 @@ async fn serve_connection(
 }
 
 async fn answer(router: Router, mut request: Request) -> Response {
+    if let Some(clean) = clean_path(request.uri()) {
+        return with_headers(clean);
+    }
     let response = match strip_version(request.uri()) {
         Ok(Some((uri, version))) => {
             *request.uri_mut() = uri;
@@ -319,6 +322,22 @@ async fn answer(router: Router, mut request: Request) -> Response {
         Err(failure) => failure.into_response(),
     };
     with_headers(as_json(response).await)
+}
+
+/// Sends who asks for `//containers/json` to `/containers/json`, as Docker's router does: addresses that end in a slash are often
+/// joined with paths that begin with one.
+fn clean_path(uri: &Uri) -> Option<Response> {
+    let mut path = uri.path().to_owned();
+    if !path.contains("//") {
+        return None;
+    }
+    while path.contains("//") {
+        path = path.replace("//", "/");
+    }
+    let query = uri.query();
+    let place = query.map_or(path.clone(), |query| format!("{path}?{query}"));
+    let place = HeaderValue::from_str(&place).ok()?;
+    Some((StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, place)]).into_response())
 }
 
 /// Refusals of the framework's own, such as of a body that is too long, become errors as clients read them.

@@ -7,6 +7,7 @@ use hoist_api::container::AttachOptions;
 use hoist_api::error::{ApiError, Result};
 use hoist_shim::protocol::RequestBody;
 
+use super::logs::unreadable;
 use super::{Service, convert, internal};
 use crate::containers::{Container, PendingAttach};
 use crate::logs::{self, Selection};
@@ -78,11 +79,8 @@ impl Service {
                 raw: terminal,
                 ..Selection::default()
             };
-            streams.replay = Some(logs::follow::read(
-                self.log_path(container.id()),
-                selection,
-                None,
-            ));
+            let replay = logs::follow::read(self.log_path(container.id()), selection, None).await;
+            streams.replay = Some(replay.map_err(|error| unreadable(key, &error))?);
         }
         if !options.stream {
             return Ok(streams);

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use hoist_api::error::{ApiError, ErrorKind, Result};
 use hoist_api::host_config::{HostConfig, LogConfig, ThrottleDevice};
 
+use crate::networking::ports;
 use crate::runtime::capabilities;
 use crate::runtime::machine::CgroupLayout;
 
@@ -27,6 +28,13 @@ pub(super) fn host_config(host: &HostConfig, layout: &CgroupLayout) -> Result<Ve
         }
     }
     super::spec::check_security(host)?;
+    ports::check_host_ports(&host.port_bindings)?;
+    if let Some(entry) = host.extra_hosts.iter().find(|entry| !is_extra_host(entry)) {
+        return Err(
+            ApiError::bad_request(format!("bad format for add-host: \"{entry}\""))
+                .with_hint("give NAME:ADDRESS, with host-gateway for an address of this machine"),
+        );
+    }
     log_driver(&host.log_config)?;
     if host.shm_size < 0 {
         return Err(ApiError::bad_request("SHM size can not be less than 0"));
@@ -50,6 +58,18 @@ pub(super) fn host_config(host: &HostConfig, layout: &CgroupLayout) -> Result<Ve
     }
     unsupported(host)?;
     Ok(warnings)
+}
+
+/// `name:address` or `name=address`; an address in brackets may be IPv6.
+fn is_extra_host(entry: &str) -> bool {
+    let Some((name, address)) = entry.split_once(['=', ':']) else {
+        return false;
+    };
+    let bare = address
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let is_address = bare.unwrap_or(address).parse::<std::net::IpAddr>().is_ok();
+    !name.is_empty() && (is_address || address == "host-gateway")
 }
 
 fn modes(host: &HostConfig) -> Result<()> {

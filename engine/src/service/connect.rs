@@ -116,12 +116,13 @@ impl Service {
         key: &str,
         body: NetworkDisconnect,
     ) -> Result<()> {
-        let network = self.networks.find(key)?;
         let container = match self.containers.find(&body.container) {
             Ok(container) => container,
             Err(_) if body.force => return Ok(()),
             Err(error) => return Err(error),
         };
+        check_leavable(key, &container)?;
+        let network = self.networks.find(key)?;
         let _operation = container.operation.lock().await;
         let removed = container.record().endpoints.remove(&network.name);
         let Some(endpoint_record) = removed else {
@@ -224,6 +225,21 @@ fn check_joinable(network: &str) -> Result<()> {
     Err(ApiError::forbidden(format!(
         "container cannot be connected to network {network}: it must be created with it"
     )))
+}
+
+fn check_leavable(network: &str, container: &Container) -> Result<()> {
+    if !BUILTIN.contains(&network) {
+        return Ok(());
+    }
+    let is_in = container.record().host_config.network_mode == network;
+    Err(ApiError::forbidden(if is_in {
+        format!("container cannot be disconnected from network {network}: it was created with it")
+    } else {
+        format!(
+            "container {} is not connected to network {network}",
+            container.id()
+        )
+    }))
 }
 
 /// The lowest number that no link of the container has.

@@ -17,6 +17,7 @@ use super::{Service, check, conflicts, image_error, internal, mounts, tree};
 use crate::containers::Container;
 use crate::image::{ContainerDefaults, Image};
 use crate::names;
+use crate::networking::join;
 use crate::store;
 use crate::store::container::{ContainerRecord, EndpointRecord, MountSource, Run, VERSION};
 use crate::supervise::health;
@@ -52,6 +53,9 @@ impl Service {
         let config = merge(config, &image.config.config)?;
         let warnings = check::host_config(&host_config, &self.machine.cgroups)?;
         let host_config = self.complete_host_config(host_config)?;
+        for (network, asked) in &networking_config.endpoints_config {
+            join::static_addresses(network, asked)?;
+        }
         let id = ContainerId::from_bytes(names::random_id());
         let name = self.reserve_name(name, &id)?;
         let endpoints = self.asked_endpoints(&host_config, networking_config.endpoints_config);

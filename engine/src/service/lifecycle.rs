@@ -359,7 +359,16 @@ impl Service {
     pub(crate) async fn rename(self: &Arc<Self>, key: &str, name: &str) -> Result<()> {
         let container = self.containers.find(key)?;
         let name = name.strip_prefix('/').unwrap_or(name);
-        names::check_name(name)?;
+        if name.is_empty() {
+            return Err(ApiError::bad_request(
+                "Neither old nor new names may be empty",
+            ));
+        }
+        let not_had = |mut error: ApiError| {
+            error.message = format!("Error when allocating new name: {}", error.message);
+            error
+        };
+        names::check_name(name).map_err(not_had)?;
         let _operation = container.operation.lock().await;
         let old = container.name();
         if old == name {
@@ -367,7 +376,9 @@ impl Service {
                 "Renaming a container with the same name as its current name",
             ));
         }
-        self.containers.reserve(name, container.id())?;
+        self.containers
+            .reserve(name, container.id())
+            .map_err(not_had)?;
         container.record().name = name.to_owned();
         let record = container.snapshot();
         if let Err(error) = self.blocking(move |service| service.save(&record)).await {

@@ -14,6 +14,7 @@ use super::Service;
 use super::inspect::with_protocol;
 use crate::containers::Container;
 use crate::image::Image;
+use crate::networking::ports::{self, PortRange};
 use crate::status::status_text;
 use crate::store::container::{ContainerRecord, MountSource, Status};
 
@@ -69,6 +70,9 @@ impl Service {
         filters.check_values("exited", |code| code.parse::<i64>().is_ok())?;
         filters.check_values("health", |health| HEALTHS.contains(&health))?;
         filters.check_flag("is-task")?;
+        for key in ["publish", "expose"] {
+            filters.check_values(key, |ports| PortRange::parse(ports).is_some())?;
+        }
         for status in filters.get("status") {
             if !STATUSES.contains(&status.as_str()) {
                 return Err(ApiError::bad_request(format!(
@@ -247,17 +251,16 @@ fn accepts(filters: &Filters, record: &ContainerRecord) -> bool {
             })
         })
         && filters.accepts("expose", |wanted| {
-            record
-                .config
-                .exposed_ports
-                .contains_key(&with_protocol(wanted))
+            let exposed = record.config.exposed_ports.keys();
+            let mut exposed = exposed.filter_map(|port| PortRange::parse(port));
+            PortRange::parse(wanted).is_some_and(|wanted| exposed.any(|port| wanted.has(port)))
         })
         && filters.accepts("publish", |wanted| {
-            let wanted = with_protocol(wanted);
-            record
-                .ports
-                .iter()
-                .any(|port| format!("{}/{}", port.host_port, port.protocol) == wanted)
+            let mut published = record.ports.iter().filter_map(|port| {
+                let protocol = ports::parse_protocol(&port.protocol)?;
+                Some(PortRange::of(port.host_port, protocol))
+            });
+            PortRange::parse(wanted).is_some_and(|wanted| published.any(|port| wanted.has(port)))
         })
 }
 

@@ -28,7 +28,11 @@ pub(crate) struct Reading {
 
 impl Service {
     /// Reads a container's log.
-    pub(crate) fn logs(self: &Arc<Self>, key: &str, options: &LogsOptions) -> Result<Reading> {
+    pub(crate) async fn logs(
+        self: &Arc<Self>,
+        key: &str,
+        options: &LogsOptions,
+    ) -> Result<Reading> {
         let container = self.containers.find(key)?;
         if !options.stdout && !options.stderr {
             return Err(ApiError::bad_request(
@@ -59,27 +63,22 @@ impl Service {
         if let Some(left) = young.filter(|_| running && !options.follow) {
             // The end of the container is the end of its output, too.
             let mut ended = container.watch_log();
-            let (path, (sender, pieces)) = (self.log_path(container.id()), mpsc::channel(1));
-            tokio::spawn(async move {
-                let _ = tokio::time::timeout(left, ended.wait_for(|ended| *ended)).await;
-                let mut said = logs::follow::read(path, selection, None);
-                while let Some(piece) = said.recv().await {
-                    if sender.send(piece).await.is_err() {
-                        return;
-                    }
-                }
-            });
-            return Ok(Reading {
-                pieces,
-                terminal: record.config.tty,
-            });
+            let _ = tokio::time::timeout(left, ended.wait_for(|ended| *ended)).await;
         }
         let follow =
             (options.follow && running).then(|| (self.log_watcher.clone(), container.watch_log()));
-        let pieces = logs::follow::read(self.log_path(container.id()), selection, follow);
+        let path = self.log_path(container.id());
+        let pieces = logs::follow::read(path, selection, follow).await;
+        let pieces = pieces.map_err(|error| unreadable(key, &error))?;
         Ok(Reading {
             pieces,
             terminal: record.config.tty,
         })
     }
+}
+
+/// A log that cannot be read.
+pub(super) fn unreadable(key: &str, error: &std::io::Error) -> ApiError {
+    let message = format!("cannot read the log of container {key}: {error}");
+    ApiError::new(ErrorKind::Internal, message)
 }

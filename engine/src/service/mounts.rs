@@ -1,7 +1,7 @@
 //! Mounts: what was asked for in Docker's several forms, resolved once; and the volumes behind them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hoist_api::container::ContainerConfig;
 use hoist_api::error::{ApiError, Result};
@@ -172,6 +172,13 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
                 ));
             }
             record.read_only_top = options.read_only_non_recursive;
+            let source = Path::new(&mount.source);
+            if source.is_absolute() && !options.create_mountpoint && !source.exists() {
+                return Err(invalid(&format!(
+                    "bind source path does not exist: {}",
+                    mount.source
+                )));
+            }
             MountSource::Bind {
                 path: mount.source.clone(),
                 create: options.create_mountpoint,

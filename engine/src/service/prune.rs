@@ -132,10 +132,12 @@ impl Service {
     /// Removes images that no container uses: those without a tag, or with the filter `dangling=false` all.
     pub(crate) async fn image_prune(self: &Arc<Self>, filters: &Filters) -> Result<ImagesPruned> {
         filters.allow_only(&["dangling", "label", "label!", "until"])?;
+        // What is not understood must not remove anything.
+        filters.check_flag("dangling")?;
         let all = filters
             .get("dangling")
             .iter()
-            .any(|value| matches!(value.as_str(), "0" | "f" | "false" | "False"));
+            .any(|value| matches!(value.as_str(), "0" | "false" | "False"));
         let before = until(filters)?;
         let filters = filters.clone();
         self.blocking(move |service| {
