@@ -235,3 +235,48 @@ fn what_a_container_learns_of_names_and_terminals() {
         "#,
     );
 }
+
+/// The classic builder keeps an image for each instruction, and containers: `rm=0`, and that of a command that fails.
+#[test]
+fn what_the_classic_builder_leaves() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    check(
+        &host,
+        r#"
+        mkdir c f; printf 'FROM busybox\nENV A=1\nRUN echo made >/made\nCMD ["cat","/made"]\n' > c/Dockerfile
+        DOCKER_BUILDKIT=0 docker build -t whole c | tee said => Removed intermediate container
+        docker run --rm whole => made
+        docker run --rm $(sed -n 's/^ ---> \([0-9a-f]*\)$/\1/p' said | tail -2 | head -1) sh -c 'cat /made; echo $A' => 1
+        docker images -q | sort -u | wc -l => 2
+        docker images -aq | sort -u | wc -l => 4
+        docker history -q whole | grep -vc missing => 4
+        docker inspect -f '{{.Parent}}' whole => sha256:
+        docker rmi $(docker inspect -f '{{.Parent}}' whole) =! image has dependent child images
+        docker image prune -f => Total reclaimed space: 0B
+        docker ps -aq => -
+        docker events --since 1h --until 0s --filter event=start --format '{{.Action}}' | wc -l => 3
+        DOCKER_BUILDKIT=0 docker build -t whole c => Using cache
+        docker images -aq | sort -u | wc -l => 4
+        DOCKER_BUILDKIT=0 docker build --no-cache --rm=false -t kept c | sed -n 's/^ ---> Running in //p' > ran
+        docker ps -aq | sort > all; sort ran | diff - all && wc -l < all => 3
+        docker commit $(sed -n 2p ran) again; docker run --rm again cat /made => made
+        docker rm $(cat ran)
+        printf 'FROM busybox\nRUN echo word >/word; exit 3\n' > f/Dockerfile
+        DOCKER_BUILDKIT=0 docker build f =! returned a non-zero code: 3
+        docker ps -a --format '{{.Status}} {{.Command}}' --no-trunc => Exited (3)
+        docker diff $(docker ps -aq) => A /word
+        docker commit $(docker ps -aq) saved; docker run --rm saved cat /word => word
+        docker start -a $(docker ps -aq); echo $? => 3
+        docker rm $(docker ps -aq)
+        DOCKER_BUILDKIT=0 docker build --force-rm f =! returned a non-zero code: 3
+        docker ps -aq => -
+        docker rmi again saved kept => Deleted: sha256:
+        docker rmi --no-prune whole => Deleted: sha256:
+        docker image prune -f => Deleted: sha256:
+        docker images -aq | sort -u | wc -l => 1
+        "#,
+    );
+}

@@ -41,6 +41,30 @@ pub struct BuildGraph {
     pub source_date_epoch: Option<i64>,
     /// Build checks.
     pub warnings: Vec<Diagnostic>,
+    /// When it is asked for: what each instruction leaves, stage by stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trail: Vec<Mark>,
+}
+
+/// The image that an instruction leaves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The stage's place in the file.
+    pub stage: usize,
+    /// The instruction comes from an image below, by `ONBUILD`.
+    pub is_trigger: bool,
+    /// The step whose file system the image gets.
+    pub node: NodeId,
+    /// The image's configuration.
+    pub config: ImageConfig,
+    /// `MAINTAINER`.
+    pub author: Option<String>,
+    /// As [`BuildGraph::history`].
+    pub history: Vec<History>,
+    /// As [`BuildGraph::base_image`].
+    pub base_image: Option<NodeId>,
+    /// The image's platform.
+    pub platform: Platform,
 }
 
 impl BuildGraph {

@@ -9,6 +9,7 @@
 //! `docker/dockerfile` 1.x with its labs features, and where the reference is silent those of BuildKit's front end.
 #![forbid(unsafe_code)]
 
+mod describe;
 mod diagnostic;
 mod duration;
 mod expand;
@@ -27,8 +28,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use glob::{BadPattern, has_wildcards, matches as glob_matches};
 pub use graph::{
     BuildGraph, Chmod, CopyOp, Empty, GitSource, Healthcheck, History, ImageConfig, InlineFile,
-    MountKind, Network, Node, NodeId, Op, Ownership, Platform, RunMount, RunOp, Security, Sharing,
-    Source,
+    Mark, MountKind, Network, Node, NodeId, Op, Ownership, Platform, RunMount, RunOp, Security,
+    Sharing, Source,
 };
 pub use ignore::{Ignore, IgnoreWalk};
 pub use instruction::{

@@ -27,6 +27,8 @@ pub struct Options {
     pub no_cache: NoCache,
     /// The main context's `.dockerignore`, for a check.
     pub ignore: Option<Ignore>,
+    /// Tell what each instruction leaves: [`crate::BuildGraph::trail`].
+    pub trail: bool,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             network: Network::Default,
             no_cache: NoCache::None,
             ignore: None,
+            trail: false,
         }
     }
 }

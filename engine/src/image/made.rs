@@ -12,7 +12,7 @@ use super::import::describe;
 use super::layers::Pin;
 use super::manifest::{Descriptor, LAYER_TYPE};
 use super::staging::StagedDirectory;
-use super::store::{Image, ImageStore};
+use super::store::{Image, ImageStore, NewImage};
 use super::stream::Hashing;
 use super::upper::{PackOptions, pack};
 use super::weave::{LayerArchive, TREE};
@@ -179,19 +179,8 @@ impl ImageStore {
     ///
     /// # Errors
     /// It cannot be written; nothing of it is in the store then.
-    pub fn create_image(&self, mut content: NewContent) -> Result<ImageId, ImageError> {
-        let layers = &content.layers;
-        content.config.rootfs.diff_ids =
-            layers.iter().map(|layer| layer.diff_id().clone()).collect();
-        let text = serde_json::to_vec(&content.config).map_err(|error| {
-            ImageError::InvalidOption(format!("the image cannot be described: {error}"))
-        })?;
-        let descriptor = |layer: &HeldLayer| {
-            Descriptor::new(LAYER_TYPE, layer.diff_id().clone(), layer.archive_size())
-        };
-        let descriptors = layers.iter().map(descriptor).collect();
-        let pins = layers.iter().map(|layer| Arc::clone(&layer.pin)).collect();
-        let image = describe(content.config, text, descriptors, (content.names, pins))?;
+    pub fn create_image(&self, content: NewContent) -> Result<ImageId, ImageError> {
+        let image = described(content)?;
         let id = image.id.clone();
         self.publish(vec![image])?;
         Ok(id)
@@ -222,6 +211,24 @@ impl ImageStore {
             pin: Arc::new(pin),
         }
     }
+}
+
+/// An image of layers that are held, ready to be taken in.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn described(mut content: NewContent) -> Result<NewImage, ImageError> {
+    let layers = &content.layers;
+    content.config.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id().clone()).collect();
+    let text = serde_json::to_vec(&content.config).map_err(|error| {
+        ImageError::InvalidOption(format!("the image cannot be described: {error}"))
+    })?;
+    let descriptor = |layer: &HeldLayer| {
+        Descriptor::new(LAYER_TYPE, layer.diff_id().clone(), layer.archive_size())
+    };
+    let descriptors = layers.iter().map(descriptor).collect();
+    let pins = layers.iter().map(|layer| Arc::clone(&layer.pin)).collect();
+    describe(content.config, text, descriptors, (content.names, pins))
 }
 
 /// Who needs which layers beside the images.

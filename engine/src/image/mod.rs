@@ -60,6 +60,7 @@ pub use config::{ContainerDefaults, HealthcheckDefaults, HistoryEntry, ImageConf
 pub use error::{ImageError, ImageErrorKind};
 pub(crate) use export::{Exported, StoredDocuments, small_file};
 pub use id::ImageId;
+pub(crate) use made::described;
 pub use made::{HeldLayer, NewContent, StagedLayer};
 pub(crate) use origins::Origin;
 pub(crate) use pulled::PulledImage;
@@ -67,7 +68,7 @@ pub(crate) use reclaim::is_archive;
 pub use rootfs::{PathStatus, RootError, RootFilesystem, Unpacking};
 pub use store::{
     Image, ImageStore, ImageUse, ImageUsers, ImportOptions, LoadedImage, Platform, Removed,
-    StoreOptions,
+    Removing, StoreOptions,
 };
 
 pub(crate) use unpack::human;

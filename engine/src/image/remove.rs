@@ -29,9 +29,12 @@ pub(crate) fn decide(
     };
     let users = users.get(&id).map_or(&[][..], Vec::as_slice);
     if state.is_id(text, &id) {
-        by_id(&id, record, users, force)
+        by_id(&id, record, (users, state.has_children(&id)), force)
     } else {
-        by_name(&id, record, users, (text, force))
+        let removal = by_name(&id, record, users, (text, force))?;
+        // Without a name it is still what others were made from.
+        let delete = removal.delete && !state.has_children(&id);
+        Ok(Removal { delete, ..removal })
     }
 }
 
@@ -89,7 +92,7 @@ fn by_name(
 fn by_id(
     id: &ImageId,
     record: &Record,
-    users: &[ImageUse],
+    (users, has_children): (&[ImageUse], bool),
     force: bool,
 ) -> Result<Removal, ImageError> {
     let conflict = |how: &str, why: String| {
@@ -98,6 +101,12 @@ fn by_id(
             id.short()
         )))
     };
+    if has_children {
+        return conflict(
+            "cannot be forced",
+            "image has dependent child images".to_owned(),
+        );
+    }
     if let Some(user) = users.iter().find(|user| user.running) {
         return conflict(
             "cannot be forced",

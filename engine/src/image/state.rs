@@ -17,6 +17,8 @@ use hoist_api::digest::{Digest, is_full_hex, is_lower_hex};
 
 /// When the image got its newest name.
 const TAGGED_ANNOTATION: &str = "dev.hoist.last-tagged";
+/// The image of the step before, where a builder made one for each of its steps.
+const PARENT_ANNOTATION: &str = "dev.hoist.parent";
 
 /// An image and what the index says of it.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) manifest_size: u64,
     pub(crate) names: BTreeSet<ImageRef>,
     pub(crate) last_tagged: String,
+    /// The image that a builder made it from, step by step.
+    pub(crate) parent: Option<ImageId>,
 }
 
 /// All images.
@@ -100,6 +104,77 @@ impl State {
         }
     }
 
+    /// Whether other images were made from this one, step by step.
+    pub(crate) fn has_children(&self, id: &ImageId) -> bool {
+        let mut images = self.images.values();
+        images.any(|record| record.parent.as_ref() == Some(id))
+    }
+
+    /// Says what an image was made from, unless that is known, or would go in a circle.
+    pub(crate) fn set_parent(&mut self, id: &ImageId, parent: &ImageId) {
+        let mut above = Some(parent.clone());
+        while let Some(known) = above {
+            if known == *id {
+                return;
+            }
+            above = self
+                .images
+                .get(&known)
+                .and_then(|record| record.parent.clone());
+        }
+        if let Some(record) = self.images.get_mut(id) {
+            record.parent.get_or_insert_with(|| parent.clone());
+        }
+    }
+
+    /// Removes the images below one that has gone as far as nothing else needs them: a name, a container, another image.
+    pub(crate) fn remove_parents(
+        &mut self,
+        first: Option<ImageId>,
+        is_unused: &dyn Fn(&ImageId) -> bool,
+    ) -> Vec<ImageId> {
+        let mut removed = Vec::new();
+        let mut next = first;
+        while let Some(id) = next.take() {
+            let is_free = |record: &Record| record.names.is_empty();
+            if !self.images.get(&id).is_some_and(is_free)
+                || !is_unused(&id)
+                || self.has_children(&id)
+            {
+                break;
+            }
+            next = self.images.remove(&id).and_then(|record| record.parent);
+            removed.push(id);
+        }
+        removed
+    }
+
+    /// Removes images, and with each what it was made from. One that others were made from goes after them, or not at all.
+    pub(crate) fn remove_all(
+        &mut self,
+        mut doomed: Vec<ImageId>,
+        is_unused: &dyn Fn(&ImageId) -> bool,
+    ) -> Vec<(ImageId, BTreeSet<ImageRef>)> {
+        let mut removed = Vec::new();
+        loop {
+            let before = removed.len();
+            let mut left = Vec::new();
+            for id in doomed {
+                if self.has_children(&id) {
+                    left.push(id);
+                } else if let Some(record) = self.images.remove(&id) {
+                    removed.push((id, record.names));
+                    let parents = self.remove_parents(record.parent, is_unused).into_iter();
+                    removed.extend(parents.map(|id| (id, BTreeSet::new())));
+                }
+            }
+            if left.is_empty() || removed.len() == before {
+                return removed;
+            }
+            doomed = left;
+        }
+    }
+
     /// The layers that images and others need.
     pub(crate) fn layers(&self) -> HashSet<Digest> {
         let of_images = self
@@ -167,6 +242,10 @@ impl Record {
         if let Some(time) = entry.annotation(TAGGED_ANNOTATION) {
             time.clone_into(&mut self.last_tagged);
         }
+        let parent = entry.annotation(PARENT_ANNOTATION);
+        if let Some(parent) = parent.and_then(|parent| parent.parse().ok()) {
+            self.parent = Some(ImageId(parent));
+        }
     }
 
     /// The image as callers see it.
@@ -215,6 +294,7 @@ impl Record {
             layers: directories,
             manifest: self.manifest_digest.clone(),
             last_tagged: self.last_tagged.clone(),
+            parent: self.parent.clone(),
         }
     }
 
@@ -222,6 +302,9 @@ impl Record {
         let entry = |name: Option<&ImageRef>| {
             let mut annotations =
                 Annotations::from([(TAGGED_ANNOTATION.to_owned(), self.last_tagged.clone())]);
+            if let Some(parent) = &self.parent {
+                annotations.insert(PARENT_ANNOTATION.to_owned(), parent.to_string());
+            }
             if let Some(name) = name {
                 annotations.insert(NAME_ANNOTATION.to_owned(), name.to_string());
                 annotations.extend(

@@ -1,6 +1,6 @@
 //! The store's face: [`ImageStore`] and the types that its callers see.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,8 @@ pub struct Image {
     pub manifest: Digest,
     /// When the image got its newest name (or came in), RFC 3339.
     pub last_tagged: String,
+    /// The image that it was made from, where a builder keeps one for each of its steps.
+    pub parent: Option<ImageId>,
 }
 
 /// A container that uses an image.
@@ -78,6 +80,15 @@ pub struct ImageUse {
 
 /// Which containers use which images.
 pub type ImageUsers = HashMap<ImageId, Vec<ImageUse>>;
+
+/// How an image is removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Removing {
+    /// Although stopped containers use it, or several names lead to it.
+    pub force: bool,
+    /// With the images without a name that a builder made it from, step by step.
+    pub parents: bool,
+}
 
 /// One thing that a removal did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,11 +244,11 @@ impl ImageStore {
         &self,
         name: &str,
         users: &ImageUsers,
-        force: bool,
+        options: Removing,
     ) -> Result<Vec<Removed>, ImageError> {
         let mut removed = Vec::new();
         self.change(|state| {
-            let removal = decide(state, name, users, force)?;
+            let removal = decide(state, name, users, options.force)?;
             if let Some(record) = state.images.get_mut(&removal.id) {
                 record.names.retain(|name| !removal.untag.contains(name));
             }
@@ -248,8 +259,13 @@ impl ImageStore {
                     .map(|name| Removed::Untagged(name.familiar())),
             );
             if removal.delete {
-                state.images.remove(&removal.id);
+                let gone = state.images.remove(&removal.id);
                 removed.push(Removed::Deleted(removal.id.to_string()));
+                let is_unused = |id: &ImageId| users.get(id).is_none_or(Vec::is_empty);
+                let parent = gone.and_then(|record| record.parent);
+                let parents = parent.filter(|_| options.parents);
+                let parents = state.remove_parents(parents, &is_unused).into_iter();
+                removed.extend(parents.map(|id| Removed::Deleted(id.to_string())));
             }
             Ok(())
         })?;
@@ -274,18 +290,13 @@ impl ImageStore {
             let doomed = |(id, record): &(&ImageId, &Record)| {
                 is_unused(id) && is_meant(&record.image(id, &self.inner.layers))
             };
-            let ids: Vec<ImageId> = state
+            let doomed: Vec<ImageId> = state
                 .images
                 .iter()
                 .filter(doomed)
                 .map(|(id, _)| id.clone())
                 .collect();
-            for id in ids {
-                let names = state
-                    .images
-                    .remove(&id)
-                    .map(|record| record.names)
-                    .unwrap_or_default();
+            for (id, names) in state.remove_all(doomed, &is_unused) {
                 removed.extend(names.iter().map(|name| Removed::Untagged(name.familiar())));
                 removed.push(Removed::Deleted(id.to_string()));
             }
@@ -389,6 +400,53 @@ impl ImageStore {
         // The pins in `images` go only now.
     }
 
+    /// Takes in images that stand for the steps of a build, each with what it was made from. Those that are here stay as they are.
+    ///
+    /// # Errors
+    /// They cannot be written; none of them is in the store then.
+    pub(crate) fn publish_steps(
+        &self,
+        steps: Vec<(NewImage, Option<ImageId>)>,
+    ) -> Result<(), ImageError> {
+        let is_known = |(image, parent): &(NewImage, Option<ImageId>)| {
+            let state = self.state();
+            let known = state.images.get(&image.id);
+            known.is_some_and(|record| record.parent.is_some() || parent.is_none())
+        };
+        if steps.iter().all(is_known) {
+            return Ok(());
+        }
+        let (images, parents): (Vec<NewImage>, Vec<Option<ImageId>>) = steps.into_iter().unzip();
+        let ids: Vec<ImageId> = images.iter().map(|image| image.id.clone()).collect();
+        self.publish(images)?;
+        self.set_parents(ids.into_iter().zip(parents))
+    }
+
+    /// Says what images were made from, as far as that is not known.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub(crate) fn set_parents(
+        &self,
+        pairs: impl Iterator<Item = (ImageId, Option<ImageId>)>,
+    ) -> Result<(), ImageError> {
+        self.change(|state| {
+            for (id, parent) in pairs {
+                if let Some(parent) = parent {
+                    state.set_parent(&id, &parent);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The images that others were made from, step by step.
+    pub(crate) fn parents(&self) -> HashSet<ImageId> {
+        let state = self.state();
+        let records = state.images.values();
+        records.filter_map(|record| record.parent.clone()).collect()
+    }
+
     /// Changes the state and the index together: when either fails, neither changes.
     fn change(
         &self,
@@ -435,6 +493,7 @@ impl NewImage {
             manifest_size: self.documents[1].len() as u64,
             names: BTreeSet::new(),
             last_tagged: now.to_owned(),
+            parent: None,
         }
     }
 }
@@ -520,6 +579,7 @@ fn read_record(
         manifest_size: text.len() as u64,
         names: BTreeSet::new(),
         last_tagged: String::new(),
+        parent: None,
     };
     Ok((id, record))
 }

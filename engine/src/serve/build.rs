@@ -54,7 +54,7 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
         name.is_some_and(|name| server.service.images.resolve(name).is_ok())
     };
     build.no_cache |= !build.cache_from.is_empty() && !build.cache_from.iter().any(is_known);
-    let plan = server.service.plan();
+    let plan = server.service.plan(classic::keeping(&query));
     let mut writer = classic::Writer::new(&query, plan.clone());
     if build.no_cache {
         writer.without_cache();
@@ -68,7 +68,9 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
     if let Some(BuildEvent::Failed(failure)) = first {
         return Err(ApiError::bad_request(failure.message).into());
     }
-    Ok(lines((first, events), move |event| writer.lines(event)))
+    // Images and containers of single instructions are looked up and written meanwhile.
+    let write = move |event| tokio::task::block_in_place(|| writer.lines(event));
+    Ok(lines((first, events), write))
 }
 
 /// `X-Registry-Config`: credentials by registry, in base64 of JSON.

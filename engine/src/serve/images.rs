@@ -26,7 +26,9 @@ const QUEUE: usize = 16;
 /// `GET /images/json`
 pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
     let query = Query::of(&uri);
-    let mut listed = server.service.images(&query.filters()?)?;
+    let mut listed = server
+        .service
+        .images(&query.filters()?, query.flag("all"))?;
     if query.flag("shared-size") {
         let (usage, _) = server.service.image_usage()?;
         for image in &mut listed {

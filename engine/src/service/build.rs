@@ -6,6 +6,7 @@ mod cache_image;
 mod copy;
 mod download;
 mod fetch;
+mod kept;
 mod keys;
 mod layout;
 mod logins;
@@ -20,7 +21,7 @@ mod run;
 mod run_mounts;
 mod steps;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use hoist_api::build::{
@@ -41,7 +42,8 @@ use crate::build::error::BuildError;
 use crate::build::prune::{self, Candidate};
 use crate::build::report::Reporter;
 pub(crate) use download::stream as download;
-use logins::Logins;
+pub(crate) use kept::{Ended, Keeping};
+pub(crate) use logins::Logins;
 use network::Sandboxes;
 pub(crate) use plan::{LineBase, Plan, PlanLine, PlanLines};
 use prepare::{Prepared, prepare, refusal};
@@ -57,8 +59,8 @@ pub(crate) type BuildEvents = mpsc::Receiver<BuildEvent>;
 
 impl Service {
     /// A plan to be filled by a build that is told instruction by instruction.
-    pub(crate) fn plan(&self) -> Plan {
-        Plan::new(self.builder.chains.clone())
+    pub(crate) fn plan(self: &Arc<Self>, keeping: Keeping) -> Plan {
+        Plan::new(self.builder.chains.clone(), Some((self.clone(), keeping)))
     }
 
     /// Starts a build. What is wrong with the names that are asked for is an error; everything later is an event.
@@ -94,7 +96,8 @@ impl Service {
         (body, plan, logins): (PieceReader, Plan, Logins),
         (reporter, cancel): (Reporter, watch::Sender<bool>),
     ) -> Result<BuildResult, Box<BuildFailure>> {
-        let prepared = prepare(self, &request, (body, &reporter, &logins)).await?;
+        let trail = plan.is_told();
+        let prepared = prepare(self, &request, (body, &reporter, &logins), trail).await?;
         let Prepared {
             graph,
             dockerfile,
@@ -208,14 +211,9 @@ impl Service {
         }
     }
 
-    /// Pushes an image that a session's build has made, with the session's credentials.
-    pub(crate) async fn push_built(
-        self: &Arc<Self>,
-        name: &str,
-        session: Arc<Session>,
-    ) -> Result<()> {
+    /// Pushes an image that a build has made, with the build's credentials.
+    pub(crate) async fn push_built(self: &Arc<Self>, name: &str, logins: &Logins) -> Result<()> {
         let image = super::images::image_name(name)?;
-        let logins = Logins::new(BTreeMap::new(), Some(session));
         let request = PushRequest {
             auth: logins.of(image.domain()).await?,
             image,

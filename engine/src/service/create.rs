@@ -13,6 +13,7 @@ use hoist_registry::manifest::DescribedPlatform;
 use hoist_registry::platform::InvalidPlatform;
 use jiff::Timestamp;
 
+use super::build::Ended;
 use super::{Service, check, conflicts, image_error, internal, mounts, tree};
 use crate::containers::Container;
 use crate::image::{ContainerDefaults, Image};
@@ -85,6 +86,45 @@ impl Service {
             id: id.to_string(),
             warnings,
         })
+    }
+
+    /// Puts a container into the list that has run already, by a builder. It has no volumes.
+    pub(crate) fn add_ended(&self, ended: Ended<'_>) -> Result<()> {
+        let Ended { called, run, .. } = ended;
+        let image = self.images.resolve(&ended.image).map_err(image_error)?;
+        let host_config = self.complete_host_config(HostConfig::default())?;
+        let name = self
+            .reserve_name(&called.name, &called.id)
+            .or_else(|_| self.reserve_name("", &called.id))?;
+        let record = ContainerRecord {
+            version: VERSION,
+            name: name.clone(),
+            created: run.started_at.unwrap_or_else(Timestamp::now),
+            image_id: image.id.to_string(),
+            config: ended.config,
+            endpoints: self.asked_endpoints(&host_config, BTreeMap::new()),
+            host_config,
+            mounts: Vec::new(),
+            ports: Vec::new(),
+            run,
+            id: called.id,
+        };
+        let directory = self.config.container_root(record.id.as_str());
+        let made = store::make_directory(&directory).map_err(|error| internal(&error));
+        let made = made.and_then(|()| match ended.changes {
+            Some(tree) => {
+                std::fs::rename(tree, directory.join("upper")).map_err(|error| internal(&error))
+            }
+            None => Ok(()),
+        });
+        if let Err(error) = made.and_then(|()| self.save(&record)) {
+            self.containers.release(&name);
+            // What is left is no container, and goes when an engine starts.
+            let _ = store::remove_directory(&directory);
+            return Err(error);
+        }
+        self.containers.insert(Arc::new(Container::new(record)));
+        Ok(())
     }
 
     /// Refuses an image that is there, but for another platform than the one that is asked for: clients pull the right one then.

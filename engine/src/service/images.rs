@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{Service, image_error};
 use crate::events;
-use crate::image::{Image, ImageId, ImageUse, ImageUsers, ImportOptions, Removed, save};
+use crate::image::{Image, ImageId, ImageUse, ImageUsers, ImportOptions, Removed, Removing, save};
 use crate::times::parse_time;
 
 const FILTERS: &[&str] = &[
@@ -79,18 +79,25 @@ impl Write for Pieces {
 }
 
 impl Service {
-    /// Lists images.
-    pub(crate) fn images(&self, filters: &Filters) -> Result<Vec<ImageSummary>> {
+    /// Lists images; those that others were made from, step by step, only with `all`, or when they have a name.
+    pub(crate) fn images(&self, filters: &Filters, all: bool) -> Result<Vec<ImageSummary>> {
         filters.allow_only(FILTERS)?;
         filters.check_flag("dangling")?;
         let users = self.image_users();
         let images = self.images.list();
         let span = self.image_span(filters)?;
+        let parents = self.images.parents();
+        let is_step = |image: &Image| image.repo_tags.is_empty() && parents.contains(&image.id);
         let listed = images
             .iter()
+            .filter(|image| all || !is_step(image))
             .filter(|image| accepts(filters, image) && span.has(image))
             .map(|image| ImageSummary {
                 id: image.id.to_string(),
+                parent_id: image
+                    .parent
+                    .as_ref()
+                    .map_or_else(String::new, ToString::to_string),
                 repo_tags: wanted_tags(filters, image),
                 repo_digests: image.repo_digests.clone(),
                 created: seconds(image.config.created.as_deref()),
@@ -130,7 +137,7 @@ impl Service {
 
     /// All images with what they share, and the bytes of all layers.
     pub(crate) fn image_usage(&self) -> Result<(Vec<ImageSummary>, i64)> {
-        let mut listed = self.images(&Filters::new())?;
+        let mut listed = self.images(&Filters::new(), false)?;
         let images = self.images.list();
         let mut layers: BTreeMap<&Digest, (u64, usize)> = BTreeMap::new();
         let layers_of = |image: &Arc<Image>| -> BTreeMap<Digest, u64> {
@@ -198,7 +205,10 @@ impl Service {
             id: image.id.to_string(),
             repo_tags: image.repo_tags.clone(),
             repo_digests: image.repo_digests.clone(),
-            parent: config.parent.clone(),
+            parent: match &image.parent {
+                Some(parent) => parent.to_string(),
+                None => config.parent.clone(),
+            },
             comment: config.comment.clone(),
             created: config
                 .created
@@ -249,9 +259,13 @@ impl Service {
             })
             .collect();
         steps.reverse();
-        if let Some(newest) = steps.first_mut() {
-            newest.id = image.id.to_string();
-            newest.tags = Some(image.repo_tags.clone());
+        // Where each step's image was kept, it is named.
+        let mut current = Some(image);
+        for step in &mut steps {
+            let Some(image) = current.take() else { break };
+            step.id = image.id.to_string();
+            step.tags = Some(image.repo_tags.clone()).filter(|tags| !tags.is_empty());
+            current = parent_of(&image).and_then(|parent| self.images.resolve(&parent).ok());
         }
         Ok(steps)
     }
@@ -263,13 +277,17 @@ impl Service {
         options: RemoveImage,
     ) -> Result<Vec<ImageDelete>> {
         let wanted = name.to_owned();
+        let removing = Removing {
+            force: options.force,
+            parents: !options.no_prune,
+        };
         let (image, removed) = self
             .blocking(move |service| {
                 let image = service.images.resolve(&wanted).map_err(image_error)?;
                 let users = service.image_users();
                 let removed = service
                     .images
-                    .remove(&wanted, &users, options.force)
+                    .remove(&wanted, &users, removing)
                     .map_err(image_error)?;
                 Ok((image, removed))
             })
@@ -447,6 +465,13 @@ fn graph_driver(image: &Image) -> GraphDriver {
         name: "overlay2".to_owned(),
         data,
     }
+}
+
+/// What an image was made from, by a builder or by `commit`.
+fn parent_of(image: &Image) -> Option<String> {
+    let committed = Some(&image.config.parent).filter(|parent| !parent.is_empty());
+    let parent = image.parent.as_ref().map(ToString::to_string);
+    parent.or_else(|| committed.cloned())
 }
 
 fn labels(image: &Image) -> BTreeMap<String, String> {

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::expand::{Expanded, Lexer, Variables};
-use crate::graph::{BuildGraph, ImageConfig, Node, NodeId, Op, Platform};
+use crate::graph::{BuildGraph, ImageConfig, Mark, Node, NodeId, Op, Platform};
 use crate::instruction::{Dockerfile, Instruction, Kind};
 use crate::lint::{CheckConfig, Linter, Rule};
 use crate::options::{BaseImage, Bases, NoCache, Options};
@@ -111,6 +111,7 @@ fn lower<'a>(
         shared: BTreeMap::new(),
         done: BTreeMap::new(),
         target: 0,
+        trail: Vec::new(),
     };
     lowering.adopt_warnings();
     if let Err(more) = lowering.run() {
@@ -138,6 +139,8 @@ struct Lowering<'a> {
     /// Stages that were gone through.
     done: BTreeMap<usize, State>,
     target: usize,
+    /// What each instruction left, when that is asked for.
+    trail: Vec<Mark>,
 }
 
 /// The instruction that is gone through.
@@ -280,6 +283,9 @@ impl<'a> Lowering<'a> {
             };
             if let Err(error) = self.instruction(&mut current, &mut state) {
                 errors.push(error);
+            }
+            if self.options.trail {
+                self.trail.push(state.mark(index, *trigger));
             }
         }
         if errors.is_empty() {
@@ -564,6 +570,7 @@ impl<'a> Lowering<'a> {
             proxy: proxy(&self.options.build_args),
             source_date_epoch: epoch,
             warnings,
+            trail: self.trail,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::expand::Variables;
-use crate::graph::{History, ImageConfig, NodeId, Platform};
+use crate::graph::{History, ImageConfig, Mark, NodeId, Platform};
 
 /// What the instructions so far have made of a stage.
 #[derive(Debug, Clone)]
@@ -35,6 +35,20 @@ impl State {
         state.config.on_build.clear();
         state.cmd_set = false;
         state
+    }
+
+    /// What is there now.
+    pub(super) fn mark(&self, stage: usize, is_trigger: bool) -> Mark {
+        Mark {
+            stage,
+            is_trigger,
+            node: self.node,
+            config: self.config.clone(),
+            author: self.author.clone(),
+            history: self.history.clone(),
+            base_image: self.base_image,
+            platform: self.platform.clone(),
+        }
     }
 
     /// Adds a line to the history.

@@ -102,6 +102,14 @@ fn root_file_system() -> Vec<u8> {
         .finish()
 }
 
+/// As `image rm --force` or without, by itself.
+fn removing(force: bool) -> Removing {
+    Removing {
+        force,
+        parents: true,
+    }
+}
+
 #[test]
 fn an_imported_archive_is_an_image_that_survives_a_restart() {
     let mut fixture = Fixture::new();
@@ -241,6 +249,79 @@ fn a_source_that_breaks_off_leaves_nothing() {
     fixture.assert_nothing_is_left();
 }
 
+/// What the classic builder leaves: an image for each step, made from the one before.
+#[test]
+fn images_of_steps_go_with_what_was_made_of_them() {
+    let mut fixture = Fixture::new();
+    let none = ImageUsers::new();
+    let store = fixture.store().clone();
+    let base = fixture.import(&root_file_system(), "base").expect("import");
+    let (_, layers) = store.hold("base").expect("base");
+    let image = |comment: &str| {
+        crate::image::described(crate::image::NewContent {
+            config: ImageConfig {
+                comment: comment.to_owned(),
+                ..ImageConfig::default()
+            },
+            layers: layers.clone(),
+            names: Vec::new(),
+        })
+        .expect("it can be written")
+    };
+    let ids = ["one", "two", "three"].map(|comment| image(comment).id);
+    let [one, two, three] = ids.clone();
+    let make = |store: &ImageStore| {
+        let steps = vec![
+            (image("one"), Some(base.clone())),
+            (image("two"), Some(one.clone())),
+            (image("three"), Some(two.clone())),
+        ];
+        store.publish_steps(steps).expect("they are taken in");
+        store
+            .tag(three.as_str(), &"x".parse().expect("name"))
+            .expect("tag");
+    };
+    make(&store);
+    // A circle is none.
+    let circle = [(one.clone(), Some(three.clone()))];
+    store.set_parents(circle.into_iter()).expect("nothing");
+    assert_eq!(
+        store.resolve(one.as_str()).expect("one").parent,
+        Some(base.clone())
+    );
+    let conflict = store.remove(two.as_str(), &none, removing(true));
+    let conflict = conflict.expect_err("it has children").to_string();
+    assert!(
+        conflict.contains("image has dependent child images"),
+        "{conflict}"
+    );
+    let gone = store.remove("x", &none, removing(false)).expect("remove");
+    let deleted = |id: &ImageId| Removed::Deleted(id.to_string());
+    let expected = [
+        Removed::Untagged("x:latest".to_owned()),
+        deleted(&three),
+        deleted(&two),
+        deleted(&one),
+    ];
+    assert_eq!(gone, expected);
+
+    // A base that loses its name stays as long as there is something made from it.
+    make(&store);
+    let untagged = store.remove("base", &none, removing(false)).expect("untag");
+    assert_eq!(untagged, [Removed::Untagged("base:latest".to_owned())]);
+    let is_meant = |image: &Image| image.repo_tags.is_empty();
+    assert_eq!(store.prune(&none, &is_meant).expect("prune").0, []);
+    drop(store);
+    fixture.reopen();
+    let restarted = fixture.store();
+    let parent = restarted.resolve("x").expect("x").parent.clone();
+    assert_eq!(parent, Some(two));
+    let (gone, _) = restarted.prune(&none, &|_| true).expect("prune");
+    for id in ids.iter().chain([&base]) {
+        assert!(gone.contains(&deleted(id)), "{gone:?}");
+    }
+}
+
 #[test]
 fn names_move_and_images_go_with_their_last_name() {
     let fixture = Fixture::new();
@@ -258,10 +339,14 @@ fn names_move_and_images_go_with_their_last_name() {
     );
 
     assert_eq!(
-        store.remove("y", &none, false).expect("untag"),
+        store
+            .remove("y", &none, Removing::default())
+            .expect("untag"),
         [Removed::Untagged("y:latest".to_owned())]
     );
-    let removed = store.remove("x", &none, false).expect("remove");
+    let removed = store
+        .remove("x", &none, Removing::default())
+        .expect("remove");
     assert_eq!(
         removed[..2],
         [
@@ -296,7 +381,7 @@ fn images_in_use_are_kept_by_dockers_rules() {
     };
     let refused = |name: &str, running: bool, force: bool| {
         store
-            .remove(name, &users(running), force)
+            .remove(name, &users(running), removing(force))
             .expect_err(name)
             .to_string()
     };
@@ -324,7 +409,7 @@ fn images_in_use_are_kept_by_dockers_rules() {
         .expect("tag");
     let none = ImageUsers::new();
     let error = store
-        .remove(short, &none, false)
+        .remove(short, &none, Removing::default())
         .expect_err("two names")
         .to_string();
     assert_eq!(
@@ -335,16 +420,21 @@ fn images_in_use_are_kept_by_dockers_rules() {
     );
     // One of two names is no loss, and force takes the last but keeps the files.
     store
-        .remove("other/x:2", &users(true), false)
+        .remove("other/x:2", &users(true), Removing::default())
         .expect("untag");
     assert_eq!(
-        store.remove("x:1", &users(true), true).expect("force"),
+        store
+            .remove("x:1", &users(true), removing(true))
+            .expect("force"),
         [Removed::Untagged("x:1".to_owned())]
     );
     assert!(store.resolve(short).expect("still there").layers[0].is_dir());
     assert_eq!(store.prune(&users(true), &|_| true).expect("prune").0, []);
     assert_eq!(
-        store.remove(short, &none, false).expect("unused now").len(),
+        store
+            .remove(short, &none, Removing::default())
+            .expect("unused now")
+            .len(),
         2
     );
     fixture.assert_nothing_is_left();
@@ -542,7 +632,11 @@ fn operations_beside_each_other_keep_the_store_whole() {
                                 .import(&archives[choice % 3], &name)
                                 .expect("import"),
                         ),
-                        5 | 6 => drop(fixture.store().remove(&name, &ImageUsers::new(), false)),
+                        5 | 6 => drop(fixture.store().remove(
+                            &name,
+                            &ImageUsers::new(),
+                            Removing::default(),
+                        )),
                         7 => drop(
                             fixture
                                 .store()

@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::serve::query::Query;
-use crate::service::build::{LineBase, Plan, PlanLine, PlanLines};
+use crate::service::build::{Keeping, LineBase, Plan, PlanLine, PlanLines};
 
 /// Writes lines.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Writer {
     shown: Vec<Shown>,
     /// Whether the next one's line was shown.
     is_announced: bool,
-    /// The container that the next one is said to run in.
+    /// The container that the next one runs in, or would with Docker.
     container: Option<String>,
     /// What steps said whose turn has not come.
     waiting: BTreeMap<u32, Vec<String>>,
@@ -46,12 +46,29 @@ struct Wanted {
     force_remove: bool,
 }
 
-/// An instruction that is done. Docker keeps an image for each of them; here it is a name for the instructions so far and what they made.
+/// An instruction that is done.
 #[derive(Debug, Clone, Default)]
 struct Shown {
+    /// A name for the instructions so far and what they made.
+    chain: String,
+    /// The image that is kept of it.
     id: String,
     /// Whether it and all before it were done before.
     is_cached: bool,
+}
+
+/// Which containers the client wants to stay.
+pub(super) fn keeping(query: &Query) -> Keeping {
+    let force_remove = query.flag("forcerm");
+    Keeping {
+        done: !(removes(query) || force_remove),
+        failed: !force_remove,
+    }
+}
+
+/// As since API 1.12.
+fn removes(query: &Query) -> bool {
+    query.text("rm").is_empty() || query.flag("rm")
 }
 
 impl Writer {
@@ -61,8 +78,7 @@ impl Writer {
                 quiet: query.flag("q"),
                 buildkit: query.text("version") == "2",
                 no_cache: query.flag("nocache"),
-                // As since API 1.12.
-                remove: query.text("rm").is_empty() || query.flag("rm"),
+                remove: removes(query),
                 force_remove: query.flag("forcerm"),
             },
             plan,
@@ -150,7 +166,8 @@ impl Writer {
                 if !said.is_empty() {
                     shown.extend(self.runs(current));
                 }
-                shown.extend(said.into_iter().map(text));
+                let said = said.into_iter().filter(|text| !text.is_empty());
+                shown.extend(said.map(text));
                 self.done.get(&step).copied()
             });
             // The last one's id is that of the image.
@@ -176,7 +193,8 @@ impl Writer {
         {
             return None;
         }
-        let container = hex::encode(&crate::names::random_id()[..6]);
+        let container = self.plan.container_of(self.shown.len());
+        let container = container.id.short().to_owned();
         let told = text(format!(" ---> Running in {container}\n"));
         self.container = Some(container);
         Some(told)
@@ -187,7 +205,7 @@ impl Writer {
         let mut shown = Vec::new();
         let mut ended = self.identify(current);
         // Noted in any case.
-        let is_known = self.plan.note(&ended.id);
+        let is_known = self.plan.note(&ended.chain);
         let is_cached = cached.unwrap_or(is_known && ended.is_cached) && !self.wanted.no_cache;
         if current.base.is_none() {
             ended.is_cached &= is_cached;
@@ -195,16 +213,20 @@ impl Writer {
                 shown.push(text(" ---> Using cache\n".to_owned()));
             } else {
                 shown.extend(self.runs(current));
-                let removed = self.removed(self.wanted.remove || self.wanted.force_remove);
-                shown.extend(removed);
             }
         }
-        self.container = None;
         let is_last = |lines: &PlanLines| self.shown.len() + 1 == lines.all.len();
         let image = self.image.as_deref().filter(|image| !image.is_empty());
         if let Some(image) = image.filter(|_| self.plan.lines().is_some_and(is_last)) {
             ended.id = image.trim_start_matches("sha256:").to_owned();
+            self.plan.link(image, self.shown.len());
         }
+        if self.container.is_some() && !self.wanted.remove && !self.wanted.force_remove {
+            self.plan.keep_container(self.shown.len(), &ended.id);
+        }
+        let removed = self.removed(self.wanted.remove || self.wanted.force_remove);
+        shown.extend(removed);
+        self.container = None;
         shown.push(text(format!(" ---> {}\n", short(&ended.id))));
         self.shown.push(ended);
         shown
@@ -213,7 +235,7 @@ impl Writer {
     fn removed(&mut self, wanted: bool) -> Option<Progress> {
         let container = self.container.take().filter(|_| wanted)?;
         Some(text(format!(
-            "Removing intermediate container {container}\n"
+            " ---> Removed intermediate container {container}\n"
         )))
     }
 
@@ -221,15 +243,19 @@ impl Writer {
     fn identify(&self, current: &PlanLine) -> Shown {
         let known = |line: usize| self.shown.get(line).cloned().unwrap_or_default();
         match &current.base {
-            Some(LineBase::Image(id)) => Shown {
-                id: id.trim_start_matches("sha256:").to_owned(),
-                is_cached: true,
-            },
+            Some(LineBase::Image(id)) => {
+                let id = id.trim_start_matches("sha256:").to_owned();
+                Shown {
+                    chain: id.clone(),
+                    id,
+                    is_cached: true,
+                }
+            }
             Some(LineBase::Line(line)) => known(*line),
             None => {
                 let before = self.shown.last().cloned().unwrap_or_default();
                 let mut hasher = Sha256::new();
-                for part in [before.id.as_str(), "\n", &current.text] {
+                for part in [before.chain.as_str(), "\n", &current.text] {
                     hasher.update(part);
                 }
                 if current.text.contains('$') {
@@ -239,8 +265,14 @@ impl Writer {
                 if let Some(key) = current.step.and_then(|step| self.plan.made_by(step)) {
                     hasher.update(key);
                 }
+                let chain = hex::encode(hasher.finalize());
+                let kept = self.plan.image_of(self.shown.len());
                 Shown {
-                    id: hex::encode(hasher.finalize()),
+                    id: kept.map_or_else(
+                        || chain.clone(),
+                        |id| id.trim_start_matches("sha256:").to_owned(),
+                    ),
+                    chain,
                     is_cached: before.is_cached,
                 }
             }
@@ -368,7 +400,7 @@ mod tests {
 
     fn plan(lines: &[(&str, Option<u32>)]) -> Plan {
         let place = tempfile::tempdir().unwrap();
-        let plan = Plan::new(Arc::new(Chains::at(place.path())));
+        let plan = Plan::new(Arc::new(Chains::at(place.path())), None);
         let lines = lines.iter().map(|(text, step)| PlanLine {
             text: (*text).to_owned(),
             step: *step,
@@ -376,6 +408,7 @@ mod tests {
                 .starts_with("FROM ")
                 .then(|| LineBase::Image(format!("sha256:{:0>64}", "ba5e"))),
             is_trigger: text.starts_with("trigger "),
+            mark: None,
         });
         plan.set(PlanLines {
             all: lines.collect(),
@@ -514,7 +547,7 @@ mod tests {
             let told = streams(query, plan.clone(), events);
             let known = told.matches(" ---> Using cache\n").count();
             let ran = told.matches(" ---> Running in ").count();
-            let removed = told.matches("Removing intermediate container ").count();
+            let removed = told.matches("Removed intermediate container ").count();
             assert!(
                 told.contains("Step 1/3 : FROM a\n ---> 000000000000\n"),
                 "{told}"
@@ -564,7 +597,7 @@ mod tests {
             let events = vec![started(1), BuildEvent::Failed(failure)];
             let told = streams(query, plan(&[("RUN x", Some(1))]), events);
             assert!(told.contains(" ---> Running in "), "{told}");
-            told.contains("Removing intermediate container ")
+            told.contains("Removed intermediate container ")
         };
         assert!(!told("rm=1") && told("rm=1&forcerm=1"));
     }

@@ -1,11 +1,13 @@
 //! The instructions of a build in the order of its Dockerfile, for clients that read them one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hoist_api::build::BuildRequest;
-use hoist_dockerfile::{BuildGraph, Dockerfile, Kind, Op, Span, Stage};
+use hoist_dockerfile::{BuildGraph, Dockerfile, Kind, Mark, Op, Span, Stage};
 
+use super::super::Service;
+use super::kept::{Intermediate, Keeping};
 use super::steps::Build;
 use crate::build::chains::Chains;
 use crate::build::digest::Hash;
@@ -30,6 +32,8 @@ pub(crate) struct PlanLine {
     pub(crate) base: Option<LineBase>,
     /// It comes from an image below, by `ONBUILD`, and stands in no line of its own.
     pub(crate) is_trigger: bool,
+    /// What it leaves: its place in the graph's trail, if there is one.
+    pub(crate) mark: Option<usize>,
 }
 
 /// What a stage begins with.
@@ -62,14 +66,55 @@ struct Shared {
     /// What the steps have made that are done.
     made: Mutex<BTreeMap<u32, Hash>>,
     chains: Option<Arc<Chains>>,
+    /// Where images and containers of single instructions are kept, and which.
+    keeper: Option<(Arc<Service>, Keeping)>,
+    /// The images of the lines so far.
+    images: Mutex<Vec<String>>,
+    /// What the containers of lines are called.
+    containers: Mutex<BTreeMap<usize, Intermediate>>,
 }
 
 impl Plan {
-    pub(crate) fn new(chains: Arc<Chains>) -> Self {
+    pub(crate) fn new(chains: Arc<Chains>, keeper: Option<(Arc<Service>, Keeping)>) -> Self {
         Self(Arc::new(Shared {
             chains: Some(chains),
+            keeper,
             ..Shared::default()
         }))
+    }
+
+    /// Whether the build is told instruction by instruction, to a client that asks for what each of them made.
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.keeper.is_some()
+    }
+
+    pub(super) fn keeper(&self) -> Option<(&Arc<Service>, Keeping)> {
+        let keeper = self.0.keeper.as_ref()?;
+        Some((&keeper.0, keeper.1))
+    }
+
+    /// The images of the lines so far. Whoever adds some holds it meanwhile.
+    pub(super) fn images(&self) -> MutexGuard<'_, Vec<String>> {
+        let images = self.0.images.lock();
+        images.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image that a line has left, if it was kept.
+    pub(crate) fn image_of(&self, line: usize) -> Option<String> {
+        self.images().get(line).cloned()
+    }
+
+    /// The line that a step stands in.
+    pub(super) fn line_of(&self, step: u32) -> Option<usize> {
+        let is_it = |line: &PlanLine| line.step == Some(step) && line.base.is_none();
+        self.lines()?.all.iter().position(is_it)
+    }
+
+    /// What the container of a line is called, whether it stays or not.
+    pub(crate) fn container_of(&self, line: usize) -> Intermediate {
+        let containers = self.0.containers.lock();
+        let mut containers = containers.unwrap_or_else(PoisonError::into_inner);
+        containers.entry(line).or_default().clone()
     }
 
     /// The instructions, as soon as they are known.
@@ -116,7 +161,7 @@ pub(super) fn lines(
         let is_needed =
             graph.target_stage == name || graph.nodes.iter().any(|node| node.stage == name);
         if is_needed {
-            add_stage(stage, graph, (&mut all, &ends, images));
+            add_stage((index, stage), graph, (&mut all, &ends, images));
             ends.insert(name, all.len().saturating_sub(1));
         }
     }
@@ -151,7 +196,7 @@ fn unused(dockerfile: &Dockerfile, request: &BuildRequest) -> Vec<String> {
 }
 
 fn add_stage(
-    stage: &Stage,
+    (place, stage): (usize, &Stage),
     graph: &BuildGraph,
     (lines, ends, images): (
         &mut Vec<PlanLine>,
@@ -177,18 +222,28 @@ fn add_stage(
         step: first.and_then(|index| step_of(graph, index)),
         base: Some(base),
         is_trigger: false,
+        mark: None,
     });
+    let of_stage = graph.trail.iter().enumerate();
+    let of_stage = of_stage.filter(|(_, mark)| mark.stage == place);
+    let mut own = of_stage.clone().filter(|(_, mark)| !mark.is_trigger);
     let name = |index: usize| {
         let name = &graph.nodes[index].name;
         let trigger = name.split_once("] ONBUILD ");
         trigger.map_or_else(|| name.clone(), |(_, trigger)| trigger.to_owned())
     };
     let triggers = nodes_at(graph, stage.span).filter(|index| is_work(graph, *index));
+    let mark_of = |index: usize| {
+        let triggered = |mark: &Mark| mark.is_trigger && mark.node.0 == index;
+        let found = of_stage.clone().filter(|(_, mark)| triggered(mark));
+        found.map(|(place, _)| place).max()
+    };
     lines.extend(triggers.map(|index| PlanLine {
         text: name(index),
         step: step_of(graph, index),
         base: None,
         is_trigger: true,
+        mark: mark_of(index),
     }));
     for instruction in &stage.instructions {
         let words: Vec<&str> = instruction.original.split_whitespace().collect();
@@ -199,6 +254,7 @@ fn add_stage(
             step: node.and_then(|index| step_of(graph, index)),
             base: None,
             is_trigger: false,
+            mark: own.next().map(|(mark, _)| mark),
         });
     }
 }

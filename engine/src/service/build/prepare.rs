@@ -63,6 +63,7 @@ pub(super) async fn prepare(
     service: &Arc<Service>,
     request: &BuildRequest,
     (body, reporter, logins): (PieceReader, &Reporter, &Logins),
+    trail: bool,
 ) -> Result<Prepared, Refusal> {
     allowed::request(request)?;
     let found = {
@@ -83,7 +84,10 @@ pub(super) async fn prepare(
     let text = &found.dockerfile;
     let parsed =
         hoist_dockerfile::parse(&text.text).map_err(|findings| refused(text, &findings))?;
-    let options = options(request, &found).map_err(|error| refusal(&error))?;
+    let options = Options {
+        trail,
+        ..options(request, &found).map_err(|error| refusal(&error))?
+    };
     let mut bases = Bases::default();
     let mut images = BTreeMap::new();
     look_at_bases(
@@ -231,6 +235,7 @@ fn options(request: &BuildRequest, found: &Found) -> Result<Options, BuildError>
             (false, false) => NoCache::Stages(stages.collect()),
         },
         ignore: Some(found.ignore.clone()).filter(|ignore| !ignore.is_empty()),
+        trail: false,
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use hoist_api::build::{BuildFailure, BuildOutput, BuildResult, ImageArchive};
 use hoist_api::error::ApiError;
 use hoist_api::{Digest, ImageRef};
-use hoist_dockerfile::{Ignore, RunOp};
+use hoist_dockerfile::{History, Ignore, Mark, NodeId, RunOp};
 use jiff::Timestamp;
 
 use super::super::Service;
@@ -157,16 +157,46 @@ impl Build {
 
     fn config(&self) -> Result<ImageConfig, BuildError> {
         let graph = &self.graph;
-        let mut created = self.begun()?;
-        let config: ContainerDefaults = convert(&graph.config)?;
+        self.config_by(
+            (&graph.config, &graph.author),
+            &graph.history,
+            graph.base_image,
+        )
+        .map(|config| ImageConfig {
+            architecture: graph.platform.architecture.clone(),
+            variant: graph.platform.variant.clone(),
+            os: graph.platform.os.clone(),
+            ..config
+        })
+    }
+
+    /// That of the image that an instruction leaves.
+    pub(super) fn config_of(&self, mark: &Mark) -> Result<ImageConfig, BuildError> {
+        self.config_by((&mark.config, &mark.author), &mark.history, mark.base_image)
+            .map(|config| ImageConfig {
+                architecture: mark.platform.architecture.clone(),
+                variant: mark.platform.variant.clone(),
+                os: mark.platform.os.clone(),
+                ..config
+            })
+    }
+
+    fn config_by(
+        &self,
+        (config, author): (&hoist_dockerfile::ImageConfig, &Option<String>),
+        lines: &[History],
+        base_image: Option<NodeId>,
+    ) -> Result<ImageConfig, BuildError> {
+        let mut created = self.begun(base_image)?;
+        let config: ContainerDefaults = convert(config)?;
         let mut history = Vec::new();
-        if let Some(base) = graph.base_image
-            && let hoist_dockerfile::Op::Image { reference, .. } = &graph.node(base).op
+        if let Some(base) = base_image
+            && let hoist_dockerfile::Op::Image { reference, .. } = &self.graph.node(base).op
         {
             let name = self.images.get(reference).unwrap_or(reference);
             history = self.service.images.resolve(name)?.config.history.clone();
         }
-        for line in &graph.history {
+        for line in lines {
             let empty_layer = match line.node {
                 Some(node) => {
                     created = self.time(self.output(node)?.at);
@@ -184,10 +214,7 @@ impl Build {
         }
         Ok(ImageConfig {
             created: Some(created),
-            author: graph.author.clone().unwrap_or_default(),
-            architecture: graph.platform.architecture.clone(),
-            variant: graph.platform.variant.clone(),
-            os: graph.platform.os.clone(),
+            author: author.clone().unwrap_or_default(),
             config,
             rootfs: RootFs::default(),
             history,
@@ -206,8 +233,8 @@ impl Build {
 
     /// When the image below was made: what changes nothing but the configuration takes no time of its own, so that the same build gives
     /// the same image.
-    fn begun(&self) -> Result<String, BuildError> {
-        let base = match self.graph.base_image {
+    fn begun(&self, base_image: Option<NodeId>) -> Result<String, BuildError> {
+        let base = match base_image {
             Some(base) => self.output(base)?.at,
             None => Timestamp::UNIX_EPOCH,
         };

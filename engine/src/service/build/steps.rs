@@ -264,6 +264,10 @@ impl Build {
         match result {
             Ok((output, cached)) => {
                 self.plan.made(step, output.key());
+                if self.plan.is_told() {
+                    self.done().insert(id.0, Arc::new(output.clone()));
+                    tokio::task::block_in_place(|| self.keep_images());
+                }
                 if is_shown {
                     self.reporter.done(step, cached, "").await;
                 }
@@ -425,7 +429,12 @@ impl Build {
             mounted,
             tail,
         };
+        let began = self.begin_container(Self::step_of(id)).await;
         let result = run.run().await;
+        if let Some(began) = &began {
+            let ended = (result.as_ref().map(|()| ()), (op, &staged));
+            tokio::task::block_in_place(|| self.end_container(began, ended.0, ended.1));
+        }
         let service = self.service.clone();
         let latest = self.graph.source_date_epoch;
         let is_kept = self.request.keep_failed && matches!(result, Err(BuildError::Exit { .. }));
