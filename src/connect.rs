@@ -28,8 +28,6 @@ const BETWEEN_STARTS: (Duration, Duration) = (Duration::from_millis(50), Duratio
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// This program: by the link and not by its target, which an update may have replaced.
 const OURSELVES: &str = "/proc/self/exe";
-/// Seconds with nothing to run after which an engine leaves that a command has started on the way.
-const IDLE: &str = "60";
 /// How many lines of the log tell why an engine did not start.
 const LOG_LINES: usize = 15;
 
@@ -203,7 +201,7 @@ fn engine_command(places: &Places) -> Command {
         .arg("--state")
         .arg(&places.state);
     command
-        .args(["engine", "run", "--idle", IDLE, "--log"])
+        .args(["engine", "run", "--log"])
         .arg(places.engine_log());
     // Standard output is the pipe.
     command

@@ -121,12 +121,23 @@ pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failur
     if context.globals.dry_run {
         return planned::print(context, &plan);
     }
-    attestations(
-        context,
-        [("provenance", &args.provenance), ("sbom", &args.sbom)],
-    );
     let overrides = Overrides::of(context, &args)?;
     let mut jobs = building::jobs(&plan);
+    let of_files = |read: fn(&hoist_compose::model::Build) -> &Option<String>| {
+        let builds = jobs.iter().filter_map(|job| {
+            let service = project.services.get(job.name.as_str())?;
+            service.build.as_deref()
+        });
+        builds
+            .filter_map(|build| read(build).clone())
+            .find(|value| value != "false")
+    };
+    let provenance = args
+        .provenance
+        .clone()
+        .or_else(|| of_files(|build| &build.provenance));
+    let sbom = args.sbom.clone().or_else(|| of_files(|build| &build.sbom));
+    attestations(context, [("provenance", &provenance), ("sbom", &sbom)]);
     for job in &mut jobs {
         overrides.apply(&mut job.request);
     }

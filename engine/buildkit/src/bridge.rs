@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::builder::{Look, Seen, Tree};
+use crate::calls;
 use crate::control::{Answer, Control, unknown};
 use crate::grpc::{Call, Code, Status, respond};
 use crate::jobs::{Job, Made};
@@ -54,6 +55,7 @@ const GRAPHS: &[&str] = &[
     "exec.mount.secret",
     "exec.mount.ssh",
     "platform",
+    "exporter.multiple",
 ];
 
 impl Control {
@@ -109,6 +111,21 @@ impl Control {
     }
 
     async fn bridge_solve(&self, job: &Job, request: SolveRequest) -> Answer {
+        if let Some(call) = calls::of(&request.frontend_opt) {
+            let wanted = Wanted {
+                frontend: &request.frontend,
+                attrs: &request.frontend_opt,
+                inputs: &request.frontend_inputs,
+            };
+            let result = ResultMessage {
+                metadata: self.solver.answer(job, call, wanted).await?,
+                ..ResultMessage::default()
+            };
+            return Ok(respond(&SolveResponse {
+                result: Some(result),
+                ..SolveResponse::default()
+            }));
+        }
         let graph = request.definition.as_ref();
         let graph = graph.filter(|graph| !graph.operations.is_empty());
         let made = match graph {

@@ -7,6 +7,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use hoist_api::build::{BuildEvent, BuildPrune, BuildPruned, BuildRequest};
 use hoist_api::error::Result;
+use hoist_api::system::BuildCacheRecord;
+use serde_json::Value;
 
 use crate::proto::session::Stat;
 use crate::session::Session;
@@ -61,6 +63,15 @@ pub enum Seen {
     Entry(Stat),
 }
 
+/// What is asked of a Dockerfile itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Describe {
+    /// Its stages.
+    Targets,
+    /// What the build of a target can be given.
+    Outline,
+}
+
 /// Builds images.
 pub trait Builder: Send + Sync + std::fmt::Debug + 'static {
     /// Starts a build. `context` is the archive when the request says that there is one. Credentials, secrets and SSH agents that the
@@ -72,6 +83,12 @@ pub trait Builder: Send + Sync + std::fmt::Debug + 'static {
         session: Arc<Session>,
     ) -> BoxFuture<'_, Result<Events>>;
 
+    /// Tells of a Dockerfile what BuildKit's call of this name tells, without its sources.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn describe(&self, what: Describe, text: &[u8], request: &BuildRequest) -> Result<Value>;
+
     /// Looks at a path of a result.
     fn look(&self, tree: Tree, path: String, look: Look) -> BoxFuture<'_, Result<Seen>>;
 
@@ -80,6 +97,9 @@ pub trait Builder: Send + Sync + std::fmt::Debug + 'static {
 
     /// Pushes an image of the store under its name, with the credentials that the session has.
     fn push(&self, name: String, session: Arc<Session>) -> BoxFuture<'_, Result<()>>;
+
+    /// What the build cache holds.
+    fn usage(&self) -> BoxFuture<'_, Result<Vec<BuildCacheRecord>>>;
 
     /// Removes records of the build cache.
     fn prune(&self, options: BuildPrune) -> BoxFuture<'_, Result<BuildPruned>>;

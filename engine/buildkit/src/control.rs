@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use hoist_api::build::BuildPrune;
+use hoist_api::system::BuildCacheRecord;
 use hyper::Response;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,7 +21,7 @@ use crate::proto::control::{
     SolveResponse, StatusRequest, UsageRecord,
 };
 use crate::proto::session::HealthResponse;
-use crate::proto::{BuildkitVersion, Platform, WorkerRecord};
+use crate::proto::{BuildkitVersion, Platform, Timestamp, WorkerRecord};
 use crate::session::SessionInfo;
 use crate::solve::{Solver, Wanted, status};
 
@@ -52,7 +53,7 @@ impl Service for Control {
                 Some("Info") => Ok(respond(&InfoResponse {
                     version: Some(version()),
                 })),
-                Some("DiskUsage") => Ok(respond(&self.usage())),
+                Some("DiskUsage") => self.usage().await,
                 Some("Prune") => self.prune(call).await,
                 Some("Session") => Ok(self.session(call)),
                 Some(_) => Err(unknown(&call)),
@@ -93,6 +94,12 @@ fn filters(texts: &[String]) -> BTreeMap<String, Vec<String>> {
         None => (text.to_owned(), Vec::new()),
     };
     parts.filter(|text| !text.is_empty()).map(pair).collect()
+}
+
+/// A time of RFC 3339.
+fn time(text: &str) -> Option<Timestamp> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
 /// This machine, in Go's words.
@@ -169,17 +176,31 @@ impl Control {
         Ok(grpc::stream(frames))
     }
 
-    fn usage(&self) -> DiskUsageResponse {
-        let record = |usage: crate::contexts::Usage| UsageRecord {
+    async fn usage(&self) -> Answer {
+        let context = |usage: crate::contexts::Usage| UsageRecord {
             id: usage.id,
             size: i64::try_from(usage.bytes).unwrap_or(i64::MAX),
             description: "local source for context".to_owned(),
             record_type: "source.local".to_owned(),
+            ..UsageRecord::default()
         };
-        let kept = self.solver.contexts.usage();
-        DiskUsageResponse {
-            record: kept.into_iter().map(record).collect(),
-        }
+        let step = |record: BuildCacheRecord| UsageRecord {
+            id: record.id,
+            in_use: record.in_use,
+            size: record.size,
+            created_at: time(&record.created_at),
+            last_used_at: record.last_used_at.as_deref().and_then(time),
+            usage_count: record.usage_count,
+            description: record.description,
+            record_type: record.kind,
+            shared: record.shared,
+        };
+        let kept = self.solver.contexts.usage().into_iter().map(context);
+        let steps = self.solver.builder.usage().await;
+        let steps = steps.map_err(|error| status(&error))?;
+        Ok(respond(&DiskUsageResponse {
+            record: kept.chain(steps.into_iter().map(step)).collect(),
+        }))
     }
 
     async fn prune(&self, mut call: Call) -> Answer {

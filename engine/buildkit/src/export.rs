@@ -35,7 +35,26 @@ pub struct Exports {
     pub(crate) names: Vec<String>,
     /// Those of them that are pushed to their registries.
     pub(crate) pushed: Vec<String>,
+    /// What is asked for and has no effect here, in words for the user.
+    pub(crate) passed_over: Vec<String>,
 }
+
+/// What clients say of the store that other builders have: how it keeps an image changes nothing about the image here. bollard sends even
+/// the type.
+const OF_OTHER_STORES: [&str; 12] = [
+    "attestation-inline",
+    "buildinfo",
+    "buildinfo-attrs",
+    "dangling-name-prefix",
+    "force-compression",
+    "load",
+    "name-canonical",
+    "oci-artifact",
+    "prefer-image-digest",
+    "store",
+    "type",
+    "unpack",
+];
 
 #[derive(Debug)]
 struct Export {
@@ -71,8 +90,15 @@ impl Exports {
         };
         let stays = matches!(exporter.kind.as_str(), "moby" | "image");
         if stays {
-            // Clients say much of the store that other builders have: compression, how to load, bollard even the type.
-            attributes.retain(|name, _| name == "name" || name == "push");
+            attributes.retain(|name, value| {
+                let is_annotation = name.starts_with("annotation");
+                if is_annotation {
+                    let told = format!("{name}: annotations are not kept in this engine's store");
+                    self.passed_over.push(told);
+                }
+                let is_off = value == "false" || value == "0";
+                !is_annotation && !is_off && !OF_OTHER_STORES.contains(&name.as_str())
+            });
         } else {
             let text = path.to_string_lossy().into_owned();
             attributes.insert("dest".to_owned(), text);
@@ -111,6 +137,12 @@ impl Exports {
             [] => vec![BuildOutput::Cache],
             all => all.iter().map(|export| export.output.clone()).collect(),
         }
+    }
+
+    /// Further names of the image in the store, and those of them that are to be pushed.
+    #[must_use]
+    pub fn names(&self) -> (&[String], &[String]) {
+        (&self.names, &self.pushed)
     }
 
     /// Whether anything goes back to the client.

@@ -52,6 +52,8 @@ pub(crate) struct Gather<'build> {
     pub(crate) contexts: &'build Contexts,
     pub(crate) session: Arc<Session>,
     pub(crate) steps: &'build Steps,
+    /// Only the Dockerfile and what is ignored: nothing is built.
+    pub(crate) text_only: bool,
 }
 
 impl Gather<'_> {
@@ -76,11 +78,13 @@ impl Gather<'_> {
             if ignored.is_none() {
                 ignored = self.dockerignore(&session, &name).await?;
             }
-            let excluded = ignored.as_deref().map(ignore::patterns);
-            let context = self.context(&session, &name, excluded).await?;
-            let path = context.path().to_string_lossy().into_owned();
-            asked.request.context = BuildContext::Directory(path);
-            files.kept.push(context);
+            if !self.text_only {
+                let excluded = ignored.as_deref().map(ignore::patterns);
+                let context = self.context(&session, &name, excluded).await?;
+                let path = context.path().to_string_lossy().into_owned();
+                asked.request.context = BuildContext::Directory(path);
+                files.kept.push(context);
+            }
         }
         if let Some((_, text)) = &files.dockerfile {
             let path = files.own.path().join("Dockerfile");
@@ -90,6 +94,9 @@ impl Gather<'_> {
                 .map_err(|error| disk(&error))?;
             let path = path.to_string_lossy().into_owned();
             asked.request.dockerfile = DockerfileSource::File(path);
+        }
+        if self.text_only && files.dockerfile.is_some() {
+            return Ok(files);
         }
         self.further_contexts(asked, &mut files).await?;
         self.uploaded(asked, &mut files).await?;

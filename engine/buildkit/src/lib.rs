@@ -12,6 +12,7 @@
 mod agents;
 mod bridge;
 mod builder;
+mod calls;
 mod contexts;
 mod control;
 mod export;
@@ -38,7 +39,7 @@ use hoist_api::build::BuildRequest;
 use hyper::rt::{Read, Write};
 
 pub use agents::listen_for_agent;
-pub use builder::{Builder, Events, ImageConfig, Look, Seen, Tree};
+pub use builder::{Builder, Describe, Events, ImageConfig, Look, Seen, Tree};
 pub use contexts::{Context, Contexts, Usage};
 pub use export::Exports;
 pub use grpc::{Channel, ChannelError, Code, Messages, Status};

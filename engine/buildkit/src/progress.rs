@@ -94,6 +94,8 @@ pub struct Translator {
     dockerfile: Option<(String, Vec<u8>)>,
     /// Names of steps that were told before the build began: bringing files, which the builder finds done.
     told: BTreeSet<String>,
+    /// The result becomes an image of the store, with a name or without.
+    has_image: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -113,7 +115,15 @@ impl Translator {
             steps: HashMap::new(),
             dockerfile: None,
             told: BTreeSet::new(),
+            has_image: false,
         }
+    }
+
+    /// The result becomes an image of the store: that is told also when it gets no name.
+    #[must_use]
+    pub fn with_image(mut self) -> Self {
+        self.has_image = true;
+        self
     }
 
     /// Leaves out steps of these names, unless they fail.
@@ -213,7 +223,11 @@ impl Translator {
             }
             BuildEvent::Warning(warning) => response.warnings.push(self.warned(warning)),
             BuildEvent::Failed(failure) => response.vertexes.push(self.failed(failure)?),
-            BuildEvent::Finished(result) if result.tags.is_empty() => return None,
+            BuildEvent::Finished(result)
+                if result.tags.is_empty() && (!self.has_image || result.image.is_empty()) =>
+            {
+                return None;
+            }
             BuildEvent::Finished(result) => self.named(result, &mut response),
         }
         Some(response)

@@ -39,7 +39,52 @@ pub(crate) struct Asked {
     pub(crate) contexts: BTreeMap<String, Source>,
     /// Sessions of directories that are not the build's own.
     pub(crate) sessions: BTreeMap<String, String>,
+    /// What is asked for and has no effect here.
+    pub(crate) passed_over: Vec<String>,
 }
+
+/// What is read here, and what clients tell about themselves, which changes no image.
+const KNOWN: [&str; 28] = [
+    "add-hosts",
+    "cache-from",
+    "cache-imports",
+    "cgroup-parent",
+    "cmdline",
+    "context",
+    "contextkey",
+    "cpuperiod",
+    "cpuquota",
+    "cpusetcpus",
+    "cpusetmems",
+    "cpushares",
+    "dockerfilekey",
+    "filename",
+    "force-network-mode",
+    "frontend.caps",
+    "image-resolve-mode",
+    "memory",
+    "memswap",
+    "multi-platform",
+    "no-cache",
+    "platform",
+    "policy",
+    "requestid",
+    "shm-size",
+    "source",
+    "target",
+    "ulimit",
+];
+
+/// Groups of them.
+const KNOWN_PREFIXES: [&str; 7] = [
+    "build-arg:",
+    "context:",
+    "input:",
+    "input-metadata:",
+    "label:",
+    "local-sessionid:",
+    "vcs:",
+];
 
 type Attrs = BTreeMap<String, String>;
 
@@ -83,7 +128,32 @@ pub(crate) fn read(attrs: &Attrs, inputs: &BTreeMap<String, Definition>) -> Resu
         context,
         contexts: contexts(attrs, inputs)?,
         sessions: with_prefix(attrs, "local-sessionid:"),
+        passed_over: passed_over(attrs)?,
     })
+}
+
+/// What the build goes on without, in words for the user.
+///
+/// # Errors
+/// What it cannot go on without.
+fn passed_over(attrs: &Attrs) -> Result<Vec<String>, Status> {
+    let mut told = Vec::new();
+    for (name, value) in attrs {
+        let is_known = KNOWN.contains(&name.as_str())
+            || KNOWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        if is_known || value.is_empty() {
+            continue;
+        }
+        if name == "contextsubdir" && value != "." {
+            let message = format!("contextsubdir={value} is not carried out by this engine");
+            return Err(Status::new(Code::Unimplemented, message));
+        }
+        told.push(match name.strip_prefix("attest:") {
+            Some(kind) => format!("{kind} is not attested: this engine makes no attestations"),
+            None => format!("{name}={value} has no effect: this engine does not know it"),
+        });
+    }
+    Ok(told)
 }
 
 fn key_or<'a>(attrs: &'a Attrs, key: &str, default: &'a str) -> &'a str {
@@ -304,6 +374,24 @@ mod tests {
         assert_eq!((request.ulimits[0].soft, request.ulimits[0].hard), (1, 2));
         assert_eq!(request.ulimits[1].hard, 3);
         assert_eq!(request.cache_from[0].attributes["ref"], "r");
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told() {
+        let told = |pairs: &[(&str, &str)]| {
+            let asked = read(&attrs(pairs), &BTreeMap::new()).unwrap();
+            asked.passed_over.join(" | ")
+        };
+        assert_eq!(told(&[("vcs:source", "x"), ("multi-platform", "true")]), "");
+        let told = told(&[("attest:sbom", "generator=x"), ("hostname", "h")]);
+        assert!(told.contains("sbom is not attested"), "{told}");
+        assert!(told.contains("hostname=h has no effect"), "{told}");
+        let refused = read(&attrs(&[("contextsubdir", "a")]), &BTreeMap::new()).unwrap_err();
+        assert!(
+            refused.message.contains("contextsubdir=a"),
+            "{}",
+            refused.message
+        );
     }
 
     #[test]

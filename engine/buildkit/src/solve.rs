@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use hoist_api::ImageRef;
 use hoist_api::build::{BuildEvent, BuildRequest, BuildResult};
 use hoist_api::error::{ApiError, ErrorKind};
 
@@ -67,15 +68,24 @@ impl Solver {
             contexts: &self.contexts,
             session,
             steps: &steps,
+            text_only: false,
         };
         let mut files = gather.run(&mut asked).await?;
         let exports = Exports::read(&exporters(&job.request), files.own.path())?;
         complete(&mut asked, &job.request, &exports);
-        let names = asked.request.tags.join(",");
-        let result = self.build(job, asked, (&mut files, &steps)).await?;
+        let passed_over = [&asked.passed_over[..], &exports.passed_over[..]].concat();
+        steps.warn("[internal] read options", &passed_over);
+        let full = |name: &String| match name.parse::<ImageRef>() {
+            Ok(name) => name.full(),
+            Err(_) => name.clone(),
+        };
+        let names: Vec<String> = asked.request.tags.iter().map(full).collect();
+        let names = names.join(",");
+        let kept = exports.has_image();
+        let result = self.build(job, (asked, kept), (&mut files, &steps)).await?;
         files.release();
         Ok(Made {
-            image: if exports.has_image() {
+            image: if kept {
                 result.image.clone()
             } else {
                 String::new()
@@ -100,6 +110,7 @@ impl Solver {
             context: Source::Local("context".to_owned()),
             contexts: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            passed_over: Vec::new(),
         };
         let session = self.sessions.get(session).await?;
         let build = session.info().id.clone();
@@ -110,6 +121,7 @@ impl Solver {
             contexts: &self.contexts,
             session,
             steps: &steps,
+            text_only: false,
         };
         let files = gather.run(&mut asked).await?;
         progress.end();
@@ -128,10 +140,13 @@ impl Solver {
     async fn build(
         &self,
         job: &Job,
-        asked: Asked,
+        (asked, is_kept): (Asked, bool),
         (files, steps): (&mut Files, &Steps),
     ) -> Result<BuildResult, Status> {
         let mut translator = Translator::new(&job.request.reference).without(steps.names());
+        if is_kept {
+            translator = translator.with_image();
+        }
         if let Some((name, text)) = &files.dockerfile {
             translator = translator.with_dockerfile(name.clone(), text.clone());
         }
@@ -197,7 +212,7 @@ impl Solver {
 }
 
 /// Only Dockerfiles are built, whichever version of their language is asked for.
-fn check_frontend(wanted: &Wanted<'_>) -> Result<(), Status> {
+pub(crate) fn check_frontend(wanted: &Wanted<'_>) -> Result<(), Status> {
     let source = wanted.attrs.get("source").map(String::as_str);
     let dockerfiles = |source: &str| {
         let name = source.trim_start_matches("docker.io/");

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::progress::Progress;
 use crate::proto::Timestamp;
-use crate::proto::control::{StatusResponse, Vertex, VertexStatus};
+use crate::proto::control::{StatusResponse, Vertex, VertexStatus, VertexWarning};
 
 /// The steps of one build.
 #[derive(Debug)]
@@ -60,6 +60,25 @@ impl Steps {
         };
         step.tell();
         step
+    }
+
+    /// Warns of something in a step of its own: clients show nothing that belongs to none.
+    pub(crate) fn warn(&self, name: &str, warnings: &[String]) {
+        if warnings.is_empty() {
+            return;
+        }
+        let step = self.begin(name);
+        let warning = |text: &String| VertexWarning {
+            vertex: step.vertex.digest.clone(),
+            level: 1,
+            short: text.clone().into_bytes(),
+            ..VertexWarning::default()
+        };
+        self.progress.tell(StatusResponse {
+            warnings: warnings.iter().map(warning).collect(),
+            ..StatusResponse::default()
+        });
+        step.end(None);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine as the builder behind BuildKit's protocol.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::Arc;
@@ -9,10 +10,13 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 use hoist_api::build::{BuildPrune, BuildPruned, BuildRequest};
 use hoist_api::error::{ApiError, Result};
-use hoist_buildkit::{Builder, Events, ImageConfig, Look, Seen, Session, Tree};
+use hoist_api::system::BuildCacheRecord;
+use hoist_buildkit::{Builder, Describe, Events, ImageConfig, Look, Seen, Session, Tree};
+use hoist_dockerfile::Diagnostic;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::build::{Plan, look};
+use super::build::{Logins, Plan, look};
 use super::images::PieceReader;
 use super::{Service, image_error};
 
@@ -42,6 +46,36 @@ impl Builder for EngineBuilder {
         })
     }
 
+    fn describe(&self, what: Describe, text: &[u8], request: &BuildRequest) -> Result<Value> {
+        let text = String::from_utf8_lossy(text);
+        let file = hoist_dockerfile::parse(&text).map_err(|findings| {
+            let first = findings.first();
+            let line = |finding: &Diagnostic| {
+                format!(
+                    "dockerfile parse error on line {}: {}",
+                    finding.span.line, finding.message
+                )
+            };
+            ApiError::bad_request(first.map_or_else(String::new, line))
+        })?;
+        match what {
+            Describe::Targets => Ok(file.targets()),
+            Describe::Outline => {
+                let outline = file.outline(&request.target, &request.args);
+                outline.ok_or_else(|| {
+                    ApiError::bad_request(format!(
+                        "target stage \"{}\" could not be found",
+                        request.target
+                    ))
+                })
+            }
+        }
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<Vec<BuildCacheRecord>>> {
+        Box::pin(self.0.build_usage())
+    }
+
     fn look(&self, tree: Tree, path: String, look: Look) -> BoxFuture<'_, Result<Seen>> {
         Box::pin(self.0.blocking(move |service| {
             look::look(service, &tree, (&path, &look)).map_err(|error| {
@@ -67,7 +101,10 @@ impl Builder for EngineBuilder {
     }
 
     fn push(&self, name: String, session: Arc<Session>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move { self.0.push_built(&name, session).await })
+        Box::pin(async move {
+            let logins = Logins::new(BTreeMap::new(), Some(session));
+            self.0.push_built(&name, &logins).await
+        })
     }
 
     fn prune(&self, options: BuildPrune) -> BoxFuture<'_, Result<BuildPruned>> {

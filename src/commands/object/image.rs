@@ -58,7 +58,7 @@ pub(crate) enum ImageVerb {
 /// `image import`.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ImportArgs {
-    /// The archive; "-" reads standard input
+    /// The archive, or an address from which the engine fetches it; "-" reads standard input
     #[arg(value_name = "FILE|-")]
     pub(crate) file: String,
 
@@ -215,8 +215,7 @@ pub(crate) async fn run(context: &Context, verb: ImageVerb) -> Result<(), Failur
     }
 }
 
-async fn import<E: Engine>(context: &Context, engine: &E, args: ImportArgs) -> Result<(), Failure> {
-    let input = open_input(&args.file).await?;
+async fn import(context: &Context, engine: &Client, args: ImportArgs) -> Result<(), Failure> {
     let mut changes = args.change;
     changes.retain(|change| !change.trim().is_empty());
     let options = ImportImage {
@@ -225,13 +224,24 @@ async fn import<E: Engine>(context: &Context, engine: &E, args: ImportArgs) -> R
         message: args.message.unwrap_or_default(),
         platform: args.platform.unwrap_or_default(),
     };
-    let id = engine
-        .image_import(
-            &options,
-            Box::pin(ReaderStream::with_capacity(input, CHUNK)),
-        )
-        .await
-        .map_err(|error| Failure::from(error).context(format!("cannot import {}", args.file)))?;
+    let cannot =
+        |error: ApiError| Failure::from(error).context(format!("cannot import {}", args.file));
+    if ["http://", "https://"]
+        .iter()
+        .any(|scheme| args.file.starts_with(scheme))
+    {
+        // The engine's way there is not always ours.
+        let progress = engine.image_import_from(&args.file, &options).await;
+        let mut progress = progress.map_err(cannot)?;
+        let mut last = String::new();
+        while let Some(step) = progress.next().await {
+            last = step.map_err(cannot)?.status;
+        }
+        return context.ui.line(&last);
+    }
+    let input = open_input(&args.file).await?;
+    let body = Box::pin(ReaderStream::with_capacity(input, CHUNK));
+    let id = engine.image_import(&options, body).await.map_err(cannot)?;
     context.ui.line(&id)
 }
 

@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use super::Client;
 use super::request::Call;
+use super::{Client, streams};
 use crate::Filters;
 use crate::container::ContainerSummary;
+use crate::engine::ProgressStream;
 use crate::error::Result;
-use crate::image::{ImageSummary, ImagesPruned};
+use crate::image::{ImageSummary, ImagesPruned, ImportImage};
 use crate::network::NetworksPruned;
 use crate::system::DataUsage;
 use crate::volume::VolumesPruned;
@@ -49,6 +50,28 @@ impl Client {
     /// The engine fails.
     pub async fn info_raw(&self) -> Result<Value> {
         self.json(Call::get("/info")).await
+    }
+
+    /// Makes an image of a root file system's archive at an address, which the engine itself fetches. Its id is the last line's status.
+    ///
+    /// # Errors
+    /// The options are wrong, or the engine cannot fetch it.
+    pub async fn image_import_from(
+        &self,
+        url: &str,
+        options: &ImportImage,
+    ) -> Result<ProgressStream> {
+        let mut call = Call::post("/images/create")
+            .query("fromSrc", url)
+            .query("repo", &options.reference)
+            .query("message", &options.message)
+            .query("platform", &options.platform);
+        for change in &options.changes {
+            call = call.query("changes", change);
+        }
+        Ok(streams::progress(streams::pieces(
+            self.send(call).await?.response,
+        )))
     }
 
     /// Lists images, with `all` also those that only other images are made of.

@@ -303,13 +303,28 @@ pub struct UsageRecord {
     /// Its key.
     #[prost(string, tag = "1")]
     pub id: String,
+    /// A build uses it now.
+    #[prost(bool, tag = "3")]
+    pub in_use: bool,
     /// Its bytes.
     #[prost(int64, tag = "4")]
     pub size: i64,
+    /// When it was made.
+    #[prost(message, optional, tag = "6")]
+    pub created_at: Option<Timestamp>,
+    /// When it was used last.
+    #[prost(message, optional, tag = "7")]
+    pub last_used_at: Option<Timestamp>,
+    /// How often it was used.
+    #[prost(int64, tag = "8")]
+    pub usage_count: i64,
     /// What it is.
     #[prost(string, tag = "9")]
     pub description: String,
     /// `source.local`, `regular`
     #[prost(string, tag = "10")]
     pub record_type: String,
+    /// An image uses it, too.
+    #[prost(bool, tag = "11")]
+    pub shared: bool,
 }

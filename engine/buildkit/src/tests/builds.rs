@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hoist_api::build::{
     BuildContext, BuildEvent, BuildFailure, BuildOutput, BuildPlace, BuildResult, BuildStep,
-    Compression, DockerfileSource,
+    BuildWarning, Compression, DockerfileSource,
 };
 use tempfile::TempDir;
 
@@ -15,7 +15,8 @@ use super::client::{Client, Offer};
 use crate::grpc::{Code, Status};
 use crate::proto::Definition;
 use crate::proto::control::{
-    CacheEntry, CacheOptions, Exporter, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
+    CacheEntry, CacheOptions, DiskUsageResponse, Exporter, SolveRequest, SolveResponse,
+    StatusRequest, StatusResponse,
 };
 use crate::proto::gateway::{self, ReturnRequest};
 use crate::proto::session::{Empty, Packet, Stat};
@@ -172,7 +173,10 @@ async fn a_build_gets_its_files_and_gives_its_image() {
     ];
     let response = build(&client, ("b1", "s1"), &attrs).await.unwrap();
     assert_eq!(response["containerimage.digest"], IMAGE);
-    assert_eq!(response["image.name"], "docker.io/library/app:latest,b:1");
+    assert_eq!(
+        response["image.name"],
+        "docker.io/library/app:latest,docker.io/library/b:1"
+    );
     let (request, files) = place.builder.asked.lock().unwrap().remove(0);
     let names: Vec<_> = files.keys().map(String::as_str).collect();
     assert_eq!(names, [".dockerignore", "Dockerfile", "readme", "src/main"]);
@@ -464,7 +468,7 @@ async fn what_is_missing_or_not_done_is_said() {
     let (_, message) = check("b1", &[("filename", "Other")]).await;
     let expected = "failed to read dockerfile: open Other: no such file or directory";
     assert_eq!(message, expected);
-    let (code, _) = check("b2", &[("requestid", "frontend.outline")]).await;
+    let (code, _) = check("b2", &[("requestid", "frontend.unheard")]).await;
     assert_eq!(code, Code::Unimplemented);
     let (_, message) = check("b3", &[("context:a", "local:nowhere")]).await;
     assert!(message.contains("no access allowed"), "{message}");
@@ -473,6 +477,76 @@ async fn what_is_missing_or_not_done_is_said() {
     let health = client
         .call::<crate::proto::session::HealthResponse>("/grpc.health.v1.Health/Check", &Empty {});
     assert_eq!(health.await.unwrap().status, 1);
+}
+
+/// `docker build --check`, `--call=outline`, `docker buildx du`.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_build_nothing_are_answered() {
+    let warning = BuildEvent::Warning(BuildWarning {
+        rule: "StageNameCasing".to_owned(),
+        message: "a stage".to_owned(),
+        place: Some(BuildPlace {
+            line: 2,
+            ..BuildPlace::default()
+        }),
+        ..BuildWarning::default()
+    });
+    let place = place(vec![warning, BuildEvent::Finished(BuildResult::default())]);
+    let client = Client::connect(&place.buildkit, "s1", place.offer()).await;
+    let ask = async |name: &str, call: &str| -> BTreeMap<String, String> {
+        let request = SolveRequest {
+            reference: name.to_owned(),
+            session: "s1".to_owned(),
+            ..SolveRequest::default()
+        };
+        let solving = client.call::<SolveResponse>("/moby.buildkit.v1.Control/Solve", &request);
+        let driving = async {
+            let options = [("requestid", call), ("target", "t")];
+            let asked = gateway::SolveRequest {
+                frontend: "dockerfile.v0".to_owned(),
+                frontend_opt: options
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+                ..gateway::SolveRequest::default()
+            };
+            let bridge = "/moby.buildkit.v1.frontend.LLBBridge/Solve";
+            let solved: gateway::SolveResponse = client.bridge(name, bridge, &asked).await.unwrap();
+            let done = ReturnRequest {
+                result: solved.result.clone(),
+                error: None,
+            };
+            let path = "/moby.buildkit.v1.frontend.LLBBridge/Return";
+            client.bridge::<Empty>(name, path, &done).await.unwrap();
+            let metadata = solved.result.unwrap().metadata.into_iter();
+            metadata
+                .map(|(key, value)| (key, String::from_utf8(value).unwrap()))
+                .collect()
+        };
+        let (solved, metadata) = tokio::join!(solving, driving);
+        solved.unwrap();
+        metadata
+    };
+    let lint = ask("b1", "frontend.lint").await;
+    assert_eq!(lint["result.statuscode"], "1");
+    let found: serde_json::Value = serde_json::from_str(&lint["result.json"]).unwrap();
+    assert_eq!(found["warnings"][0]["ruleName"], "StageNameCasing");
+    let line = &found["warnings"][0]["location"]["ranges"][0]["start"]["line"];
+    assert_eq!(*line, 2);
+    assert_eq!(found["sources"][0]["filename"], "Dockerfile");
+    // The context is no part of it.
+    let (request, files) = place.builder.asked.lock().unwrap().remove(0);
+    assert_eq!((request.context, files.len()), (BuildContext::Empty, 0));
+    let outline = ask("b2", "frontend.outline").await;
+    assert!(
+        outline["result.json"].contains("Outline FROM x"),
+        "{outline:?}"
+    );
+    let calls = ask("b3", "frontend.subrequests.describe").await;
+    assert!(calls["result.json"].contains("frontend.targets"));
+    let usage = client.call::<DiskUsageResponse>("/moby.buildkit.v1.Control/DiskUsage", &Empty {});
+    let records = usage.await.unwrap().record;
+    let step = records.iter().find(|record| record.id == "step").unwrap();
+    assert_eq!((step.size, step.created_at.is_some()), (7, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,8 +14,10 @@ use hoist_api::build::{
     BuildContext, BuildEvent, BuildOutput, BuildPrune, BuildPruned, BuildRequest,
 };
 use hoist_api::error::Result;
+use hoist_api::system::BuildCacheRecord;
+use serde_json::{Value, json};
 
-use crate::builder::{Builder, Events, ImageConfig, Look, Seen, Tree};
+use crate::builder::{Builder, Describe, Events, ImageConfig, Look, Seen, Tree};
 use crate::proto::session::Stat;
 use crate::session::Session;
 
@@ -86,6 +88,22 @@ impl Builder for FakeBuilder {
         self.asked.lock().unwrap().push((request, found));
         let events = self.events.lock().unwrap().clone();
         Box::pin(async { Ok(futures_util::stream::iter(events).boxed()) })
+    }
+
+    fn describe(&self, what: Describe, text: &[u8], request: &BuildRequest) -> Result<Value> {
+        let text = String::from_utf8_lossy(text);
+        Ok(json!({ "said": format!("{what:?} {text} {}", request.target) }))
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<Vec<BuildCacheRecord>>> {
+        let record = BuildCacheRecord {
+            id: "step".to_owned(),
+            kind: "regular".to_owned(),
+            size: 7,
+            created_at: "2026-01-02T03:04:05Z".to_owned(),
+            ..BuildCacheRecord::default()
+        };
+        Box::pin(async { Ok(vec![record]) })
     }
 
     fn look(&self, tree: Tree, path: String, look: Look) -> BoxFuture<'_, Result<Seen>> {

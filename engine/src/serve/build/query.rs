@@ -23,6 +23,12 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Whether it is to be pushed.
+    pub(super) fn is_pushed(&self) -> bool {
+        let push = self.attrs.get("push").map(String::as_str);
+        push.is_some_and(|push| !matches!(push, "false" | "0" | "f" | "F" | "False" | "FALSE"))
+    }
+
     /// Whether nothing of it goes back to the client.
     pub(super) fn stays(&self) -> bool {
         matches!(self.kind.as_str(), "image" | "moby" | "cacheonly" | "")
@@ -202,6 +208,9 @@ pub(super) fn outputs(query: &Query) -> Result<Vec<Output>> {
 fn kept(query: &Query) -> Result<Vec<BuildOutput>> {
     let read = |output: Output| match output.kind.as_str() {
         "cacheonly" => Ok(BuildOutput::Cache),
+        _ if output.is_pushed() && query.text("version") != "2" => Err(ApiError::bad_request(
+            "an output with push=true needs BuildKit (version=2), or POST /images/NAME/push afterwards",
+        )),
         _ if output.stays() => Ok(BuildOutput::Image),
         _ if query.text("version") == "2" => Ok(BuildOutput::Cache),
         // The client would have to be handed the files, which this call has no way to do.

@@ -16,7 +16,7 @@ use super::{archive, lines};
 use crate::serve::Server;
 use crate::serve::errors::Answer;
 use crate::serve::query::Query;
-use crate::service::build::{BuildEvents, Plan};
+use crate::service::build::{BuildEvents, Logins, Plan};
 
 /// The context that is a session's.
 const CLIENT_SESSION: &str = "client-session";
@@ -34,8 +34,12 @@ pub(super) async fn build(
 ) -> Answer {
     let session = query.text("session");
     let exports = exports(server, query)?;
+    let mut pushed = Vec::new();
     if let Some((exports, _)) = &exports {
         build.outputs = exports.outputs();
+        let (names, to_push) = exports.names();
+        build.tags.extend_from_slice(names);
+        pushed = to_push.to_vec();
     }
     let mut told = Vec::new();
     let (build, mut translator, files) = if is_of_session(&build) {
@@ -57,13 +61,19 @@ pub(super) async fn build(
         id => server.buildkit.session(id).await.ok(),
     };
     let receiver = asked.clone();
+    let logins = Logins::new(build.registries.clone(), asked.clone());
     let events = server
         .service
         .image_build(build, body, (plan, asked))
         .await?;
     let events = match (exports, receiver) {
-        (Some(exports), Some(session)) => sending(events, exports, session),
+        (Some(exports), Some(session)) if exports.0.is_sent() => sending(events, exports, session),
         _ => events,
+    };
+    let events = if pushed.is_empty() {
+        events
+    } else {
+        pushing(server, events, (pushed, logins))
     };
     let write = move |event: BuildEvent| {
         // The files stay as long as there are events.
@@ -97,17 +107,21 @@ async fn gather(server: &Server, query: &Query, build: BuildRequest) -> Result<G
 /// What is to be sent back; nothing when the result stays in the engine.
 fn exports(server: &Server, query: &Query) -> Result<Option<(Exports, Context)>, ApiError> {
     let outputs = super::query::outputs(query)?;
-    if outputs.iter().all(Output::stays) {
+    if outputs.is_empty() {
         return Ok(None);
     }
-    if query.text("session").is_empty() {
+    if query.text("session").is_empty() && !outputs.iter().all(Output::stays) {
         return Err(ApiError::bad_request(
             "an output that goes back to the client needs a session",
         ));
     }
     let wanted = outputs
         .into_iter()
-        .map(|output| (output.kind, output.attrs));
+        .map(|output| match output.kind.as_str() {
+            // As without outputs.
+            "" => ("moby".to_owned(), output.attrs),
+            _ => (output.kind, output.attrs),
+        });
     let exports = server.buildkit.exports(wanted.collect());
     let exports = exports.map_err(|status| ApiError::bad_request(status.message))?;
     Ok(Some(exports))
@@ -146,6 +160,36 @@ fn sending(
         }
         // What was written goes when it is sent.
         drop(place);
+    });
+    receiver
+}
+
+/// Pushes the image before the build is said to be done.
+fn pushing(
+    server: &Server,
+    mut events: BuildEvents,
+    (names, logins): (Vec<String>, Logins),
+) -> BuildEvents {
+    let (sender, receiver) = mpsc::channel(8);
+    let service = server.service.clone();
+    tokio::spawn(async move {
+        while let Some(mut event) = events.recv().await {
+            if let BuildEvent::Finished(_) = event {
+                for name in &names {
+                    if let Err(error) = service.push_built(name, &logins).await {
+                        event = BuildEvent::Failed(BuildFailure {
+                            message: error.message,
+                            hint: error.hint.unwrap_or_default(),
+                            ..BuildFailure::default()
+                        });
+                        break;
+                    }
+                }
+            }
+            if sender.send(event).await.is_err() {
+                return;
+            }
+        }
     });
     receiver
 }

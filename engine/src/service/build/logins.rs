@@ -22,7 +22,7 @@ pub(crate) struct Logins {
 }
 
 impl Logins {
-    pub(super) fn new(
+    pub(crate) fn new(
         given: BTreeMap<String, RegistryLogin>,
         session: Option<Arc<Session>>,
     ) -> Self {

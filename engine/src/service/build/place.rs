@@ -66,14 +66,22 @@ impl DockerfileText {
     }
 }
 
-/// `FromAsCasing` as `from-as-casing`.
+/// `FromAsCasing` as `from-as-casing`, `JSONArgsRecommended` as `json-args-recommended`.
 fn kebab(name: &str) -> String {
     let mut text = String::new();
-    for (index, letter) in name.chars().enumerate() {
-        if letter.is_ascii_uppercase() && index > 0 {
+    let mut before = None;
+    let mut letters = name.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let is_word = letters.peek().is_some_and(char::is_ascii_lowercase);
+        let begins = match before {
+            None => false,
+            Some(before) => char::is_ascii_lowercase(&before) || is_word,
+        };
+        if letter.is_ascii_uppercase() && begins {
             text.push('-');
         }
         text.push(letter.to_ascii_lowercase());
+        before = Some(letter);
     }
     text
 }
@@ -99,5 +107,6 @@ mod tests {
         assert_eq!(place.text, "RUN x \\\n  y");
         assert_eq!((place.line, place.end_line, place.end_column), (2, 3, 4));
         assert_eq!(kebab("FromAsCasing"), "from-as-casing");
+        assert_eq!(kebab("JSONArgsRecommended"), "json-args-recommended");
     }
 }
