@@ -277,7 +277,8 @@ fn act(host: &TestHost, id: &str, action: &str) {
             // The signal that is to come must find the trap.
             let trapped = || {
                 let top = call(host, "GET", &format!("/containers/{id}/top"), "").1;
-                top.contains("sleep 0.05")
+                // The process of that name, not the script, which has the words in it.
+                top.contains("\"sleep 0.05\"")
             };
             wait_until(LONG, "the script has begun", trapped);
             started

@@ -291,6 +291,8 @@ async fn serve_connection(
         }
     });
     let connection = http1::Builder::new()
+        // As Docker writes them: scripts search for `Api-Version:`.
+        .title_case_headers(true)
         .max_buf_size(MOST_BUFFERED)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
