@@ -75,5 +75,8 @@ pub use wire::{Empty, ZERO_TIME};
 
 /// The newest API version spoken, as in Docker's `/v1.NN/` path prefix.
 pub const API_VERSION: (u16, u16) = (1, 51);
+/// The release of Docker whose API and command line ours are. Clients compare it with what they need at least, and know nothing of our
+/// own versions.
+pub const DOCKER_VERSION: &str = "28.5.2";
 /// The oldest API version accepted.
 pub const MIN_API_VERSION: (u16, u16) = (1, 24);

@@ -11,13 +11,15 @@ use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 
-use super::Client;
 use super::request::{Body, Call, Payload};
 use super::transport::{Connection, Endpoint};
+use super::{Client, streams};
 use crate::error::{ApiError, ErrorBody, ErrorKind, Result};
 
 /// Idle connections kept; more than a planner's parallelism is of no use.
 const MAX_IDLE: usize = 64;
+/// How much of an answer that cannot be understood is shown.
+const LONGEST_QUOTE: usize = 200;
 
 /// Idle connections to one engine.
 pub(super) struct Pool {
@@ -91,6 +93,19 @@ impl Pool {
     }
 }
 
+/// What is told of a failure that is not in the API's words: a proxy's, or that of something that is no engine.
+fn unworded(status: StatusCode, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    match line {
+        Some(line) => {
+            let shown: String = line.chars().take(LONGEST_QUOTE).collect();
+            format!("the engine answered {status}: {shown}")
+        }
+        None => format!("the engine answered {status}"),
+    }
+}
+
 /// An answer and the connection it came on, which is free again when the body has been read.
 pub(super) struct Answer {
     pub(super) response: Response<Incoming>,
@@ -100,12 +115,34 @@ pub(super) struct Answer {
 impl Client {
     /// Sends a call; answers of 400 and above, and 304, are errors.
     pub(super) async fn send(&self, mut call: Call) -> Result<Answer> {
-        let answer = self.exchange(&mut call).await?;
+        let limited = !call.is_streamed();
+        let exchange = self.exchange(&mut call);
+        let answer = match limited {
+            true => self.limited(exchange).await?,
+            false => exchange.await?,
+        };
         let status = answer.response.status();
         if status.as_u16() < 400 && status != StatusCode::NOT_MODIFIED {
             return Ok(answer);
         }
         Err(self.failure(answer).await)
+    }
+
+    /// What an engine does within the time that it is given.
+    async fn limited<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(limit) = self.timeout else {
+            return work.await;
+        };
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            Err(ApiError::new(
+                ErrorKind::Unreachable,
+                format!(
+                    "the engine at {} has not answered within {} ms",
+                    self.pool.endpoint,
+                    limit.as_millis()
+                ),
+            ))
+        })
     }
 
     async fn exchange(&self, call: &mut Call) -> Result<Answer> {
@@ -134,7 +171,7 @@ impl Client {
         let (message, hint) = match serde_json::from_slice::<ErrorBody>(&body) {
             Ok(body) if !body.message.is_empty() => (body.message, body.hint),
             _ if status == StatusCode::NOT_MODIFIED => ("nothing to do".to_owned(), None),
-            _ => (format!("the engine answered {status}"), None),
+            _ => (unworded(status, &body), None),
         };
         ApiError {
             kind: ErrorKind::from_status(status.as_u16()),
@@ -150,11 +187,12 @@ impl Client {
             response,
             mut sender,
         } = answer;
-        let collected = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(|error| self.pool.unreachable(&error))?;
+        let collected = self
+            .limited(async {
+                let whole = response.into_body().collect().await;
+                whole.map_err(|error| streams::broken(&error))
+            })
+            .await?;
         if sender.ready().await.is_ok() {
             self.pool.put_back(sender);
         }

@@ -13,8 +13,8 @@ use super::request::Call;
 use super::streams;
 use crate::archive::{FileChange, PATH_STAT_HEADER, PathStat, PutArchive};
 use crate::container::{
-    AttachOptions, CommitContainer, ContainerCommitted, ContainerUpdated, ContainersPruned,
-    TopResponse, WaitCondition, WaitResponse,
+    AttachOptions, CommitContainer, ContainerCommitted, ContainerCreate, ContainerCreated,
+    ContainerUpdated, ContainersPruned, TopResponse, WaitCondition, WaitResponse,
 };
 use crate::engine::{Attached, ByteStream};
 use crate::error::{ApiError, ErrorKind, Result};
@@ -44,6 +44,22 @@ fn path_stat(response: &hyper::Response<hyper::body::Incoming>) -> Result<PathSt
 }
 
 impl Client {
+    /// As [`container_create`](crate::Engine::container_create), of an image for this platform, as `linux/arm64`; empty for any.
+    ///
+    /// # Errors
+    /// There is no such image for the platform, the name is taken, or the engine cannot do what is asked for.
+    pub async fn container_create_of(
+        &self,
+        name: &str,
+        platform: &str,
+        body: &ContainerCreate,
+    ) -> Result<ContainerCreated> {
+        let call = Call::post("/containers/create")
+            .query("name", name)
+            .query("platform", platform);
+        self.json(call.json(body)?).await
+    }
+
     /// Everything about a container, with the sizes of its layers, which takes longer.
     ///
     /// # Errors

@@ -17,6 +17,18 @@
 //! Programs that do one thing each are in `engine/api/examples`: run a command, `exec` on a terminal, attach with input, copy, build,
 //! follow events, read statistics, networks, volumes. `cargo run -p hoist-api --example run -- busybox echo hello` runs one.
 //!
+//! # What can go wrong
+//! Every failure is an [`crate::ApiError`]; its kind is what a program decides by ([`crate::ErrorKind::NotFound`],
+//! [`crate::ErrorKind::Conflict`], …), its message what a person reads. An engine that closes the connection, that does not answer, or
+//! whose answer breaks off is [`crate::ErrorKind::Unreachable`]; an answer that is none of the API's is
+//! [`crate::ErrorKind::Protocol`]. A stream tells a failure in its middle as its last item. A call is given up by dropping its future or
+//! stream: the connection is closed, and the engine ends what it does for nobody else (a build, a pull). [`Client::with_timeout`] limits
+//! how long a silent engine is waited for.
+//!
+//! # Versions
+//! A client asks for API 1.51. [`Client::negotiated`] asks for less when the engine speaks less, down to 1.24; older engines leave out
+//! what they do not know.
+//!
 //! It speaks only Docker's Engine API (and, for [`Client::status`] and [`Client::stop_engine`], our own paths under
 //! `/hoist/`), so that it drives Docker's engine as well. It keeps connections open between calls and never
 //! starts an engine: when nothing answers, the error's kind is [`crate::ErrorKind::Unreachable`].
@@ -24,6 +36,7 @@
 mod connection;
 mod containers;
 mod engine;
+mod further;
 mod images;
 mod objects;
 mod request;
@@ -33,6 +46,7 @@ mod transport;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::system::{EngineStatus, Ping};
@@ -40,6 +54,7 @@ use connection::Pool;
 use request::Call;
 
 pub use containers::{BodyStream, StatsStream};
+pub use further::{Checkpoint, CheckpointCreate, ClassicBuild};
 pub use tls::TlsConfig;
 pub use transport::{Connection, Endpoint, ParseEndpointError};
 
@@ -51,6 +66,7 @@ const USUAL_SOCKET: &str = "/run/hoist/hoist.sock";
 pub struct Client {
     pool: Arc<Pool>,
     version: (u16, u16),
+    timeout: Option<Duration>,
 }
 
 impl Client {
@@ -66,6 +82,30 @@ impl Client {
         Self {
             pool: Arc::new(Pool::new(endpoint)),
             version: crate::API_VERSION,
+            timeout: None,
+        }
+    }
+
+    /// The same client, which waits no longer for an engine that says nothing: until it accepts the connection and begins to answer,
+    /// and for the rest of an answer that is read as a whole. Streams may take as long as they like once they have begun, and so may
+    /// the answer to a body that is streamed. A stop, restart or wait answers when it is done: without a limit, or a longer one. What
+    /// takes too long is [`crate::ErrorKind::Unreachable`]. Without this call there is no limit; dropping a future gives its call up at
+    /// any time.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use hoist_api::client::Client;
+    ///
+    /// let patient = Client::new("/run/hoist/hoist.sock");
+    /// let hasty = patient.clone().with_timeout(Duration::from_secs(5));
+    /// # let _ = hasty;
+    /// ```
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self {
+            timeout: Some(timeout),
+            ..self
         }
     }
 

@@ -26,9 +26,11 @@ pub(super) struct Call {
     query: String,
     pub(super) payload: Payload,
     versioned: bool,
-    upgrade: bool,
+    /// The protocol to leave HTTP for.
+    upgrade: Option<&'static str>,
     /// `X-Registry-Auth`; empty for none.
     auth: String,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Call {
@@ -40,8 +42,9 @@ impl Call {
             query: String::new(),
             payload: Payload::Empty,
             versioned: true,
-            upgrade: false,
+            upgrade: None,
             auth: String::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -112,9 +115,25 @@ impl Call {
     }
 
     /// Asks to leave HTTP for a raw stream.
-    pub(super) fn upgrade(mut self) -> Self {
-        self.upgrade = true;
+    pub(super) fn upgrade(self) -> Self {
+        self.upgrade_to("tcp")
+    }
+
+    /// Asks to leave HTTP for another protocol.
+    pub(super) fn upgrade_to(mut self, protocol: &'static str) -> Self {
+        self.upgrade = Some(protocol);
         self
+    }
+
+    /// Adds a header.
+    pub(super) fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Whether the engine may take its time before it answers: it reads a body that comes as it comes.
+    pub(super) fn is_streamed(&self) -> bool {
+        matches!(self.payload, Payload::Stream(..))
     }
 
     /// Whether it may be sent again on a new connection when the old one broke before an answer.
@@ -140,10 +159,13 @@ impl Call {
         if !self.auth.is_empty() {
             builder = builder.header("x-registry-auth", &self.auth);
         }
-        if self.upgrade {
+        for (name, value) in &self.headers {
+            builder = builder.header(*name, value);
+        }
+        if let Some(protocol) = self.upgrade {
             builder = builder
                 .header(header::CONNECTION, "Upgrade")
-                .header(header::UPGRADE, "tcp");
+                .header(header::UPGRADE, protocol);
         }
         let body = match std::mem::replace(&mut self.payload, Payload::Empty) {
             Payload::Empty => empty_body(),

@@ -22,7 +22,7 @@ const MAX_LINE: usize = 16 << 20;
 /// Read at once from a raw connection.
 const PIECE: usize = 32 << 10;
 
-fn broken(error: &(dyn std::error::Error + 'static)) -> ApiError {
+pub(super) fn broken(error: &(dyn std::error::Error + 'static)) -> ApiError {
     ApiError::new(
         ErrorKind::Unreachable,
         format!(
