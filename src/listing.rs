@@ -186,7 +186,7 @@ pub(crate) fn inspect(ui: &Ui, format: Option<&str>, found: &[Value]) -> Result<
         "" => ui.line(&indented(found)?),
         "json" => found.iter().try_for_each(|one| ui.line(&one.to_string())),
         text => {
-            let template = Template::parse(text)?;
+            let template = Template::parse(text)?.of_objects();
             found
                 .iter()
                 .try_for_each(|one| ui.line(&template.render(one)?))

@@ -6,15 +6,18 @@ use serde_json::{Map, Value};
 
 use super::parse::{Base, Branch, Node, Operand, Pipeline};
 use super::value::{is_struct, is_true, kind, printed};
-use super::{TemplateError, functions};
+use super::{TemplateError, functions, omitted};
 
 /// How deep templates may call each other.
 const DEEPEST: usize = 100;
 
-/// What an operand is: a value, or a field that a struct does not have, which may be asked for but not printed.
+/// What an operand is.
 #[derive(Debug, Clone, PartialEq)]
 enum Found {
     Value(Value),
+    /// What a map does not have, nor what is below it.
+    Nothing,
+    /// A field that a struct does not have, which may be asked for but not printed.
     Missing(String),
 }
 
@@ -32,23 +35,30 @@ fn wrong<T>(text: impl Into<String>) -> Outcome<T> {
     Err(TemplateError(text.into()))
 }
 
-pub(super) fn render(
-    body: &[Node],
-    defined: &BTreeMap<String, Vec<Node>>,
-    data: &Value,
-) -> Outcome<String> {
+/// What there is to render, beside the data.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) body: &'a [Node],
+    pub(super) defined: &'a BTreeMap<String, Vec<Node>>,
+    /// The data is an object of the engine, which leaves out what is empty.
+    pub(super) is_object: bool,
+}
+
+pub(super) fn render(parts: Parts<'_>, data: &Value) -> Outcome<String> {
     let mut state = State {
-        defined,
+        defined: parts.defined,
+        is_object: parts.is_object,
         variables: vec![(String::new(), data.clone())],
         out: String::new(),
         depth: 0,
     };
-    state.nodes(body, data)?;
+    state.nodes(parts.body, data)?;
     Ok(state.out)
 }
 
 struct State<'a> {
     defined: &'a BTreeMap<String, Vec<Node>>,
+    is_object: bool,
     /// The innermost last; `$` has an empty name.
     variables: Vec<(String, Value)>,
     out: String,
@@ -73,9 +83,14 @@ impl State<'_> {
         match node {
             Node::Text(text) => self.out.push_str(text),
             Node::Print(pipeline) => {
-                let value = self.value_of(pipeline, dot)?;
+                let text = match self.pipeline(pipeline, dot)? {
+                    Found::Missing(why) => return wrong(why),
+                    Found::Nothing => printed(&Value::Null),
+                    Found::Value(Value::Null) => self.empty(pipeline),
+                    Found::Value(value) => printed(&value),
+                };
                 if pipeline.variables.is_empty() {
-                    self.out.push_str(&printed(&value));
+                    self.out.push_str(&text);
                 }
             }
             Node::If(branch) | Node::With(branch) => {
@@ -99,6 +114,18 @@ impl State<'_> {
             Node::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::On)
+    }
+
+    /// How nothing is printed: a field of an object as what it would be.
+    fn empty(&self, pipeline: &Pipeline) -> String {
+        let field = match pipeline.commands.as_slice() {
+            [command] => command.last().and_then(|operand| operand.fields.last()),
+            _ => None,
+        };
+        match field.filter(|_| self.is_object) {
+            Some(field) => omitted::printed(field).to_owned(),
+            None => printed(&Value::Null),
+        }
     }
 
     fn template(&mut self, name: &str, data: Option<&Pipeline>, dot: &Value) -> Outcome<()> {
@@ -171,6 +198,7 @@ impl State<'_> {
     fn value_of(&mut self, pipeline: &Pipeline, dot: &Value) -> Outcome<Value> {
         match self.pipeline(pipeline, dot)? {
             Found::Value(value) => Ok(value),
+            Found::Nothing => Ok(Value::Null),
             Found::Missing(why) => wrong(why),
         }
     }
@@ -179,7 +207,7 @@ impl State<'_> {
     fn tested(&mut self, pipeline: &Pipeline, dot: &Value) -> Outcome<Value> {
         Ok(match self.pipeline(pipeline, dot)? {
             Found::Value(value) => value,
-            Found::Missing(_) => Value::Null,
+            Found::Nothing | Found::Missing(_) => Value::Null,
         })
     }
 
@@ -216,6 +244,9 @@ impl State<'_> {
         let Some((first, rest)) = words.split_first() else {
             return wrong("missing value for command");
         };
+        if first.base == Base::Literal(Value::Null) {
+            return wrong("nil is not a command");
+        }
         if let Base::Function(name) = &first.base {
             return self.call(name, rest, dot, piped);
         }
@@ -223,6 +254,7 @@ impl State<'_> {
         if first.fields.last().is_some_and(|name| name == "Label") && !rest.is_empty() {
             let key = match self.operand(&rest[0], dot)? {
                 Found::Value(value) => printed(&value),
+                Found::Nothing => String::new(),
                 Found::Missing(why) => return wrong(why),
             };
             return Ok(Found::Value(label(dot, &key).into()));
@@ -256,7 +288,7 @@ impl State<'_> {
         }
         match functions::call(name, &arguments) {
             Ok(value) => Ok(Found::Value(value)),
-            Err(why) => wrong(format!("error calling {name}: {why}")),
+            Err(why) => wrong(why),
         }
     }
 
@@ -278,8 +310,8 @@ impl State<'_> {
             .fields
             .iter()
             .try_fold(base, |found, name| match found {
-                Found::Value(value) => field(value, name),
-                missing @ Found::Missing(_) => Ok(missing),
+                Found::Value(value) => field(value, name, self.is_object),
+                other => Ok(other),
             })
     }
 }
@@ -288,23 +320,21 @@ impl State<'_> {
 fn given(function: &str, found: Found) -> Outcome<Value> {
     match found {
         Found::Value(value) => Ok(value),
+        Found::Nothing => Ok(Value::Null),
         Found::Missing(_) if matches!(function, "and" | "or" | "not") => Ok(Value::Null),
         Found::Missing(why) => wrong(why),
     }
 }
 
-fn field(value: Value, name: &str) -> Outcome<Found> {
+fn field(value: Value, name: &str, is_object: bool) -> Outcome<Found> {
     match value {
         Value::Object(mut map) => match key_of(&map, name) {
             Some(key) => Ok(Found::Value(map.swap_remove(&key).unwrap_or_default())),
-            None if is_struct(&map) => Ok(Found::Missing(format!(
-                "executing \"\" at <.{name}>: can't evaluate field {name}: there are {}",
-                map.keys()
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ))),
-            None => Ok(Found::Value(Value::Null)),
+            None if is_struct(&map) => match omitted::value_of(name).filter(|_| is_object) {
+                Some(value) => Ok(Found::Value(value)),
+                None => Ok(Found::Missing(no_field(&map, name))),
+            },
+            None => Ok(Found::Nothing),
         },
         Value::Null => Ok(Found::Missing(format!(
             "executing \"\" at <.{name}>: nil pointer evaluating .{name}"
@@ -316,13 +346,22 @@ fn field(value: Value, name: &str) -> Outcome<Found> {
     }
 }
 
+fn no_field(map: &Map<String, Value>, name: &str) -> String {
+    let known: Vec<&str> = map.keys().map(String::as_str).collect();
+    format!(
+        "executing \"\" at <.{name}>: can't evaluate field {name}: there are {}",
+        known.join(", ")
+    )
+}
+
 /// The key as it is written, or in other letters: the wire says `Id` where Go's field is `ID`.
 fn key_of(map: &Map<String, Value>, name: &str) -> Option<String> {
     if map.contains_key(name) {
         return Some(name.to_owned());
     }
+    let is_exported = name.starts_with(|c: char| c.is_ascii_uppercase());
     map.keys()
-        .find(|key| key.eq_ignore_ascii_case(name))
+        .find(|key| is_exported && key.eq_ignore_ascii_case(name))
         .cloned()
 }
 

@@ -2,25 +2,74 @@
 
 use serde_json::Value;
 
-use super::value::{compare, is_true, kind, plain, printed};
+use super::printf::printf;
+use super::value::{compare, is_true, kind, plain};
 
-const KNOWN: [&str; 24] = [
-    "and", "eq", "ge", "gt", "html", "index", "join", "json", "le", "len", "lower", "lt", "ne",
-    "not", "or", "pad", "print", "printf", "println", "slice", "split", "title", "truncate",
-    "upper",
+/// Each with how few and, unless there is no limit, how many arguments it takes.
+const KNOWN: [(&str, usize, Option<usize>); 27] = [
+    ("and", 1, None),
+    ("call", 1, None),
+    ("eq", 1, None),
+    ("ge", 2, Some(2)),
+    ("gt", 2, Some(2)),
+    ("html", 0, None),
+    ("index", 1, None),
+    ("join", 2, Some(2)),
+    ("js", 0, None),
+    ("json", 1, Some(1)),
+    ("le", 2, Some(2)),
+    ("len", 1, Some(1)),
+    ("lower", 1, Some(1)),
+    ("lt", 2, Some(2)),
+    ("ne", 2, Some(2)),
+    ("not", 1, Some(1)),
+    ("or", 1, None),
+    ("pad", 3, Some(3)),
+    ("print", 0, None),
+    ("printf", 1, None),
+    ("println", 0, None),
+    ("slice", 1, None),
+    ("split", 2, Some(2)),
+    ("title", 1, Some(1)),
+    ("truncate", 2, Some(2)),
+    ("upper", 1, Some(1)),
+    ("urlquery", 0, None),
 ];
 
 pub(super) fn is_known(name: &str) -> bool {
-    KNOWN.contains(&name)
+    KNOWN.iter().any(|(known, ..)| *known == name)
+}
+
+/// What is wrong with the number of arguments.
+fn miscounted(name: &str, got: usize) -> Option<String> {
+    let (_, least, most) = KNOWN.iter().find(|(known, ..)| *known == name)?;
+    let wanted = match most {
+        Some(most) if got < *least || got > *most => least.to_string(),
+        None if got < *least => format!("at least {least}"),
+        _ => return None,
+    };
+    Some(format!(
+        "wrong number of args for {name}: want {wanted} got {got}"
+    ))
 }
 
 type Outcome = Result<Value, String>;
 
 pub(super) fn call(name: &str, arguments: &[Value]) -> Outcome {
+    if let Some(why) = miscounted(name, arguments.len()) {
+        return Err(why);
+    }
+    outcome(name, arguments).map_err(|why| format!("error calling {name}: {why}"))
+}
+
+fn outcome(name: &str, arguments: &[Value]) -> Outcome {
     match (name, arguments) {
         ("and" | "or", [.., last]) => Ok(last.clone()),
         ("not", [value]) => Ok((!is_true(value)).into()),
-        ("eq", [first, rest @ ..]) if !rest.is_empty() => equal(first, rest),
+        ("call", [Value::Null, ..]) => Err("call of nil".to_owned()),
+        ("call", [value, ..]) => Err(format!("non-function of type {}", kind(value))),
+        ("eq", [_]) => Err("missing argument for comparison".to_owned()),
+        ("eq", [first, rest @ ..]) => equal(first, rest),
         ("ne", [left, right]) => {
             equal(left, std::slice::from_ref(right)).map(|v| (!is_true(&v)).into())
         }
@@ -37,16 +86,27 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Outcome {
         }
         ("printf", [format, values @ ..]) => Ok(printf(&text(format)?, values).into()),
         ("html", values) => Ok(escape_html(&print(values)).into()),
-        ("json", [value]) => serde_json::to_string(value)
-            .map(Value::from)
-            .map_err(|e| e.to_string()),
+        ("js", values) => Ok(escape_js(&print(values)).into()),
+        ("urlquery", values) => Ok(escape_query(&print(values)).into()),
+        ("json", [value]) => match serde_json::to_string(value) {
+            // Go escapes what would end a line of JavaScript.
+            Ok(text) => Ok(text
+                .replace('\u{2028}', "\\u2028")
+                .replace('\u{2029}', "\\u2029")
+                .into()),
+            Err(error) => Err(error.to_string()),
+        },
         ("join", [list, separator]) => join(list, &text(separator)?),
         ("split", [value, separator]) => {
             let (value, separator) = (text(value)?, text(separator)?);
-            Ok(value.split(separator.as_str()).collect::<Vec<_>>().into())
+            let parts: Vec<String> = match separator.is_empty() {
+                true => value.chars().map(String::from).collect(),
+                false => value.split(&separator).map(str::to_owned).collect(),
+            };
+            Ok(parts.into())
         }
         ("lower", [value]) => Ok(text(value)?.to_lowercase().into()),
-        ("upper", [value]) => Ok(text(value)?.to_uppercase().into()),
+        ("upper", [value]) => Ok(text(value)?.chars().map(capital).collect::<String>().into()),
         ("title", [value]) => Ok(title(&text(value)?).into()),
         ("pad", [value, before, after]) => {
             let blanks = |count: &Value| " ".repeat(whole(count).unwrap_or(0));
@@ -57,8 +117,10 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Outcome {
             })
         }
         ("truncate", [value, width]) => {
-            let width = whole(width)?;
-            Ok(text(value)?.chars().take(width).collect::<String>().into())
+            // Bytes, as Go counts, but no half of a character.
+            let (mut text, width) = (text(value)?, whole(width)?);
+            text.truncate(text.floor_char_boundary(width));
+            Ok(text.into())
         }
         _ => Err(format!("wrong number of args: got {}", arguments.len())),
     }
@@ -83,6 +145,19 @@ fn whole(value: &Value) -> Result<usize, String> {
 }
 
 fn equal(first: &Value, others: &[Value]) -> Outcome {
+    for value in std::iter::once(first).chain(others) {
+        if value.is_array() || value.is_object() {
+            // Only with nothing can a list be compared.
+            return match others.iter().chain([first]).any(Value::is_null) {
+                true => Ok(false.into()),
+                false => Err(format!(
+                    "non-comparable type {}: {}",
+                    plain(value),
+                    kind(value)
+                )),
+            };
+        }
+    }
     for other in others {
         match compare(first, other) {
             Some(order) if order.is_eq() => return Ok(true.into()),
@@ -95,6 +170,10 @@ fn equal(first: &Value, others: &[Value]) -> Outcome {
 }
 
 fn ordered(name: &str, left: &Value, right: &Value) -> Outcome {
+    let has_order = |value: &Value| value.is_number() || value.is_string();
+    if !has_order(left) {
+        return Err("invalid type for comparison".to_owned());
+    }
     let order = compare(left, right).ok_or("incompatible types for comparison")?;
     Ok(match name {
         "lt" => order.is_lt(),
@@ -116,36 +195,68 @@ fn length(value: &Value) -> Result<usize, String> {
 }
 
 fn index(value: &Value, key: &Value) -> Outcome {
+    let at = || match key {
+        Value::Number(number) => number
+            .as_u64()
+            .and_then(|at| usize::try_from(at).ok())
+            .ok_or_else(|| format!("index out of range: {number}")),
+        other => Err(format!(
+            "cannot index slice/array with type {}",
+            kind(other)
+        )),
+    };
     match value {
         Value::Array(list) => {
-            let at = whole(key)?;
+            let at = at()?;
             list.get(at)
                 .cloned()
                 .ok_or_else(|| format!("index out of range: {at}"))
         }
+        Value::String(text) => {
+            let at = at()?;
+            let byte = text.as_bytes().get(at);
+            byte.map(|byte| Value::from(*byte))
+                .ok_or_else(|| format!("index out of range: {at}"))
+        }
         // A map of texts has none for a key that it lacks.
         Value::Object(map) => {
+            let Value::String(key) = key else {
+                return Err(format!("value has type {}; should be string", kind(key)));
+            };
             let texts = map.values().all(Value::is_string);
             let missing = if texts { "".into() } else { Value::Null };
-            Ok(map.get(&text(key)?).cloned().unwrap_or(missing))
+            Ok(map.get(key).cloned().unwrap_or(missing))
         }
-        Value::Null => Err("index of nil pointer".to_owned()),
+        Value::Null => Err("index of untyped nil".to_owned()),
         other => Err(format!("can't index item of type {}", kind(other))),
     }
 }
 
 fn slice(value: &Value, bounds: &[Value]) -> Outcome {
+    if !(value.is_string() || value.is_array()) {
+        return Err(format!("can't slice item of type {}", kind(value)));
+    }
+    if value.is_string() && bounds.len() > 2 {
+        return Err("cannot 3-index slice a string".to_owned());
+    }
     let size = length(value)?;
-    let bound = |at: usize, otherwise: usize| bounds.get(at).map_or(Ok(otherwise), whole);
+    let bound = |at: usize, otherwise: usize| match bounds.get(at).map(whole) {
+        None => Ok(otherwise),
+        Some(Ok(bound)) if bound > size => Err(format!("index out of range: {bound}")),
+        Some(bound) => bound,
+    };
     let (from, to) = (bound(0, 0)?, bound(1, size)?);
-    let wrong = || format!("index out of range: [{from}:{to}]");
+    bound(2, size)?;
+    if from > to {
+        return Err(format!("invalid slice index: {from} > {to}"));
+    }
     match value {
-        Value::String(text) => text.get(from..to).map(Value::from).ok_or_else(wrong),
-        Value::Array(list) => list
-            .get(from..to)
-            .map(|part| part.to_vec().into())
-            .ok_or_else(wrong),
-        other => Err(format!("can't slice item of type {}", kind(other))),
+        Value::Array(list) => Ok(list.get(from..to).unwrap_or_default().to_vec().into()),
+        value => {
+            let text = text(value)?;
+            let part = text.as_bytes().get(from..to).unwrap_or_default();
+            Ok(String::from_utf8_lossy(part).into_owned().into())
+        }
     }
 }
 
@@ -177,15 +288,20 @@ fn print(values: &[Value]) -> String {
     out
 }
 
+/// A capital, where it is one character.
+fn capital(c: char) -> char {
+    let mut capitals = c.to_uppercase();
+    match (capitals.next(), capitals.next()) {
+        (Some(capital), None) => capital,
+        _ => c,
+    }
+}
+
 fn title(text: &str) -> String {
     let mut start = true;
-    let upper = |c: char| {
-        let upper = std::mem::replace(&mut start, !c.is_alphanumeric() && c != '\'');
-        if upper {
-            c.to_uppercase().next().unwrap_or(c)
-        } else {
-            c
-        }
+    let upper = |c: char| match std::mem::replace(&mut start, !(c.is_alphanumeric() || c == '_')) {
+        true => capital(c),
+        false => c,
     };
     text.chars().map(upper).collect()
 }
@@ -198,118 +314,28 @@ fn escape_html(text: &str) -> String {
         .replace('\'', "&#39;")
 }
 
-/// Flags, width and precision of a verb.
-#[derive(Debug, Default)]
-struct Verb {
-    left: bool,
-    zeros: bool,
-    plus: bool,
-    sharp: bool,
-    width: usize,
-    precision: Option<usize>,
+fn escape_js(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' | '\'' | '"' => escaped.extend(['\\', c]),
+            '<' | '>' | '&' | '=' => escaped.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if c.is_control() => escaped.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
-/// As Go's `fmt.Sprintf`, for the verbs that people use.
-fn printf(format: &str, values: &[Value]) -> String {
-    let mut out = String::new();
-    let mut values = values.iter();
-    let mut chars = format.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut verb = Verb::default();
-        while let Some(flag) = chars.next_if(|c| "-+# 0".contains(*c)) {
-            match flag {
-                '-' => verb.left = true,
-                '0' => verb.zeros = true,
-                '+' => verb.plus = true,
-                '#' => verb.sharp = true,
-                _ => {}
-            }
-        }
-        verb.width = number(&mut chars).unwrap_or(0).min(1 << 12);
-        if chars.next_if_eq(&'.').is_some() {
-            verb.precision = Some(number(&mut chars).unwrap_or(0).min(1 << 12));
-        }
-        match chars.next() {
-            None => out.push_str("%!(NOVERB)"),
-            Some('%') => out.push('%'),
-            Some(letter) => match values.next() {
-                None => out.push_str(&format!("%!{letter}(MISSING)")),
-                Some(value) => out.push_str(&verb.format(letter, value)),
-            },
+fn escape_query(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b' ' => escaped.push('+'),
+            b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => escaped.push(char::from(byte)),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
         }
     }
-    let rest: Vec<String> = values
-        .map(|v| format!("{}={}", kind(v), plain(v)))
-        .collect();
-    if !rest.is_empty() {
-        out.push_str(&format!("%!(EXTRA {})", rest.join(", ")));
-    }
-    out
-}
-
-fn number(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize> {
-    let mut digits = String::new();
-    while let Some(digit) = chars.next_if(char::is_ascii_digit) {
-        digits.push(digit);
-    }
-    digits.parse().ok()
-}
-
-impl Verb {
-    fn format(&self, letter: char, value: &Value) -> String {
-        let cut = |text: String| match self.precision {
-            Some(width) => text.chars().take(width).collect(),
-            None => text,
-        };
-        let integer = value.as_i64();
-        let text = match (letter, value) {
-            ('v', Value::Null) | ('s', Value::Null) => printed(value),
-            ('v', Value::String(text)) if self.sharp => format!("{text:?}"),
-            ('v' | 's', Value::Number(_) | Value::Bool(_)) if letter == 's' => {
-                format!("%!s({}={})", kind(value), plain(value))
-            }
-            ('v', value) => plain(value),
-            ('s', value) => cut(plain(value)),
-            ('q', value) => format!("{:?}", plain(value)),
-            ('t', Value::Bool(value)) => value.to_string(),
-            ('T', value) => kind(value).to_owned(),
-            ('d', _) if integer.is_some() => self.signed(integer.unwrap_or(0)),
-            ('x', Value::String(text)) => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
-            ('x', _) if integer.is_some() => format!("{:x}", integer.unwrap_or(0)),
-            ('X', _) if integer.is_some() => format!("{:X}", integer.unwrap_or(0)),
-            ('o', _) if integer.is_some() => format!("{:o}", integer.unwrap_or(0)),
-            ('c', _) if integer.is_some() => character(integer.unwrap_or(0)),
-            ('f', Value::Number(number)) => {
-                let places = self.precision.unwrap_or(6);
-                format!("{:.places$}", number.as_f64().unwrap_or(0.0))
-            }
-            (letter, value) => format!("%!{letter}({}={})", kind(value), plain(value)),
-        };
-        self.padded(text, value.is_number())
-    }
-
-    fn signed(&self, number: i64) -> String {
-        match self.plus && number >= 0 {
-            true => format!("+{number}"),
-            false => number.to_string(),
-        }
-    }
-
-    fn padded(&self, text: String, is_number: bool) -> String {
-        let missing = self.width.saturating_sub(text.chars().count());
-        match (self.left, self.zeros && is_number) {
-            (true, _) => text + &" ".repeat(missing),
-            (false, true) => "0".repeat(missing) + &text,
-            (false, false) => " ".repeat(missing) + &text,
-        }
-    }
-}
-
-fn character(code: i64) -> String {
-    let found = u32::try_from(code).ok().and_then(char::from_u32);
-    found.unwrap_or(char::REPLACEMENT_CHARACTER).to_string()
+    escaped
 }

@@ -6,7 +6,9 @@
 
 mod eval;
 mod functions;
+mod omitted;
 mod parse;
+mod printf;
 mod token;
 mod value;
 
@@ -22,6 +24,7 @@ pub(crate) struct Template {
     body: Vec<Node>,
     defined: BTreeMap<String, Vec<Node>>,
     fields: Vec<String>,
+    is_object: bool,
 }
 
 /// A template that cannot be read or rendered.
@@ -56,7 +59,14 @@ impl Template {
             fields: fields.collect(),
             body,
             defined,
+            is_object: false,
         })
+    }
+
+    /// The template for whole objects of the engine, which leaves out on the wire what is empty.
+    pub(crate) fn of_objects(mut self) -> Template {
+        self.is_object = true;
+        self
     }
 
     /// The names of all fields that it mentions.
@@ -69,7 +79,12 @@ impl Template {
     /// # Errors
     /// A field does not exist, or a function cannot work on what it gets.
     pub(crate) fn render(&self, data: &Value) -> Result<String, TemplateError> {
-        eval::render(&self.body, &self.defined, data)
+        let parts = eval::Parts {
+            body: &self.body,
+            defined: &self.defined,
+            is_object: self.is_object,
+        };
+        eval::render(parts, data)
     }
 }
 
@@ -100,6 +115,36 @@ mod tests {
     fn refused(text: &str, says: &str) {
         let error = render(text).expect_err(text);
         assert!(error.to_string().contains(says), "{text}: {error}");
+    }
+
+    /// Each line of the table is a template and what Docker's own command line printed for it, or null and how it said why not (nothing where our words are others).
+    #[test]
+    fn templates_come_out_as_dockers() {
+        let data: Value = serde_json::from_str(include_str!("docker.json")).expect("an object");
+        let mut wrong = Vec::new();
+        for line in include_str!("docker.jsonl").lines() {
+            let case: Vec<Option<String>> = serde_json::from_str(line).expect("a list");
+            let text = case[0].as_deref().expect("a template");
+            let got =
+                Template::parse(text).and_then(|template| template.of_objects().render(&data));
+            let as_expected = match (&got, &case[1]) {
+                (Ok(got), Some(expected)) => got == expected,
+                (Err(error), None) => {
+                    let why = case[2].as_deref().expect("a reason");
+                    error.to_string().ends_with(why)
+                }
+                _ => false,
+            };
+            if !as_expected {
+                wrong.push(format!("{line}\n    {got:?}"));
+            }
+        }
+        assert!(
+            wrong.is_empty(),
+            "{} differ:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
     }
 
     #[test]

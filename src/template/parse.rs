@@ -68,6 +68,7 @@ pub(super) fn parse(tokens: &[Token]) -> Result<(Vec<Node>, Defined), TemplateEr
         at: 0,
         defined: Defined::new(),
         loops: 0,
+        most_variables: 1,
     };
     let (body, end) = parser.nodes()?;
     match end {
@@ -96,6 +97,8 @@ struct Parser<'a> {
     at: usize,
     defined: Defined,
     loops: usize,
+    /// How many the next pipeline may set.
+    most_variables: usize,
 }
 
 impl Parser<'_> {
@@ -150,6 +153,7 @@ impl Parser<'_> {
             "with" => Ok(Action::Node(Node::With(self.branch(End::ElseWith)?))),
             "range" => {
                 self.loops += 1;
+                self.most_variables = 2;
                 let branch = self.branch(End::Else);
                 self.loops -= 1;
                 Ok(Action::Node(Node::Range(branch?)))
@@ -257,6 +261,12 @@ impl Parser<'_> {
     fn pipeline(&mut self) -> Result<Pipeline, TemplateError> {
         let mut pipeline = Pipeline::default();
         self.variables(&mut pipeline);
+        if pipeline.variables.len() > std::mem::replace(&mut self.most_variables, 1) {
+            return wrong(match pipeline.variables.len() {
+                2 => "too many declarations in command",
+                _ => "too many declarations in range",
+            });
+        }
         loop {
             let mut command = Vec::new();
             while let Some(operand) = self.operand()? {

@@ -49,14 +49,21 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, TemplateError> {
         if trim {
             before = before.trim_start();
         }
+        let mut trimmed = false;
         if let Some(after) = inside.strip_prefix('-')
             && after.starts_with(char::is_whitespace)
         {
             before = before.trim_end();
             inside = after;
+            trimmed = true;
         }
         push_text(&mut found, before);
-        let (length, trims) = match inside.trim_start().starts_with("/*") {
+        let is_comment = match inside.starts_with("/*") {
+            true => true,
+            // Only a mark that trims may stand before it.
+            false => trimmed && inside.trim_start().starts_with("/*"),
+        };
+        let (length, trims) = match is_comment {
             true => comment(inside)?,
             false => action(inside, &mut found)?,
         };
@@ -144,7 +151,7 @@ fn token(rest: &str, first: char, spaced: bool) -> Result<(Token, usize), Templa
             let name = word(rest);
             Ok((Token::Word(name.to_owned()), name.len()))
         }
-        c => Err(wrong(format!("unexpected {c:?} in command"))),
+        c => Err(wrong(format!("unexpected \"{c}\" in command"))),
     }
 }
 
@@ -156,14 +163,37 @@ fn word(text: &str) -> &str {
 }
 
 fn number(rest: &str) -> Result<(Token, usize), TemplateError> {
-    let end = rest[1..]
-        .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_'))
-        .map_or(rest.len(), |end| end + 1);
+    let mut end = 1;
+    let mut former = ' ';
+    let is_hex =
+        rest.trim_start_matches(['-', '+']).starts_with(['0']) && rest.contains(['x', 'X']);
+    for c in rest[1..].chars() {
+        // `1e-7`
+        let signs = matches!(former, 'e' | 'E') && matches!(c, '-' | '+') && !is_hex;
+        if !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_') || signs) {
+            break;
+        }
+        end += c.len_utf8();
+        former = c;
+    }
     let text = rest[..end].replace('_', "");
     let bad = || wrong(format!("bad number syntax: {:?}", &rest[..end]));
-    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        let value = u32::from_str_radix(hex, 16).map_err(|_| bad())?;
-        return Ok((Token::Number(value.into(), true), end));
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let based = |prefix: &str, base: u32| {
+        let digits = digits.to_lowercase();
+        let digits = digits.strip_prefix(prefix)?.to_owned();
+        Some(u32::from_str_radix(&digits, base))
+    };
+    let whole = based("0x", 16)
+        .or_else(|| based("0b", 2))
+        .or_else(|| based("0o", 8));
+    if let Some(value) = whole {
+        let value = f64::from(value.map_err(|_| bad())?);
+        let value = if negative { -value } else { value };
+        return Ok((Token::Number(value, true), end));
     }
     let value: f64 = text.parse().map_err(|_| bad())?;
     Ok((Token::Number(value, !text.contains(['.', 'e', 'E'])), end))
@@ -178,6 +208,9 @@ fn quoted(rest: &str, quote: char) -> Result<(Token, usize), TemplateError> {
             '\n' => break,
             c if c == quote => {
                 let token = match (quote, text.chars().next()) {
+                    ('\'', Some(_)) if text.chars().count() > 1 => {
+                        return Err(wrong(format!("malformed character constant: '{text}'")));
+                    }
                     ('\'', Some(c)) => Token::Number(u32::from(c).into(), true),
                     ('\'', None) => return Err(wrong("empty character constant")),
                     _ => Token::Quoted(text),
@@ -196,8 +229,13 @@ fn quoted(rest: &str, quote: char) -> Result<(Token, usize), TemplateError> {
                     'b' => '\u{8}',
                     'f' => '\u{c}',
                     'v' => '\u{b}',
-                    'x' => code_point(&mut chars, 2)?,
-                    'u' => code_point(&mut chars, 4)?,
+                    'x' => code_point(chars.by_ref().take(2), 16)?,
+                    'u' => code_point(chars.by_ref().take(4), 16)?,
+                    'U' => code_point(chars.by_ref().take(8), 16)?,
+                    first @ '0'..='7' => {
+                        let first = std::iter::once((0, first));
+                        code_point(first.chain(chars.by_ref().take(2)), 8)?
+                    }
                     '\\' | '"' | '\'' => escaped,
                     _ => return Err(wrong(format!("invalid escape \\{escaped}"))),
                 });
@@ -209,12 +247,12 @@ fn quoted(rest: &str, quote: char) -> Result<(Token, usize), TemplateError> {
 }
 
 fn code_point(
-    chars: &mut impl Iterator<Item = (usize, char)>,
-    digits: usize,
+    digits: impl Iterator<Item = (usize, char)>,
+    base: u32,
 ) -> Result<char, TemplateError> {
-    let hex: String = chars.take(digits).map(|(_, c)| c).collect();
-    u32::from_str_radix(&hex, 16)
+    let digits: String = digits.map(|(_, c)| c).collect();
+    u32::from_str_radix(&digits, base)
         .ok()
         .and_then(char::from_u32)
-        .ok_or_else(|| wrong(format!("invalid escape of {hex:?}")))
+        .ok_or_else(|| wrong(format!("invalid escape of {digits:?}")))
 }

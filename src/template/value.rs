@@ -48,9 +48,11 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| key.as_str());
-            let texts = entries
-                .into_iter()
-                .map(|(key, value)| format!("{key}:{}", plain(value)));
+            let texts = entries.into_iter().map(|(key, value)| match value {
+                // As `"80/tcp": {}`: nothing is known of it.
+                Value::Object(empty) if empty.is_empty() => format!("{key}:{{}}"),
+                value => format!("{key}:{}", plain(value)),
+            });
             format!("map[{}]", joined(texts.collect()))
         }
     }
@@ -73,20 +75,29 @@ fn number_text(number: &serde_json::Number) -> String {
 /// The kind, in Go's words.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
-        Value::Null => "nil",
+        Value::Null => "<nil>",
         Value::Bool(_) => "bool",
         Value::Number(number) if number.is_f64() => "float64",
         Value::Number(_) => "int",
         Value::String(_) => "string",
-        Value::Array(_) => "slice",
-        Value::Object(_) => "map",
+        Value::Array(list) if list.iter().all(Value::is_string) => "[]string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(map) if !map.is_empty() && map.values().all(Value::is_string) => {
+            "map[string]string"
+        }
+        Value::Object(_) => "map[string]interface {}",
     }
 }
 
 /// How two values of one kind compare; `None` when they do not.
 pub(super) fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
-        (Value::Number(left), Value::Number(right)) => left.as_f64()?.partial_cmp(&right.as_f64()?),
+        (Value::Number(left), Value::Number(right)) if left.is_f64() == right.is_f64() => {
+            match (left.as_i64(), right.as_i64()) {
+                (Some(left), Some(right)) => Some(left.cmp(&right)),
+                _ => left.as_f64()?.partial_cmp(&right.as_f64()?),
+            }
+        }
         (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
         (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
         (Value::Null, Value::Null) => Some(Ordering::Equal),
