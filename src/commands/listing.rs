@@ -367,12 +367,18 @@ pub(crate) async fn top(context: &Context, args: TopArgs) -> Result<(), Failure>
         .try_for_each(|table| context.ui.line(&table.render()))
 }
 
+/// The release of Docker Compose whose command line ours is; `docker compose version` says it, because scripts want a second one at least.
+const COMPOSE_VERSION: &str = "2.40.3";
+
 /// Prints hoist's version; needs no engine.
 ///
 /// # Errors
 /// Standard output cannot be written.
 pub(crate) fn version(context: &Context, args: &VersionArgs) -> Result<(), Failure> {
-    let version = env!("CARGO_PKG_VERSION");
+    let (name, version) = match context.ui.as_docker {
+        true => ("Docker Compose", COMPOSE_VERSION),
+        false => ("hoist", env!("CARGO_PKG_VERSION")),
+    };
     if args.short {
         return context.ui.line(version);
     }
@@ -380,7 +386,7 @@ pub(crate) fn version(context: &Context, args: &VersionArgs) -> Result<(), Failu
         "json" => context
             .ui
             .line(&json!({"version": format!("v{version}")}).to_string()),
-        _ => context.ui.line(&format!("hoist version v{version}")),
+        _ => context.ui.line(&format!("{name} version v{version}")),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
+use hoist_api::DOCKER_VERSION;
 use hoist_api::container::ListContainers;
 use hoist_api::error::{ApiError, Result};
 use hoist_api::system::{
@@ -16,7 +17,7 @@ use super::Service;
 use crate::networking::builtin_id;
 use crate::store::container::Status;
 
-/// The engine's version.
+/// The engine's own version. Where clients look for one they compare, they are told [`DOCKER_VERSION`].
 pub(crate) const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What clients know the way by in which containers are run unless they say otherwise. It is our own whatever it is called.
@@ -55,12 +56,19 @@ impl Service {
             platform: PlatformInfo {
                 name: "hoist".to_owned(),
             },
-            components: vec![ComponentVersion {
-                name: "Engine".to_owned(),
-                version: ENGINE_VERSION.to_owned(),
-                details,
-            }],
-            version: ENGINE_VERSION.to_owned(),
+            components: vec![
+                ComponentVersion {
+                    name: "Engine".to_owned(),
+                    version: DOCKER_VERSION.to_owned(),
+                    details,
+                },
+                ComponentVersion {
+                    name: "hoist".to_owned(),
+                    version: ENGINE_VERSION.to_owned(),
+                    details: BTreeMap::new(),
+                },
+            ],
+            version: DOCKER_VERSION.to_owned(),
             api_version: api,
             min_api_version: least,
             os: "linux".to_owned(),
@@ -180,7 +188,7 @@ impl Service {
             mem_total: total_memory(),
             docker_root_dir: self.config.root.to_string_lossy().into_owned(),
             name: uname.nodename().to_string_lossy().into_owned(),
-            server_version: ENGINE_VERSION.to_owned(),
+            server_version: DOCKER_VERSION.to_owned(),
             runtimes: ["hoist", DEFAULT_RUNTIME]
                 .map(|name| {
                     let path = "hoist-shim".to_owned();

@@ -37,14 +37,18 @@ fn formatted(context: &Context, args: &InfoArgs, value: &Value) -> Option<Result
 /// The engine fails, or the template is wrong.
 pub(crate) async fn info(context: &Context, args: InfoArgs) -> Result<(), Failure> {
     let engine = connect::engine(context).await?;
-    let info = engine.info_raw().await?;
+    let mut info = engine.info_raw().await?;
+    let client = client(context, engine.api_version());
+    if let Some(facts) = info.as_object_mut() {
+        facts.insert("ClientInfo".to_owned(), client_info(client.clone()));
+    }
     if let Some(outcome) = formatted(context, &args, &info) {
         return outcome;
     }
     let current = context.globals.context.as_deref().unwrap_or("default");
     context.ui.line(&format!(
         "Client:\n Version:    {}\n Context:    {current}\n Debug Mode: false\n\nServer:",
-        env!("CARGO_PKG_VERSION")
+        text(&client["Version"])
     ))?;
     let lines = facts(&info);
     lines
@@ -172,19 +176,8 @@ fn machine(info: &Value) -> Vec<String> {
 pub(super) async fn version(context: &Context, args: InfoArgs) -> Result<(), Failure> {
     let engine = connect::engine(context).await?;
     let server = serde_json::to_value(engine.version().await?)?;
-    let (major, minor) = engine.api_version();
-    let current = context.globals.context.as_deref().unwrap_or("default");
-    let client = json!({
-        "Version": env!("CARGO_PKG_VERSION"),
-        "ApiVersion": format!("{major}.{minor}"),
-        "DefaultAPIVersion": format!("{major}.{minor}"),
-        "GitCommit": "",
-        "GoVersion": "",
-        "Os": std::env::consts::OS,
-        "Arch": architecture(),
-        "BuildTime": "",
-        "Context": current,
-    });
+    let client = client(context, engine.api_version());
+    let current = text(&client["Context"]);
     let both = json!({"Client": client, "Server": server});
     if let Some(outcome) = formatted(context, &args, &both) {
         return outcome;
@@ -209,6 +202,35 @@ pub(super) async fn version(context: &Context, args: InfoArgs) -> Result<(), Fai
         format!("  OS/Arch:          {}", platform(&server)),
     ];
     lines.iter().try_for_each(|line| context.ui.line(line))
+}
+
+/// What this side is. Under Docker's name, and for scripts, its version is the one of Docker that it is like.
+fn client(context: &Context, (major, minor): (u16, u16)) -> Value {
+    let ours = env!("CARGO_PKG_VERSION");
+    let (newest_major, newest_minor) = hoist_api::API_VERSION;
+    json!({
+        "Version": if context.ui.as_docker { hoist_api::DOCKER_VERSION } else { ours },
+        "ApiVersion": format!("{major}.{minor}"),
+        "DefaultAPIVersion": format!("{newest_major}.{newest_minor}"),
+        "GitCommit": format!("hoist-{ours}"),
+        "GoVersion": "",
+        "Os": std::env::consts::OS,
+        "Arch": architecture(),
+        "BuildTime": "",
+        "Context": context.globals.context.as_deref().unwrap_or("default"),
+    })
+}
+
+/// The part of `info` that is about this side: compose and builds need no plugins here, but scripts look for them in this list.
+fn client_info(mut client: Value) -> Value {
+    let Some(facts) = client.as_object_mut() else {
+        return client;
+    };
+    facts.shift_insert(0, "Debug".to_owned(), false.into());
+    facts.shift_remove("ApiVersion");
+    facts.insert("Plugins".to_owned(), json!([]));
+    facts.insert("Warnings".to_owned(), Value::Null);
+    client
 }
 
 /// This machine's in Go's words.
