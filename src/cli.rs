@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::build::BuildArgs;
 use crate::commands::config::ConfigArgs;
@@ -36,6 +36,7 @@ use crate::commands::run::RunArgs;
 use crate::commands::single::{AttachArgs, CommitArgs, ExportArgs, StatsArgs};
 use crate::commands::up::UpArgs;
 use crate::commands::watch::WatchArgs;
+use crate::docker;
 use crate::globals::{self, Globals};
 use crate::spelling;
 
@@ -102,23 +103,39 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-/// The commands.
+/// The commands. What each takes is only made when a line may name it, so what help says of it is here.
 #[derive(Subcommand, Debug)]
+#[command(defer = true)]
 pub(crate) enum Verb {
+    /// Create and start containers
     Up(UpArgs),
+    /// Stop and remove containers and networks
     Down(DownArgs),
+    /// Show the steps that `up` (or `down`) would carry out
     Plan(PlanArgs),
+    /// Build or rebuild the images of services
     Build(BuildArgs),
+    /// List the containers of the project
     Ps(PsArgs),
+    /// Show the output of containers
     Logs(LogsArgs),
+    /// Run a command in a running container of a service
     Exec(ExecArgs),
+    /// Run a command in a new container of a service
     Run(Box<RunArgs>),
+    /// Join our streams with a service's running container
     Attach(AttachArgs),
+    /// Copy files between a service's containers and the local file system
     Cp(CpArgs),
+    /// Show what happens to the containers, as it happens
     Events(EventsArgs),
+    /// Show what the containers use, again each second
     Stats(StatsArgs),
+    /// Make an image of a service's container
     Commit(CommitArgs),
+    /// Write a container's file system as a tar archive
     Export(ExportArgs),
+    /// Watch the sources and refresh containers when they change
     Watch(WatchArgs),
     #[command(hide = true)]
     Alpha(AnyArgs),
@@ -128,62 +145,189 @@ pub(crate) enum Verb {
     Publish(AnyArgs),
     #[command(hide = true)]
     Absent(AnyArgs),
+    /// Start containers that exist
     Start(StartArgs),
+    /// Stop containers without removing them
     Stop(StopArgs),
+    /// Restart containers as they are
     Restart(RestartArgs),
+    /// Kill containers, or send them another signal
     Kill(KillArgs),
     /// Freeze the containers of services
     Pause(ServicesArgs),
     /// Let frozen containers go on
     Unpause(ServicesArgs),
+    /// Remove stopped containers
     Rm(RmArgs),
+    /// Create the containers of services without starting them
     Create(CreateArgs),
+    /// Set the number of containers of services
     Scale(ScaleArgs),
+    /// Wait until the containers of services end; leave with the last one's exit code
     Wait(WaitArgs),
+    /// Show the processes in the containers
     Top(TopArgs),
+    /// Print the host's address of a published port
     Port(PortArgs),
+    /// List the images of the containers
     Images(ImagesArgs),
+    /// List the volumes of the project
     Volumes(VolumesArgs),
+    /// Check the files and print them as one, in canonical form
     #[command(alias = "convert")]
     Config(ConfigArgs),
+    /// List the projects that run
     Ls(LsArgs),
+    /// Print hoist's version
     Version(VersionArgs),
+    /// Pull the images of services
     Pull(PullArgs),
+    /// Push the images of services that are built
     Push(PushArgs),
+    /// Log in to a registry
     Login(LoginArgs),
+    /// Log out from a registry
     Logout(LogoutArgs),
     /// Work with the engine's images
-    #[command(subcommand)]
-    Image(ImageVerb),
+    Image(Group<ImageVerb>),
     /// Work with the build cache
-    #[command(subcommand, alias = "buildx")]
-    Builder(BuilderVerb),
+    #[command(alias = "buildx")]
+    Builder(Group<BuilderVerb>),
     /// Work with the engine's volumes
-    #[command(subcommand)]
-    Volume(VolumeVerb),
+    Volume(Group<VolumeVerb>),
     /// Work with the engine's networks
-    #[command(subcommand)]
-    Network(NetworkVerb),
+    Network(Group<NetworkVerb>),
     /// Work with containers of any project
-    #[command(subcommand)]
-    Container(ContainerVerb),
+    Container(Group<ContainerVerb>),
     /// Work with the engine as a whole: space, events, facts
-    #[command(subcommand)]
-    System(SystemVerb),
+    System(Group<SystemVerb>),
+    /// Print what the engine knows of objects of any kind, as JSON
     Inspect(AnyInspectArgs),
+    /// Show facts about the engine and its machine
     Info(InfoArgs),
     /// Work with Docker's contexts: names for engines
-    #[command(subcommand)]
-    Context(ContextVerb),
+    Context(Group<ContextVerb>),
     /// Work with the engine itself
-    #[command(subcommand)]
-    Engine(EngineVerb),
+    Engine(Group<EngineVerb>),
+}
+
+/// A verb that has verbs of its own.
+#[derive(Debug)]
+pub(crate) struct Group<V>(pub(crate) V);
+
+impl<V: Subcommand> Args for Group<V> {
+    fn augment_args(command: Command) -> Command {
+        V::augment_subcommands(command)
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        V::augment_subcommands_for_update(command)
+    }
+}
+
+impl<V: FromArgMatches> FromArgMatches for Group<V> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        V::from_arg_matches(matches).map(Group)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+/// What makes the arguments of a verb.
+fn arguments_of(verb: &str) -> Option<fn(Command) -> Command> {
+    Some(match verb {
+        "up" => UpArgs::augment_args,
+        "down" => DownArgs::augment_args,
+        "plan" => PlanArgs::augment_args,
+        "build" => BuildArgs::augment_args,
+        "ps" => PsArgs::augment_args,
+        "logs" => LogsArgs::augment_args,
+        "exec" => ExecArgs::augment_args,
+        "run" => RunArgs::augment_args,
+        "attach" => AttachArgs::augment_args,
+        "cp" => CpArgs::augment_args,
+        "events" => EventsArgs::augment_args,
+        "stats" => StatsArgs::augment_args,
+        "commit" => CommitArgs::augment_args,
+        "export" => ExportArgs::augment_args,
+        "watch" => WatchArgs::augment_args,
+        "alpha" => AnyArgs::augment_args,
+        "bridge" => AnyArgs::augment_args,
+        "publish" => AnyArgs::augment_args,
+        "absent" => AnyArgs::augment_args,
+        "start" => StartArgs::augment_args,
+        "stop" => StopArgs::augment_args,
+        "restart" => RestartArgs::augment_args,
+        "kill" => KillArgs::augment_args,
+        "pause" => ServicesArgs::augment_args,
+        "unpause" => ServicesArgs::augment_args,
+        "rm" => RmArgs::augment_args,
+        "create" => CreateArgs::augment_args,
+        "scale" => ScaleArgs::augment_args,
+        "wait" => WaitArgs::augment_args,
+        "top" => TopArgs::augment_args,
+        "port" => PortArgs::augment_args,
+        "images" => ImagesArgs::augment_args,
+        "volumes" => VolumesArgs::augment_args,
+        "config" => ConfigArgs::augment_args,
+        "ls" => LsArgs::augment_args,
+        "version" => VersionArgs::augment_args,
+        "pull" => PullArgs::augment_args,
+        "push" => PushArgs::augment_args,
+        "login" => LoginArgs::augment_args,
+        "logout" => LogoutArgs::augment_args,
+        "image" => Group::<ImageVerb>::augment_args,
+        "builder" => Group::<BuilderVerb>::augment_args,
+        "volume" => Group::<VolumeVerb>::augment_args,
+        "network" => Group::<NetworkVerb>::augment_args,
+        "container" => Group::<ContainerVerb>::augment_args,
+        "system" => Group::<SystemVerb>::augment_args,
+        "inspect" => AnyInspectArgs::augment_args,
+        "info" => InfoArgs::augment_args,
+        "context" => Group::<ContextVerb>::augment_args,
+        "engine" => Group::<EngineVerb>::augment_args,
+        _ => return None,
+    })
+}
+
+/// Makes the arguments of a verb, and accepts the global options among them.
+fn with_arguments(verb: Command, originals: &[Arg]) -> Command {
+    let Some(make) = arguments_of(verb.get_name()) else {
+        return verb;
+    };
+    // What is said of the arguments alone is no description of the verb.
+    let about = verb.get_about().cloned();
+    // They are not to be made once more.
+    let verb = make(verb.defer(std::convert::identity));
+    let verb = match about {
+        Some(about) => verb.about(about),
+        None => verb,
+    };
+    let verb = spelling::with_ignored(globals::add_late(verb, originals));
+    spelling::with_any_values(spelling::with_refused(verb))
 }
 
 impl Cli {
-    /// The tree with the global options accepted at every depth.
+    /// The tree as far as a line can name it, with the global options accepted at every depth. Making and copying all arguments of
+    /// all verbs takes longer than what most commands do.
+    fn tree_for(named: impl Fn(&str) -> bool) -> Command {
+        let originals = globals::originals();
+        Cli::command().mut_subcommands(|verb| {
+            match named(verb.get_name()) || verb.get_all_aliases().any(&named) {
+                true => with_arguments(verb, &originals),
+                false => verb,
+            }
+        })
+    }
+
+    /// The whole tree.
+    #[cfg(test)]
     pub(crate) fn tree() -> Command {
-        spelling::with_ignored(globals::accept_after_verb(Cli::command()))
+        Cli::tree_for(|_| true)
     }
 
     /// Reads a command line.
@@ -196,13 +340,18 @@ impl Cli {
         T: Into<OsString>,
     {
         let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+        let tree = Cli::tree_for(|name| line.iter().any(|word| word == name));
         let tree = match spelling::is_spelled_out(&line) {
-            true => spelling::with_values(Cli::tree()),
-            false => Cli::tree(),
+            true => spelling::with_values(tree),
+            false => tree,
         };
-        let matches: ArgMatches = tree.try_get_matches_from(line)?;
+        let matches: ArgMatches = tree.try_get_matches_from(&line)?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         cli.globals.absorb(&matches);
+        let before_verb = line.iter().filter_map(|word| word.to_str());
+        let mut before_verb = before_verb.take_while(|word| arguments_of(word).is_none());
+        cli.globals.tls_asked =
+            docker::is_docker(&line) && before_verb.any(|word| word.starts_with("--tlsverify"));
         Ok(cli)
     }
 }
@@ -225,6 +374,14 @@ mod tests {
     #[test]
     fn the_tree_is_consistent() {
         Cli::tree().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_its_arguments() {
+        let names = Cli::command();
+        let names = names.get_subcommands().map(Command::get_name);
+        let without: Vec<&str> = names.filter(|name| arguments_of(name).is_none()).collect();
+        assert_eq!(without, [""; 0]);
     }
 
     #[test]
@@ -255,7 +412,7 @@ mod tests {
     #[test]
     fn switches_take_yes_and_no() {
         let run = |line: &str| match read(line).verb {
-            Verb::Container(ContainerVerb::Run(args)) => (
+            Verb::Container(Group(ContainerVerb::Run(args))) => (
                 args.create.rm,
                 args.create.process.tty,
                 args.create.process.interactive,

@@ -28,6 +28,8 @@ const BETWEEN_STARTS: (Duration, Duration) = (Duration::from_millis(50), Duratio
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// This program: by the link and not by its target, which an update may have replaced.
 const OURSELVES: &str = "/proc/self/exe";
+/// Why nothing was started.
+const STARTED_BY_ITSELF: &str = "only the default engine, or that of --state, is started by itself";
 /// How many lines of the log tell why an engine did not start.
 const LOG_LINES: usize = 15;
 
@@ -56,12 +58,24 @@ pub(crate) async fn engine(context: &Context) -> Result<Client, Failure> {
     }
     let places = &context.places;
     if !places.ours {
-        let failure = Failure::new(format!("no engine answers at {}", places.endpoint));
-        return Err(
-            failure.hint("only the default engine, or that of --state, is started by itself")
-        );
+        return Err(absent(context).hint(STARTED_BY_ITSELF));
     }
     start(places).await
+}
+
+/// That no engine answers, under Docker's name in the words that scripts look for.
+fn absent(context: &Context) -> Failure {
+    let endpoint = &context.places.endpoint;
+    if !context.ui.as_docker {
+        return Failure::new(format!("no engine answers at {endpoint}"));
+    }
+    let address = match endpoint.socket() {
+        Some(socket) => format!("unix://{}", socket.display()),
+        None => endpoint.to_string(),
+    };
+    Failure::new(format!(
+        "Cannot connect to the Docker daemon at {address}. Is the docker daemon running?"
+    ))
 }
 
 /// A client of the engine if it runs.
@@ -77,7 +91,16 @@ pub(crate) async fn running_engine(context: &Context) -> Result<Option<Client>, 
         Err(error) if error.is(ErrorKind::Unreachable) => match denied(context) {
             Some(failure) => Err(failure),
             // Elsewhere the reason is all that is known.
-            None if context.places.endpoint.socket().is_none() => Err(error.into()),
+            None if context.places.endpoint.socket().is_none() => {
+                let failure = Failure::from(error);
+                Err(
+                    match failure.report.as_ref().filter(|_| context.ui.as_docker) {
+                        // What scripts look for; why is the hint then.
+                        Some(report) => absent(context).hint(report.to_string()),
+                        None => failure,
+                    },
+                )
+            }
             None => Ok(None),
         },
         Err(error) => Err(Failure::from(error).context(format!(

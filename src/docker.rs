@@ -154,6 +154,9 @@ pub(crate) fn with_settings(line: &[OsString], settings: &OsStr) -> Result<(), F
 }
 
 #[cfg(test)]
+mod twin;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -106,6 +106,10 @@ pub(crate) struct Globals {
     #[arg(long)]
     pub(crate) tlsverify: bool,
 
+    /// Under Docker's name `--tlsverify` was given: whatever it says, it asks for TLS.
+    #[arg(skip)]
+    pub(crate) tls_asked: bool,
+
     /// Certificate of the authority to believe [default: ca.pem in DOCKER_CERT_PATH]
     #[arg(long, value_name = "FILE")]
     pub(crate) tlscacert: Option<String>,
@@ -152,17 +156,17 @@ pub(crate) enum ProgressMode {
 /// The prefix of the ids of the hidden copies.
 const LATE: &str = "late-";
 
-/// Adds hidden copies of the root command's global options to every subcommand, at every depth.
-#[must_use]
-pub(crate) fn accept_after_verb(root: Command) -> Command {
-    let originals: Vec<clap::Arg> = Globals::augment_args(Command::default())
+/// The global options as the root command has them.
+pub(crate) fn originals() -> Vec<clap::Arg> {
+    Globals::augment_args(Command::default())
         .get_arguments()
         .cloned()
-        .collect();
-    root.mut_subcommands(|verb| add_late(verb, &originals))
+        .collect()
 }
 
-fn add_late(verb: Command, originals: &[clap::Arg]) -> Command {
+/// Adds hidden copies of the root command's global options to a command and all below it.
+#[must_use]
+pub(crate) fn add_late(verb: Command, originals: &[clap::Arg]) -> Command {
     let longs: Vec<String> = verb
         .get_arguments()
         .filter_map(|a| a.get_long().map(str::to_owned))

@@ -40,7 +40,7 @@ mod when;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use cli::{Cli, Verb};
+use cli::{Cli, Group, Verb};
 use commands::object::engine::EngineVerb;
 use context::Context;
 use failure::Failure;
@@ -49,6 +49,9 @@ use globals::Globals;
 fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     let as_docker = docker::is_docker(&line);
+    if refusal::asks_version(&line) {
+        return refusal::version(as_docker);
+    }
     let translated = docker::translate(line.clone());
     if let Some(settings) = &translated.settings
         && let Err(failure) = docker::with_settings(&line, settings)
@@ -64,10 +67,14 @@ fn main() -> ExitCode {
             context.ui.as_docker = as_docker;
             context
         }
-        Err(failure) => return end(&ui::Ui::plain(), &failure),
+        Err(failure) => {
+            let mut ui = ui::Ui::plain();
+            ui.as_docker = as_docker;
+            return end(&ui, &failure);
+        }
     };
     let result = match cli.verb {
-        Verb::Context(verb) => commands::object::context::run(&context, verb, as_docker),
+        Verb::Context(Group(verb)) => commands::object::context::run(&context, verb, as_docker),
         verb => run(&context, verb),
     };
     match result {
@@ -105,7 +112,7 @@ fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Version(args) => commands::listing::version(context, &args),
         Verb::Logout(args) => commands::object::transfer::logout(context, &args),
         // It makes a runtime of its own kind.
-        Verb::Engine(EngineVerb::Run(args)) => commands::object::serve::run(context, &args),
+        Verb::Engine(Group(EngineVerb::Run(args))) => commands::object::serve::run(context, &args),
         verb => connect::wait_for(run_with_engine(context, verb)),
     }
 }
@@ -153,15 +160,15 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Pull(args) => commands::pull::run(context, args).await,
         Verb::Push(args) => commands::pull::push(context, args).await,
         Verb::Login(args) => object::transfer::login(context, args).await,
-        Verb::Image(verb) => object::image::run(context, verb).await,
-        Verb::Builder(verb) => object::builder::run(context, verb).await,
-        Verb::Volume(verb) => object::volume::run(context, verb).await,
-        Verb::Network(verb) => object::network::run(context, verb).await,
-        Verb::Container(verb) => object::container::run(context, verb).await,
-        Verb::System(verb) => object::system::run(context, verb).await,
+        Verb::Image(Group(verb)) => object::image::run(context, verb).await,
+        Verb::Builder(Group(verb)) => object::builder::run(context, verb).await,
+        Verb::Volume(Group(verb)) => object::volume::run(context, verb).await,
+        Verb::Network(Group(verb)) => object::network::run(context, verb).await,
+        Verb::Container(Group(verb)) => object::container::run(context, verb).await,
+        Verb::System(Group(verb)) => object::system::run(context, verb).await,
         Verb::Inspect(args) => object::system::inspect(context, args).await,
         Verb::Info(args) => object::facts::info(context, args).await,
-        Verb::Engine(verb) => object::engine::run(context, verb).await,
+        Verb::Engine(Group(verb)) => object::engine::run(context, verb).await,
         // Carried out by the caller, without an engine.
         Verb::Config(_) | Verb::Version(_) | Verb::Logout(_) | Verb::Context(_) => Ok(()),
     }

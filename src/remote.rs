@@ -22,6 +22,14 @@ pub(crate) fn endpoint(
     as_docker: bool,
 ) -> Result<Option<Endpoint>, Failure> {
     let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let config = tls(globals, environment).filter(|_| globals.tls_asked);
+    if config.is_some_and(|config| config.ca.is_none()) {
+        let missing = certificates(environment).join("ca.pem");
+        return Err(Failure::new(format!(
+            "unable to resolve docker endpoint: open {}: no such file or directory",
+            missing.display()
+        )));
+    }
     if let Some(host) = globals.host.as_ref() {
         return read(host, globals, environment).map(Some);
     }
@@ -68,16 +76,10 @@ fn read(
 fn tls(globals: &Globals, environment: &IndexMap<String, String>) -> Option<TlsConfig> {
     let set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
     let verify = globals.tlsverify || set("DOCKER_TLS_VERIFY");
-    if !(verify || globals.tls || set("DOCKER_TLS")) {
+    if !(verify || globals.tls || globals.tls_asked || set("DOCKER_TLS")) {
         return None;
     }
-    let directory = match environment
-        .get("DOCKER_CERT_PATH")
-        .filter(|path| !path.is_empty())
-    {
-        Some(path) => PathBuf::from(path),
-        None => contexts::docker_directory(environment),
-    };
+    let directory = certificates(environment);
     let found = TlsConfig::in_directory(&directory);
     let given = |option: &Option<String>, found| option.as_ref().map(PathBuf::from).or(found);
     Some(TlsConfig {
@@ -86,6 +88,15 @@ fn tls(globals: &Globals, environment: &IndexMap<String, String>) -> Option<TlsC
         key: given(&globals.tlskey, found.key),
         insecure: !verify,
     })
+}
+
+/// Where certificates are looked for.
+fn certificates(environment: &IndexMap<String, String>) -> PathBuf {
+    let named = environment.get("DOCKER_CERT_PATH");
+    match named.filter(|path| !path.is_empty()) {
+        Some(path) => PathBuf::from(path),
+        None => contexts::docker_directory(environment),
+    }
 }
 
 /// The engine of a context; `None` for our own, which the context "default" stands for.

@@ -54,24 +54,117 @@ const WITHOUT_EFFECT: [(&[&str], &str, Takes); 10] = [
     (&["container", "create"], "kernel-memory", Takes::Anything),
 ];
 
-/// The tree with the options that do nothing.
+const WINDOWS: &str = "only Windows has it";
+const SWARM: &str = "only volumes of a swarm have it";
+const CHECKPOINT: &str = "this engine cannot checkpoint containers";
+const SOCKET: &str =
+    "give the container the engine's socket: -v /run/hoist/hoist.sock:/var/run/docker.sock";
+
+/// Options that Docker's command line has and that are refused, by the command's path, with why; those that take a value end in `=`.
+const REFUSED: [(&[&str], &str, &str); 25] = [
+    (&["container", "run"], "cpu-count=", WINDOWS),
+    (&["container", "run"], "cpu-percent=", WINDOWS),
+    (&["container", "run"], "io-maxbandwidth=", WINDOWS),
+    (&["container", "run"], "io-maxiops=", WINDOWS),
+    (&["container", "run"], "use-api-socket", SOCKET),
+    (&["container", "create"], "cpu-count=", WINDOWS),
+    (&["container", "create"], "cpu-percent=", WINDOWS),
+    (&["container", "create"], "io-maxbandwidth=", WINDOWS),
+    (&["container", "create"], "io-maxiops=", WINDOWS),
+    (&["container", "create"], "use-api-socket", SOCKET),
+    (&["container", "start"], "checkpoint=", CHECKPOINT),
+    (&["container", "start"], "checkpoint-dir=", CHECKPOINT),
+    (
+        &["image", "build"],
+        "security-opt=",
+        "steps have the usual protection",
+    ),
+    (
+        &["builder", "build"],
+        "security-opt=",
+        "steps have the usual protection",
+    ),
+    (&["volume", "ls"], "cluster", SWARM),
+    (&["volume", "create"], "availability=", SWARM),
+    (&["volume", "create"], "group=", SWARM),
+    (&["volume", "create"], "limit-bytes=", SWARM),
+    (&["volume", "create"], "required-bytes=", SWARM),
+    (&["volume", "create"], "scope=", SWARM),
+    (&["volume", "create"], "secret=", SWARM),
+    (&["volume", "create"], "sharing=", SWARM),
+    (&["volume", "create"], "topology-preferred=", SWARM),
+    (&["volume", "create"], "topology-required=", SWARM),
+    (&["volume", "create"], "type=", SWARM),
+];
+
+/// A verb of the top with the options that are refused by name.
 #[must_use]
-pub(crate) fn with_ignored(tree: Command) -> Command {
-    WITHOUT_EFFECT.iter().fold(tree, add)
+pub(crate) fn with_refused(verb: Command) -> Command {
+    let name = verb.get_name().to_owned();
+    let of_it = |verb, (path, option, why): &(&[&str], &'static str, &'static str)| match path {
+        [first, rest @ ..] if *first == name => refuse(verb, rest, option, why),
+        _ => verb,
+    };
+    REFUSED.iter().fold(verb, of_it)
 }
 
-fn add(command: Command, (path, name, takes): &(&[&str], &'static str, Takes)) -> Command {
+fn refuse(command: Command, path: &[&str], option: &'static str, why: &'static str) -> Command {
+    if let [first, rest @ ..] = path {
+        return command.mut_subcommand(first, |inner| refuse(inner, rest, option, why));
+    }
+    let refused = move |_: &str| Err::<String, String>(why.to_owned());
+    let (name, arg) = match option.strip_suffix('=') {
+        Some(name) => (name, Arg::new(name)),
+        None => {
+            let switch = Arg::new(option).num_args(0..=1).require_equals(true);
+            (option, switch.default_missing_value("true"))
+        }
+    };
+    let arg = arg.long(name).hide(true).action(ArgAction::Append);
+    command.arg(arg.value_parser(refused))
+}
+
+/// A verb of the top with the options that do nothing.
+#[must_use]
+pub(crate) fn with_ignored(verb: Command) -> Command {
+    let name = verb.get_name().to_owned();
+    let of_it =
+        |verb, (path, option, takes): &(&[&str], &'static str, Takes)| match path.split_first() {
+            Some((first, rest)) if *first == name => add(verb, (rest, option, *takes)),
+            _ => verb,
+        };
+    WITHOUT_EFFECT.iter().fold(verb, of_it)
+}
+
+fn add(command: Command, (path, name, takes): (&[&str], &'static str, Takes)) -> Command {
     let Some((first, rest)) = path.split_first() else {
-        let arg = Arg::new(*name).long(*name).hide(true);
+        let arg = Arg::new(name).long(name).hide(true);
         return command.arg(match takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
             Takes::Anything => arg.action(ArgAction::Append),
             Takes::Words(words) => arg
                 .action(ArgAction::Append)
-                .value_parser(PossibleValuesParser::new(*words)),
+                .value_parser(PossibleValuesParser::new(words)),
         });
     };
-    command.mut_subcommand(first, |inner| add(inner, &(rest, *name, *takes)))
+    command.mut_subcommand(first, |inner| add(inner, (rest, name, takes)))
+}
+
+/// The command in which an option that wants a value takes the next word for it, whatever that begins with, as Docker's do: `-e -x`.
+#[must_use]
+pub(crate) fn with_any_values(command: Command) -> Command {
+    command
+        .mut_args(|arg| {
+            let wants = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+            let may_be_alone = arg
+                .get_num_args()
+                .is_some_and(|count| count.min_values() == 0);
+            match wants && !arg.is_positional() && !may_be_alone {
+                true => arg.allow_hyphen_values(true),
+                false => arg,
+            }
+        })
+        .mut_subcommands(with_any_values)
 }
 
 /// Whether a word says yes or no to an option in Docker's way: `--rm=true`, `-it=0`.

@@ -34,6 +34,8 @@ pub(crate) struct StatsView {
     pub(crate) once: bool,
     /// Whole ids.
     pub(crate) whole: bool,
+    /// Containers are what they were named by, not their ids.
+    pub(crate) by_name: bool,
 }
 
 /// Shows what these containers (id and name) use, again each second until interrupted.
@@ -107,7 +109,7 @@ fn print(
     let rows: Vec<Value> = containers
         .iter()
         .enumerate()
-        .map(|(at, (id, name))| row(id, name, latest.get(&at), view.whole))
+        .map(|(at, (id, name))| row((id, name), latest.get(&at), view))
         .collect();
     if view.once || !std::io::stdout().is_terminal() {
         return listing::print(&context.ui, &view.format, COLUMNS, &rows);
@@ -126,11 +128,16 @@ fn print(
         .bytes(format!("\x1b[H{}\x1b[J", lines.concat()).as_bytes())
 }
 
-fn row(full: &str, name: &str, stats: Option<&ContainerStats>, whole: bool) -> Value {
-    let id = if whole { full } else { human::short_id(full) };
+fn row((full, name): (&str, &str), stats: Option<&ContainerStats>, view: &StatsView) -> Value {
+    let id = if view.whole {
+        full
+    } else {
+        human::short_id(full)
+    };
+    let container = if view.by_name { name } else { id };
     let Some(stats) = stats.filter(|stats| !stats.read.is_empty()) else {
         return json!({
-            "BlockIO": "-- / --", "CPUPerc": "--", "Container": full, "ID": id, "MemPerc": "--",
+            "BlockIO": "-- / --", "CPUPerc": "--", "Container": container, "ID": id, "MemPerc": "--",
             "MemUsage": "-- / --", "Name": name, "NetIO": "-- / --", "PIDs": "--",
         });
     };
@@ -146,7 +153,7 @@ fn row(full: &str, name: &str, stats: Option<&ContainerStats>, whole: bool) -> V
     json!({
         "BlockIO": format!("{} / {}", human::size(read), human::size(written)),
         "CPUPerc": format!("{:.2}%", processors(&stats.precpu_stats, &stats.cpu_stats)),
-        "Container": full,
+        "Container": container,
         "ID": id,
         "MemPerc": format!("{percent:.2}%"),
         "MemUsage": format!("{} / {}", human::binary_size(used), human::binary_size(limit)),
@@ -234,7 +241,14 @@ mod tests {
             memory_stats,
             ..ContainerStats::default()
         };
-        let row = row("0123456789abcdef", "web", Some(&stats), false);
+        let view = StatsView {
+            format: Format::Json,
+            once: true,
+            whole: false,
+            by_name: true,
+        };
+        let row = row(("0123456789abcdef", "web"), Some(&stats), &view);
+        assert_eq!(row["Container"], "web");
         assert_eq!(row["MemUsage"], "2MiB / 8MiB");
         assert_eq!(row["MemPerc"], "25.00%");
         assert_eq!(row["ID"], "0123456789ab");

@@ -12,6 +12,8 @@ mod config;
 mod contexts;
 #[path = "cli/digests.rs"]
 mod digests;
+#[path = "cli/docker.rs"]
+mod docker;
 #[path = "cli/errors.rs"]
 mod errors;
 #[path = "cli/help.rs"]

@@ -115,7 +115,7 @@ pub(crate) fn variables(environment: &IndexMap<String, String>, texts: &[String]
 pub(crate) fn not_started(error: ApiError) -> Failure {
     let code = match error.message.as_str() {
         m if m.contains("working directory") => 126,
-        m if m.contains("not found") || m.contains("no such file") => 127,
+        m if m.contains("executable file not found") || m.contains("no such file") => 127,
         m if m.contains("permission denied")
             || m.contains("not executable")
             || m.contains("is a directory") =>

@@ -147,6 +147,7 @@ pub(crate) async fn stats(context: &Context, args: StatsArgs) -> Result<(), Fail
         format: Format::read(args.format.as_deref())?,
         once: args.no_stream,
         whole: args.no_trunc,
+        by_name: false,
     };
     let services: Vec<String> = args.service.into_iter().collect();
     let target = context.target(&services)?;

@@ -235,7 +235,7 @@ async fn images(client: &Client) {
     let _ = client.image_tag("one", "two").await;
     let import = ImportImage::default();
     let _ = client.image_import(&import, body_of("")).await;
-    let _ = client.image_import_url("http://x/y.tar", &import).await;
+    let _ = client.image_import_from("http://x/y.tar", &import).await;
     let _ = client.image_load(body_of("")).await;
     let _ = client.image_get("one").await;
     let _ = client.image_save(&[named("one")]).await;

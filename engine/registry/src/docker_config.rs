@@ -36,7 +36,7 @@ impl DockerConfig {
         let directory = std::env::var_os("DOCKER_CONFIG")
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
-            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
+            .or_else(|| Some(std::env::home_dir()?.join(".docker")));
         directory.map(|directory| directory.join("config.json"))
     }
 

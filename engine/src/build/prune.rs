@@ -76,6 +76,10 @@ fn check(key: &str, values: &[String]) -> Result<()> {
         key,
         "id" | "parent" | "type" | "description" | "inuse" | "shared" | "private"
     );
+    // `docker system prune --filter label=…` hands them on.
+    if matches!(key, "label" | "label!") {
+        return Ok(());
+    }
     match values {
         _ if !is_known => Err(ApiError::bad_request(format!("invalid filter '{key}'"))),
         [] | [_] => Ok(()),
@@ -101,6 +105,8 @@ fn matches(record: &BuildCacheRecord, filters: &BTreeMap<String, Vec<String>>) -
             "inuse" => is(record.in_use),
             "shared" => is(record.shared),
             "private" => is(!record.shared),
+            // Records have no labels.
+            "label!" => true,
             // A record knows its inputs' content, not their records.
             _ => false,
         }

@@ -27,7 +27,13 @@ pub(crate) enum BuilderVerb {
     Du(BuilderDuArgs),
     /// Remove what the build cache holds
     Prune(BuilderPruneArgs),
+    /// Print which buildx the options are those of
+    #[command(hide = true)]
+    Version,
 }
+
+/// The release of Docker's buildx whose options `build` takes, in the words that programs look for.
+const BUILDX: &str = "github.com/docker/buildx v0.29.1";
 
 /// `builder du`.
 #[derive(Args, Debug, Clone)]
@@ -74,8 +80,13 @@ pub(crate) struct BuilderPruneArgs {
 /// # Errors
 /// What the engine says.
 pub(crate) async fn run(context: &Context, verb: BuilderVerb) -> Result<(), Failure> {
+    if matches!(verb, BuilderVerb::Version) {
+        let ours = env!("CARGO_PKG_VERSION");
+        return context.ui.line(&format!("{BUILDX} hoist-{ours}"));
+    }
     let engine = connect::engine(context).await?;
     match verb {
+        BuilderVerb::Version => Ok(()),
         BuilderVerb::Build(args) => build::run(context, &engine, &args).await,
         BuilderVerb::Du(args) => usage(context, &engine, &args).await,
         BuilderVerb::Prune(args) => prune(context, &engine, &args).await,

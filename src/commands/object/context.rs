@@ -130,6 +130,7 @@ const COLUMNS: &Columns = &[
 ];
 
 /// Where Docker says that the default context is.
+const OVERRIDDEN: &str = "Warning: DOCKER_HOST environment variable overrides the active context. To use a context, either set the global --context flag, or unset DOCKER_HOST environment variable.";
 const NOWHERE: &str = "<IN MEMORY>";
 const DEFAULT_DESCRIPTION: &str = "Current DOCKER_HOST based configuration";
 
@@ -217,6 +218,13 @@ impl Store<'_> {
     }
 
     fn list(&self, args: &LsArgs) -> Result<(), Failure> {
+        let overridden = self
+            .context
+            .variable("DOCKER_HOST")
+            .is_some_and(|host| !host.is_empty());
+        if self.as_docker && overridden {
+            self.context.ui.note(OVERRIDDEN);
+        }
         let format = Format::read(args.format.as_deref())?;
         let current = self.current();
         let mut all = self.contexts.all()?;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use futures_util::StreamExt;
 use hoist_api::client::Client;
 use hoist_api::image::{ImagePlatform, ImageSummary, ImportImage, RemoveImage};
-use hoist_api::{ApiError, Engine};
+use hoist_api::{ApiError, Engine, ErrorKind};
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
@@ -14,7 +14,7 @@ use super::build::{self, ImageBuildArgs};
 use super::history::{self, HistoryArgs};
 use super::search::{self, SearchArgs};
 use super::transfer::{self, PruneArgs, PullArgs, PushArgs, SaveArgs};
-use super::{each, filters, inspect};
+use super::{each, filters, inspect, tree};
 use crate::commands::values::PlatformName;
 use crate::connect;
 use crate::context::{Context, open_input};
@@ -136,6 +136,10 @@ pub(crate) struct ImageLsArgs {
     /// Do not shorten ids
     #[arg(long)]
     pub(crate) no_trunc: bool,
+
+    /// Each image with all its names, and whether containers use it
+    #[arg(long, conflicts_with_all = ["quiet", "digests", "format", "no_trunc"])]
+    pub(crate) tree: bool,
 }
 
 /// `image rm`.
@@ -294,6 +298,9 @@ async fn list(context: &Context, engine: &Client, args: ImageLsArgs) -> Result<(
         filters = filters.with("reference", reference);
     }
     let images = engine.images_all(&filters, args.all).await?;
+    if args.tree {
+        return tree::print(context, &images);
+    }
     if args.quiet && args.format.is_none() {
         let mut ids: Vec<String> = images
             .iter()
@@ -393,7 +400,17 @@ async fn remove(context: &Context, engine: &Client, args: ImageRmArgs) -> Result
     };
     let platforms: Vec<ImagePlatform> = args.platform.into_iter().map(|name| name.0).collect();
     each(context, &args.images, async |name: &str| {
-        for step in engine.image_remove_of(name, options, &platforms).await? {
+        let steps = match engine.image_remove_of(name, options, &platforms).await {
+            // As with `docker rmi -f`: what is not there is told, and no failure.
+            Err(error) if args.force && error.is(ErrorKind::NotFound) => {
+                if let Some(report) = &Failure::from(error).report {
+                    context.ui.report(report);
+                }
+                return Ok(());
+            }
+            steps => steps?,
+        };
+        for step in steps {
             if !step.untagged.is_empty() {
                 context.ui.line(&format!("Untagged: {}", step.untagged))?;
             }

@@ -14,6 +14,7 @@ pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod system;
 pub(crate) mod transfer;
+mod tree;
 pub(crate) mod usage;
 pub(crate) mod volume;
 

@@ -131,7 +131,12 @@ pub(crate) async fn inspect(context: &Context, args: AnyInspectArgs) -> Result<(
                 }
             }
             let what = args.kind.as_deref().unwrap_or("object");
-            Err(Failure::new(format!("No such {what}: {name}")).said_by(Voice::Inspect))
+            let failure = Failure::new(format!("No such {what}: {name}"));
+            // What one kind was asked for is the engine's answer.
+            Err(match args.kind {
+                Some(_) => failure.said_by(Voice::Engine),
+                None => failure.said_by(Voice::Inspect),
+            })
         },
     )
     .await

@@ -453,8 +453,11 @@ pub(crate) fn logout(context: &Context, args: &LogoutArgs) -> Result<(), Failure
         Some(path) => DockerConfig::read(&path).and_then(|mut config| config.erase(&server)),
     };
     let text = match erased.map_err(|error| Failure::new(error.to_string()))? {
-        true => format!("Removing login credentials for {server}"),
-        false => format!("Not logged in to {server}"),
+        // `docker` says so whatever there is.
+        removed if removed || context.ui.as_docker => {
+            format!("Removing login credentials for {server}")
+        }
+        _ => format!("Not logged in to {server}"),
     };
     context.ui.line(&text)
 }

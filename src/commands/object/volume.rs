@@ -86,6 +86,15 @@ pub(crate) struct VolumeCreateArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
 
+    /// Its name, as older scripts give it
+    #[arg(
+        long = "name",
+        hide = true,
+        value_name = "NAME",
+        conflicts_with = "name"
+    )]
+    pub(crate) name_option: Option<String>,
+
     /// Driver
     #[arg(short, long, value_name = "DRIVER", default_value = "local")]
     pub(crate) driver: String,
@@ -124,7 +133,7 @@ pub(crate) async fn run(context: &Context, verb: VolumeVerb) -> Result<(), Failu
         }
         VolumeVerb::Create(args) => {
             let body = VolumeCreate {
-                name: args.name.unwrap_or_default(),
+                name: args.name.or(args.name_option).unwrap_or_default(),
                 driver: args.driver,
                 driver_opts: pairs(&args.opt),
                 labels: pairs(&args.label),

@@ -11,14 +11,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use super::containers::BodyStream;
-use super::engine::{TAR, parse_reference};
+use super::engine::TAR;
 use super::request::Call;
 use super::transport::Connection;
 use super::{Client, streams};
 use crate::Filters;
-use crate::engine::{ByteStream, ProgressStream, finish};
+use crate::engine::{ByteStream, ProgressStream};
 use crate::error::{ApiError, ErrorKind, Result};
-use crate::image::ImportImage;
 use crate::wire::wire;
 
 wire! {
@@ -155,34 +154,6 @@ impl Client {
         };
         let answer = self.send(call).await?.response;
         Ok(streams::progress(streams::pieces(answer)))
-    }
-
-    /// Makes an image from a root file system that the engine fetches from a URL. Returns the image's id.
-    ///
-    /// # Errors
-    /// It cannot be fetched, or is no archive.
-    pub async fn image_import_url(&self, url: &str, options: &ImportImage) -> Result<String> {
-        let mut call = Call::post("/images/create")
-            .query("fromSrc", url)
-            .query("message", &options.message)
-            .query("platform", &options.platform);
-        if !options.reference.is_empty() {
-            let reference = parse_reference(&options.reference)?;
-            call = call
-                .query("repo", &reference.familiar_repository())
-                .query("tag", reference.tag().unwrap_or_default());
-        }
-        for change in &options.changes {
-            call = call.query("changes", change);
-        }
-        let answer = self.send(call).await?.response;
-        let last = finish(streams::progress(streams::pieces(answer))).await?;
-        last.map(|line| line.status).ok_or_else(|| {
-            ApiError::new(
-                ErrorKind::Protocol,
-                "the engine did not say which image it made",
-            )
-        })
     }
 
     /// One image, or all of a repository, as an archive that `image_load` reads.

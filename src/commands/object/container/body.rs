@@ -1,6 +1,7 @@
 //! From the options of `container run` to the request that creates the container. Reads the files that options name.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use hoist_api::Empty;
 use hoist_api::container::{ContainerConfig, ContainerCreate, HealthConfig};
@@ -42,6 +43,7 @@ pub(super) fn request(
         ..ContainerCreate::default()
     };
     request.config.healthcheck = health(&flags.health)?;
+    names(&flags.network)?;
     network(&mut request, &flags.network)?;
     mount::add(context, &mut request, &flags.mounts)?;
     Ok(request)
@@ -63,6 +65,9 @@ fn config(
         labels.extend(pairs(&lines_of(file)?));
     }
     labels.extend(pairs(&flags.label));
+    if labels.contains_key("") {
+        return Err(Failure::new("invalid label: empty name").hint("write it as KEY=VALUE"));
+    }
     let entrypoint = flags.entrypoint.clone().map(|entry| vec![entry]);
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     Ok(ContainerConfig {
@@ -81,6 +86,37 @@ fn config(
         stop_timeout: flags.stop_timeout,
         ..ContainerConfig::default()
     })
+}
+
+/// Checks what the resolver is told: the engine takes lines of /etc/hosts as they are.
+fn names(flags: &NetworkFlags) -> Result<(), Failure> {
+    for line in &flags.add_host {
+        let bad = || Failure::new(format!("bad format for add-host: {line:?}"));
+        let (name, address) = line
+            .split_once('=')
+            .or_else(|| line.split_once(':'))
+            .ok_or_else(bad)?;
+        if name.is_empty() {
+            return Err(bad());
+        }
+        let bare = address
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        if address != "host-gateway" && bare.unwrap_or(address).parse::<IpAddr>().is_err() {
+            return Err(
+                Failure::new(format!("invalid IP address in add-host: {address:?}"))
+                    .hint("write it as NAME:ADDRESS or NAME:host-gateway"),
+            );
+        }
+    }
+    for server in &flags.dns {
+        if server.trim().parse::<IpAddr>().is_err() {
+            return Err(Failure::new(format!(
+                "IP address is not correctly formatted: {server}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The lines of a file of `KEY=VALUE`s, without comments, as Docker reads them: no quotes.
@@ -304,6 +340,15 @@ fn network(request: &mut ContainerCreate, flags: &NetworkFlags) -> Result<(), Fa
     let mut endpoints = BTreeMap::new();
     for (position, text) in flags.network.iter().enumerate() {
         let (name, mut endpoint) = attachment(text)?;
+        let aliases = endpoint
+            .aliases
+            .as_ref()
+            .is_some_and(|aliases| !aliases.is_empty());
+        if aliases && matches!(name.as_str(), "bridge" | "host" | "none" | "default") {
+            return Err(Failure::new(
+                "network-scoped aliases are only supported for user-defined networks",
+            ));
+        }
         if position == 0 {
             host.network_mode.clone_from(&name);
             add_address(&mut endpoint, flags);

@@ -127,6 +127,7 @@ fn row(summary: &ContainerSummary, whole: bool) -> Value {
         "Mounts": field("Mounts"),
         "Names": row.name,
         "Networks": field("Networks"),
+        "Platform": Value::Null,
         "Ports": row.ports,
         "RunningFor": row.running_for,
         "Size": size(summary),

@@ -288,9 +288,21 @@ async fn start_attached(
 /// The commands that change each named container and then print its name.
 async fn change(context: &Context, engine: &Client, verb: ContainerVerb) -> Result<(), Failure> {
     let names = names_of(&verb).to_vec();
+    let is_forced = matches!(&verb, ContainerVerb::Rm(args) if args.force);
     each(context, &names, async |name: &str| {
-        done_or_nothing_to_do(change_one(engine, &verb, name).await)?;
-        context.ui.line(name)
+        match done_or_nothing_to_do(change_one(engine, &verb, name).await) {
+            // As with `docker rm -f`: what is not there is told, and no failure.
+            Err(error) if is_forced && error.is(ErrorKind::NotFound) => {
+                if let Some(report) = &Failure::from(error).report {
+                    context.ui.report(report);
+                }
+                Ok(())
+            }
+            outcome => {
+                outcome?;
+                context.ui.line(name)
+            }
+        }
     })
     .await
 }

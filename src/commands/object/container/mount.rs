@@ -100,14 +100,14 @@ fn mount(context: &Context, text: &str) -> Result<Mount, Failure> {
         kind: "volume".to_owned(),
         ..Mount::default()
     };
-    for part in text.split(',') {
-        let (key, value) = part.split_once('=').unwrap_or((part, "true"));
+    for part in fields(text) {
+        let (key, value) = part.split_once('=').unwrap_or((&part, "true"));
         set(&mut mount, key, value).map_err(wrong)?;
     }
     if mount.target.is_empty() {
         return Err(wrong("target is required".to_owned()));
     }
-    if mount.kind == "bind" {
+    if mount.kind == "bind" && !mount.source.is_empty() {
         mount.source = context
             .absolute(&mount.source)
             .to_string_lossy()
@@ -128,6 +128,26 @@ fn mount(context: &Context, text: &str) -> Result<Mount, Failure> {
         ))),
         None => Ok(mount),
     }
+}
+
+/// The fields of a line of comma-separated values; one in quotes may hold commas, and quotes twice.
+fn fields(text: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let field_is_new = fields.last().is_some_and(String::is_empty);
+        match c {
+            '"' if quoted && chars.next_if_eq(&'"').is_none() => quoted = false,
+            '"' if !quoted && field_is_new => quoted = true,
+            ',' if !quoted => fields.push(String::new()),
+            c => fields
+                .last_mut()
+                .into_iter()
+                .for_each(|field| field.push(c)),
+        }
+    }
+    fields
 }
 
 fn set(mount: &mut Mount, key: &str, value: &str) -> Result<(), String> {

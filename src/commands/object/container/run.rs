@@ -118,14 +118,12 @@ pub(super) async fn run(
     let mut request = body::request(context, &args.create, &args.words).map_err(refused)?;
     let process = &args.create.process;
     if args.detach && (!process.attach.is_empty() || args.create.rm && args.detach_keys.is_some()) {
-        return Err(refused(Failure::new(
-            "conflicting options: --attach and --detach",
-        )));
+        return Err(Failure::new(
+            "conflicting options: cannot specify both --attach and --detach",
+        ));
     }
     if process.tty && process.interactive && !args.detach && !std::io::stdin().is_terminal() {
-        return Err(refused(
-            Failure::new("the input device is not a TTY").hint("leave out -t"),
-        ));
+        return Err(Failure::new("the input device is not a TTY").hint("leave out -t"));
     }
     let named = |stream: &str| {
         process
@@ -175,13 +173,19 @@ async fn make(
         fetch(context, engine, (image, platform), flags.quiet).await?;
     }
     let name = flags.name.as_deref().unwrap_or_default();
-    let created = match engine.container_create(name, request).await {
+    let created = match engine.container_create_of(name, platform, request).await {
         Err(error) if is_missing_image(&error) && flags.pull == "missing" => {
+            let last = image.rsplit('/').next().unwrap_or(image);
+            let tag = if last.contains([':', '@']) {
+                ""
+            } else {
+                ":latest"
+            };
             context
                 .ui
-                .note(&format!("Unable to find image '{image}' locally"));
+                .note(&format!("Unable to find image '{image}{tag}' locally"));
             fetch(context, engine, (image, platform), flags.quiet).await?;
-            engine.container_create(name, request).await?
+            engine.container_create_of(name, platform, request).await?
         }
         outcome => outcome?,
     };

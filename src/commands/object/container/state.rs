@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::body::{billionths, restart};
 use crate::commands::object::{each, filters};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, Voice};
 use crate::listing::Format;
 use crate::members::container_name;
 use crate::ports;
@@ -145,6 +145,7 @@ pub(super) async fn stats(
         format: Format::read(args.format.as_deref())?,
         once: args.no_stream,
         whole: args.no_trunc,
+        by_name: !args.names.is_empty(),
     };
     let mut containers = Vec::new();
     if args.names.is_empty() {
@@ -206,9 +207,11 @@ pub(super) async fn port(
     }
     match wanted {
         Some(port) if lines.is_empty() => Err(Failure::new(format!(
-            "no public port '{port}' published for {}",
+            "No public port '{}' published for {}",
+            args.port.as_deref().unwrap_or(&port),
             args.name
-        ))),
+        ))
+        .said_by(Voice::Inspect)),
         _ => lines.iter().try_for_each(|line| context.ui.line(line)),
     }
 }
