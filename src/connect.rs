@@ -30,6 +30,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 const OURSELVES: &str = "/proc/self/exe";
 /// Why nothing was started.
 const STARTED_BY_ITSELF: &str = "only the default engine, or that of --state, is started by itself";
+/// Seconds with nothing to run after which an engine leaves that a command has started on the way.
+const IDLE: &str = "60";
 /// How many lines of the log tell why an engine did not start.
 const LOG_LINES: usize = 15;
 
@@ -224,7 +226,7 @@ fn engine_command(places: &Places) -> Command {
         .arg("--state")
         .arg(&places.state);
     command
-        .args(["engine", "run", "--log"])
+        .args(["engine", "run", "--idle", IDLE, "--log"])
         .arg(places.engine_log());
     // Standard output is the pipe.
     command

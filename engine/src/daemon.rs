@@ -64,7 +64,7 @@ pub enum RunError {
 pub async fn run(config: EngineConfig) -> Result<(), RunError> {
     let _lock = lock(&config.state)?;
     let socket = config.socket.clone();
-    let idle = config.idle_exit;
+    let activity = Arc::new(serve::Activity::of_engine(config.idle_exit));
     let listener = listen(&socket, config.socket_group)?;
     let doors = open_doors(&config.doors).await?;
     let service = match open(config).await {
@@ -76,7 +76,6 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
         }
     };
     let (leave, left) = watch::channel(false);
-    let activity = Arc::new(serve::Activity::default());
     let server = serve::Server {
         service: service.clone(),
         leave: Arc::new(leave),
@@ -90,7 +89,7 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
     watch_rules(&service);
     tell_ready();
     tracing::info!(socket = %socket.display(), "the engine answers");
-    wait_for_the_end(&service, &activity, left, idle).await;
+    wait_for_the_end(&service, &activity, left).await;
     server.leave.send_replace(true);
     // The path goes first: who comes from now on starts another engine.
     let _ = fs::remove_file(&socket);
@@ -229,7 +228,6 @@ async fn wait_for_the_end(
     service: &Arc<Service>,
     activity: &serve::Activity,
     mut left: watch::Receiver<bool>,
-    idle: Option<Duration>,
 ) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
@@ -243,18 +241,22 @@ async fn wait_for_the_end(
         _ = terminate.recv() => tracing::info!("leaving on SIGTERM"),
         _ = interrupt.recv() => tracing::info!("leaving on SIGINT"),
         () = serve::leaves(&mut left) => tracing::info!("leaving as asked"),
-        () = idle_for(service, activity, idle) => tracing::info!("leaving: there is nothing to run"),
+        () = idle_for(service, activity) => tracing::info!("leaving: there is nothing to run"),
     }
 }
 
 /// Ends when nothing has run and nobody has asked anything for so long.
-async fn idle_for(service: &Arc<Service>, activity: &serve::Activity, idle: Option<Duration>) {
-    let Some(idle) = idle else {
-        return std::future::pending().await;
-    };
+async fn idle_for(service: &Arc<Service>, activity: &serve::Activity) {
     let mut since = tokio::time::Instant::now();
     loop {
+        let Some(idle) = activity.idle() else {
+            return std::future::pending().await;
+        };
         tokio::time::sleep_until(since + idle).await;
+        // Asked to stay meanwhile.
+        if activity.idle().is_none() {
+            continue;
+        }
         let last = activity.last();
         if service.containers.any_active() || activity.open() > 0 {
             since = tokio::time::Instant::now();

@@ -244,10 +244,16 @@ fn the_engine_by_hand() {
     host.hoist(&["engine", "status"])
         .exits(1)
         .says(&["not running"]);
-    host.hoist(&["engine", "start"])
+    // One that a command has started on the way leaves by itself, until somebody says that it is wanted.
+    host.hoist(&["system", "info"]).ok();
+    host.hoist(&["engine", "status"])
         .ok()
-        .says(&["running, version"]);
-    host.hoist(&["engine", "start"]).ok();
+        .says(&["leaves:     after 60 seconds with nothing to run"]);
+    for _ in 0..2 {
+        host.hoist(&["engine", "start"])
+            .ok()
+            .says(&["running, version", "leaves:     when it is told"]);
+    }
     host.hoist(&["engine", "status"])
         .ok()
         .says(&["containers: 0 (0 running)"]);

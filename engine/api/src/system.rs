@@ -333,6 +333,8 @@ wire! {
         pub containers: i64,
         /// Containers running.
         pub running: i64,
+        /// Seconds with nothing to run after which it leaves; none: it stays until it is told to leave.
+        pub idle_exit: Option<u64>,
     }
 }
 

@@ -297,6 +297,7 @@ async fn the_rest(client: &Client) {
     let _ = client.swarm_join(&json!({})).await;
     let _ = client.swarm_leave(false).await;
     let _ = client.status().await;
+    let _ = client.keep_engine().await;
     let _ = client.stop_engine(false).await;
     let _ = client.ports_check(&PortsCheck::default()).await;
 }

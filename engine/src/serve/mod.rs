@@ -22,7 +22,8 @@ mod web_socket;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -61,6 +62,8 @@ const MOST_BUFFERED: usize = 128 << 10;
 pub(crate) struct Activity {
     open: AtomicUsize,
     last: Mutex<Instant>,
+    /// Seconds with nothing to run after which the engine leaves, 0 for never.
+    idle: AtomicU64,
 }
 
 impl Default for Activity {
@@ -68,11 +71,33 @@ impl Default for Activity {
         Self {
             open: AtomicUsize::new(0),
             last: Mutex::new(Instant::now()),
+            idle: AtomicU64::new(0),
         }
     }
 }
 
 impl Activity {
+    /// What uses an engine that leaves after this time with nothing to run.
+    pub(crate) fn of_engine(idle: Option<Duration>) -> Self {
+        let activity = Self::default();
+        let seconds = idle.map_or(0, |idle| idle.as_secs());
+        activity.idle.store(seconds, Ordering::Relaxed);
+        activity
+    }
+
+    /// How long the engine stays with nothing to run; none: for ever.
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        match self.idle.load(Ordering::Relaxed) {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds)),
+        }
+    }
+
+    /// From now on the engine leaves only when it is told.
+    pub(crate) fn stay(&self) {
+        self.idle.store(0, Ordering::Relaxed);
+    }
+
     /// Requests whose answers have not ended.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)

@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<Server> {
         .route("/hoist/status", get(status))
         .route("/hoist/ports/check", post(check_ports))
         .route("/hoist/engine/stop", post(stop))
+        .route("/hoist/engine/stay", post(stay))
         .merge(absent::routes())
 }
 
@@ -79,7 +80,9 @@ async fn info(State(server): State<Server>, version: Version) -> Response {
 
 /// `GET /hoist/status`
 async fn status(State(server): State<Server>) -> Response {
-    Json(server.service.status()).into_response()
+    let mut status = server.service.status();
+    status.idle_exit = server.activity.idle().map(|idle| idle.as_secs());
+    Json(status).into_response()
 }
 
 /// `POST /hoist/ports/check`
@@ -87,6 +90,12 @@ async fn check_ports(State(server): State<Server>, headers: HeaderMap, body: Byt
     let check: PortsCheck = json(&headers, &body)?;
     let conflicts = server.service.check_ports(&check)?;
     Ok(Json(PortsChecked { conflicts }).into_response())
+}
+
+/// `POST /hoist/engine/stay`: the engine no longer leaves by itself when it has nothing to run.
+async fn stay(State(server): State<Server>) -> StatusCode {
+    server.activity.stay();
+    StatusCode::NO_CONTENT
 }
 
 /// `POST /hoist/engine/stop`

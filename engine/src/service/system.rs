@@ -257,6 +257,7 @@ impl Service {
             started_at: self.started_at.to_string(),
             containers: i64::try_from(containers.len()).unwrap_or(0),
             running: i64::try_from(running).unwrap_or(0),
+            idle_exit: None,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::when;
 /// What can be done with the engine.
 #[derive(Subcommand, Debug, Clone)]
 pub(crate) enum EngineVerb {
-    /// Start the engine (commands that need it do so themselves)
+    /// Start the engine, and keep it when it has nothing to run (commands that need it start one that leaves then)
     Start,
     /// Stop the engine; containers go on running without --containers
     Stop(EngineStopArgs),
@@ -70,7 +70,12 @@ pub(crate) struct EngineLogsArgs {
 #[derive(Args, Debug, Clone)]
 pub(crate) struct EngineRunArgs {
     /// Seconds with nothing to run after which the engine leaves, 0 for never
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub(crate) idle: u64,
 
     /// Be a session of its own and write what is logged to the end of this file
@@ -139,6 +144,9 @@ pub(crate) async fn run(context: &Context, verb: EngineVerb) -> Result<(), Failu
     match verb {
         EngineVerb::Start => {
             let client = connect::engine(context).await?;
+            if context.places.ours {
+                client.keep_engine().await?;
+            }
             print_status(context, Some(&client)).await
         }
         EngineVerb::Status => match connect::running_engine(context).await? {
@@ -185,6 +193,13 @@ async fn print_status(context: &Context, client: Option<&Client>) -> Result<(), 
         (
             "containers",
             format!("{} ({} running)", status.containers, status.running),
+        ),
+        (
+            "leaves",
+            status.idle_exit.map_or_else(
+                || "when it is told".to_owned(),
+                |idle| format!("after {idle} seconds with nothing to run"),
+            ),
         ),
     ];
     rows.iter().try_for_each(|(name, value)| {

@@ -157,6 +157,15 @@ impl Client {
         self.json(Call::get("/hoist/status").unversioned()).await
     }
 
+    /// Asks an engine of ours to stay when it has nothing to run, until it is told to leave.
+    ///
+    /// # Errors
+    /// When no engine answers, or one that is not ours.
+    pub async fn keep_engine(&self) -> Result<()> {
+        self.empty(Call::post("/hoist/engine/stay").unversioned())
+            .await
+    }
+
     /// Asks an engine of ours to leave; with `containers` it stops everything it runs before.
     /// The answer comes when that is done, just before the engine leaves.
     ///
