@@ -94,6 +94,10 @@ fn what_cannot_be_meant_is_refused_in_dockers_words() {
     // Braces and quotes of paths go over the wire in percent.
     let calls: Vec<String> = calls.lines().map(|line| in_percent(line.trim())).collect();
     check(&host, &id, &calls.join("\n"));
+    // As people write it for curl.
+    let raw = r#"/containers/json?filters={"label":["nobody=has|this"]}"#;
+    let (status, said) = call(&host, "GET", raw, "");
+    assert_eq!((status, said.trim()), (200, "[]"));
 }
 
 /// The same call with the path's JSON in percent-encoding.

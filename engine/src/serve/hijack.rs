@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::detach::DetachKeys;
+use super::first_line::Begun;
 use crate::pipes::Pipe;
 use crate::service::attach::Streams;
 
@@ -86,16 +87,18 @@ pub(crate) fn connect(mut request: Request, mut connection: Connection) -> Respo
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => match upgraded.downcast::<TokioIo<UnixStream>>() {
+            Ok(upgraded) => match upgraded.downcast::<TokioIo<Begun<UnixStream>>>() {
                 Ok(parts) => {
-                    let stream = parts.io.into_inner();
+                    let (first, stream) = parts.io.into_inner().into_parts();
                     if !connection.pause.is_zero() {
                         tokio::time::sleep(connection.pause).await;
                         connection.pause = Duration::ZERO;
                         headers_are_read(&stream).await;
                     }
                     let (read, write) = stream.into_split();
-                    let read = std::io::Cursor::new(parts.read_buf).chain(read);
+                    let read = std::io::Cursor::new(parts.read_buf)
+                        .chain(std::io::Cursor::new(first))
+                        .chain(read);
                     relay(read, write, connection).await;
                 }
                 Err(upgraded) => {

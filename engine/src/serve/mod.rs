@@ -9,6 +9,7 @@ mod detach;
 mod errors;
 mod exec;
 mod files;
+pub(crate) mod first_line;
 mod hijack;
 mod images;
 pub(crate) mod listen;
@@ -48,6 +49,7 @@ use tower::ServiceExt as _;
 use crate::service::Service;
 pub(crate) use absent::no_swarm;
 use errors::Failure;
+use first_line::Begun;
 use query::Version;
 
 /// Bytes of a refusal of the framework's own.
@@ -315,6 +317,17 @@ async fn serve_connection(
             Ok::<_, std::convert::Infallible>(response.map(|body| Body::new(body.map_frame(hold))))
         }
     });
+    let begun = tokio::select! {
+        begun = Begun::read(stream, MOST_BUFFERED) => begun,
+        () = leaves(&mut left) => return,
+    };
+    let stream = match begun {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%error, "a connection ended before its first line");
+            return;
+        }
+    };
     let connection = http1::Builder::new()
         // As Docker writes them: scripts search for `Api-Version:`.
         .title_case_headers(true)
