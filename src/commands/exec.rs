@@ -131,6 +131,17 @@ pub(crate) fn exit_code(code: i64) -> u8 {
     u8::try_from(code).unwrap_or(FAILED)
 }
 
+/// What it comes to when the user has left it running by the keys for that: `docker` says so and fails, except after `run`.
+///
+/// # Errors
+/// Under the name `docker`.
+pub(crate) fn left(context: &Context) -> Result<i64, Failure> {
+    match context.ui.as_docker {
+        true => Err(Failure::new("read escape sequence")),
+        false => Ok(0),
+    }
+}
+
 /// A terminal when standard input and output are one, unless -T says no.
 fn wiring(args: &ExecArgs) -> Result<Wiring, Failure> {
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
@@ -212,7 +223,7 @@ pub(crate) async fn session<E: Engine>(
         let _ = engine.exec_resize(exec, size).await;
     };
     if wiring.join(context, attached, resize).await? == Parted::Detached {
-        return Ok(0);
+        return left(context);
     }
     let inspect = engine.exec_inspect(exec).await?;
     inspect.exit_code.ok_or_else(|| {

@@ -1,6 +1,7 @@
 //! hoist under the name `docker`.
 
 use super::objects::words;
+use super::session::Session;
 use crate::common::run::{self, Run};
 use crate::common::{LONG, TestHost, can_run};
 
@@ -32,6 +33,15 @@ fn under_the_name_docker() {
     docker("run --rm=true -i=false --kernel-memory 4m busybox echo yes")
         .ok()
         .says(&["yes\n"]);
+    // Left running by the keys for that, which is told.
+    let mut exec = host.command(&link);
+    exec.args(words("exec -it box cat"));
+    let session = Session::on_terminal(exec, 24, 80);
+    session.types("here\r");
+    session.wait_for("here\r\nhere");
+    session.types("\x10\x11");
+    session.wait_for("read escape sequence");
+    assert_eq!(session.end().0, 1);
     docker("stop -t 0 box").ok();
     docker("rm box").ok();
     let text = "services: {x: {image: busybox, init: true, command: [sleep, '1000']}}\n";
@@ -137,6 +147,12 @@ fn answers_in_dockers_words(docker: &dyn Fn(&str) -> Run) {
         .ok()
         .says(&["box"]);
     docker("system prune -f --filter label=none").ok();
+    let everything = docker("system df -v --format json").ok().json();
+    assert_eq!(everything["Containers"][0]["Names"], "box");
+    assert_eq!(everything["Volumes"][0]["Links"], "0");
+    docker("run --rm --mount type=volume,src=named,dst=/v,volume-subpath=none busybox true")
+        .exits(127)
+        .says(&["cannot access path none: no such file or directory"]);
     let inspect =
         "inspect -f {{json(.State.Health)}}{{.Config.Healthcheck}}{{.Config.MacAddress}} box";
     assert_eq!(docker(inspect).ok().stdout, "null<nil>\n");

@@ -131,7 +131,10 @@ pub enum SubpathError {
     /// A link on the way, or `..`.
     #[error("path concatenation escapes the base directory")]
     LeadsOut,
-    /// It is not there.
+    /// It is not there. Docker's command line looks for these words, and leaves with 127.
+    #[error("cannot access path {}: no such file or directory", .0.display())]
+    Missing(PathBuf),
+    /// The kernel refuses it.
     #[error("cannot access path {}", .0.display())]
     Inaccessible(PathBuf, #[source] std::io::Error),
 }
@@ -141,6 +144,7 @@ impl SubpathError {
     pub fn new(path: &Path, error: KernelError) -> Self {
         match error.errno {
             Errno::XDEV => Self::LeadsOut,
+            Errno::NOENT => Self::Missing(path.to_owned()),
             errno => Self::Inaccessible(path.to_owned(), errno.into()),
         }
     }

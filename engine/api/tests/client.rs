@@ -1,5 +1,7 @@
 //! The typed client against engines that are not what they should be, and against the list of all operations.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -110,7 +112,13 @@ async fn every_operation_has_a_method_and_every_method_an_operation() {
     images(&mock.client).await;
     the_rest(&mock.client).await;
     let operations = operations();
-    let asked: BTreeSet<String> = mock.asked.lock().unwrap().iter().map(place).collect();
+    let asked: BTreeSet<String> = mock
+        .asked
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|line| place(line))
+        .collect();
     let is_of = |asked: &String, operation: &String| is_at(asked, operation);
     let without: Vec<&String> = operations
         .iter()
@@ -126,7 +134,7 @@ async fn every_operation_has_a_method_and_every_method_an_operation() {
 }
 
 /// Method and path of a request's first line, without version and query.
-fn place(line: &String) -> String {
+fn place(line: &str) -> String {
     let mut words = line.split(' ');
     let (method, path) = (words.next().unwrap(), words.next().unwrap());
     let path = path.split('?').next().unwrap();

@@ -329,7 +329,7 @@ fn shown_id(image: &ImageSummary, whole: bool) -> String {
 }
 
 /// One row for each name of an image, as `docker image ls --format json` has it.
-fn rows(image: &ImageSummary, whole: bool) -> Vec<Value> {
+pub(super) fn rows(image: &ImageSummary, whole: bool) -> Vec<Value> {
     let now = jiff::Timestamp::now().as_second();
     let created = jiff::Timestamp::from_second(image.created).unwrap_or_default();
     let size = |bytes: i64| match u64::try_from(bytes) {

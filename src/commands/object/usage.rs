@@ -48,7 +48,25 @@ pub(super) async fn df(context: &Context, args: DfArgs) -> Result<(), Failure> {
         let rows: Vec<Value> = cache.iter().map(builder::row).collect();
         return listing::print(&context.ui, &Format::Table, builder::COLUMNS, &rows);
     }
-    listing::print(&context.ui, &format, COLUMNS, &summary(&usage))
+    match args.verbose {
+        true => listing::print(&context.ui, &format, COLUMNS, &[everything(&usage)]),
+        false => listing::print(&context.ui, &format, COLUMNS, &summary(&usage)),
+    }
+}
+
+/// Every object as its own list has it, for programs.
+fn everything(usage: &DataUsage) -> Value {
+    let images = usage.images.iter();
+    let images: Vec<Value> = images
+        .flat_map(|image| super::image::rows(image, true))
+        .collect();
+    let containers = usage.containers.iter();
+    let containers: Vec<Value> = containers
+        .map(|container| super::container::list::row(container, true))
+        .collect();
+    let volumes: Vec<Value> = usage.volumes.iter().map(super::volume::row).collect();
+    let cache: Vec<Value> = usage.build_cache.iter().map(builder::row).collect();
+    json!({"Images": images, "Containers": containers, "Volumes": volumes, "BuildCache": cache})
 }
 
 /// Bytes as people read them; none when the engine does not know.

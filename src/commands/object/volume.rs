@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::container::state::{agreed, print_pruned};
 use super::image::InspectArgs;
+use super::usage::size;
 use super::{each, filters, inspect, pairs};
 use crate::connect;
 use crate::context::Context;
@@ -185,17 +186,20 @@ pub(crate) fn print(
             .iter()
             .try_for_each(|volume| context.ui.line(&volume.name));
     }
-    let row = |volume: &Volume| {
-        let labels: Vec<String> = volume
-            .labels
-            .iter()
-            .map(|(k, v)| format!("{k}={v}"))
-            .collect();
-        json!({
-            "Availability": "N/A", "Driver": volume.driver, "Group": "N/A", "Labels": labels.join(","), "Links": "N/A",
-            "Mountpoint": volume.mountpoint, "Name": volume.name, "Scope": volume.scope, "Size": "N/A", "Status": "N/A",
-        })
-    };
     let rows: Vec<Value> = volumes.iter().map(row).collect();
     listing::print(&context.ui, &Format::read(format)?, COLUMNS, &rows)
+}
+
+/// The object of `docker volume ls --format json`; how much it holds is known where it was asked for.
+pub(super) fn row(volume: &Volume) -> Value {
+    let labels = volume.labels.iter();
+    let labels: Vec<String> = labels.map(|(k, v)| format!("{k}={v}")).collect();
+    let (links, size) = match &volume.usage_data {
+        Some(used) => (used.ref_count.max(0).to_string(), size(used.size)),
+        None => ("N/A".to_owned(), "N/A".to_owned()),
+    };
+    json!({
+        "Availability": "N/A", "Driver": volume.driver, "Group": "N/A", "Labels": labels.join(","), "Links": links,
+        "Mountpoint": volume.mountpoint, "Name": volume.name, "Scope": volume.scope, "Size": size, "Status": "N/A",
+    })
 }

@@ -40,7 +40,7 @@ wire! {
 }
 
 /// What a build by `POST /build` is asked for: the classic one of Docker's engine, which ours speaks, too.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct ClassicBuild {
     /// The Dockerfile's path in the context; empty: `Dockerfile`.
     pub dockerfile: String,
@@ -70,6 +70,20 @@ pub struct ClassicBuild {
     pub keep_containers: bool,
     /// Logins by registry, as the API's `AuthConfig`. Never logged.
     pub registries: BTreeMap<String, Value>,
+}
+
+/// Without arguments and logins, which may be secret.
+impl std::fmt::Debug for ClassicBuild {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ClassicBuild")
+            .field("dockerfile", &self.dockerfile)
+            .field("tags", &self.tags)
+            .field("remote", &self.remote)
+            .field("target", &self.target)
+            .field("platform", &self.platform)
+            .finish_non_exhaustive()
+    }
 }
 
 fn json_of(value: &impl serde::Serialize) -> Result<String> {

@@ -113,7 +113,7 @@ pub(super) async fn list(
 }
 
 /// The object of `docker ps --format json`.
-fn row(summary: &ContainerSummary, whole: bool) -> Value {
+pub(crate) fn row(summary: &ContainerSummary, whole: bool) -> Value {
     let row = Row::of(summary, whole);
     let all = row.json();
     let field = |name: &str| all.get(name).cloned().unwrap_or_default();

@@ -4,7 +4,7 @@ pub(crate) mod body;
 mod exec;
 pub(crate) mod files;
 mod flags;
-mod list;
+pub(crate) mod list;
 pub(crate) mod mount;
 pub(crate) mod run;
 pub(crate) mod state;

@@ -12,7 +12,7 @@ use hoist_api::{ApiError, Engine, ErrorKind};
 
 use super::body;
 use super::flags::CreateFlags;
-use crate::commands::exec::{exit_code, not_started};
+use crate::commands::exec::{exit_code, left, not_started};
 use crate::commands::object::transfer::stored_auth;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -419,7 +419,7 @@ pub(crate) async fn attach_running(
     };
     let stay = async {
         if wiring.join(context, attached, resize).await? == Parted::Detached {
-            return Ok(0);
+            return left(context);
         }
         Ok::<i64, Failure>(end.await?.status_code)
     };
