@@ -28,6 +28,8 @@ mod mounts;
 mod on_docker;
 #[path = "clients/outcomes.rs"]
 mod outcomes;
+#[path = "clients/places.rs"]
+mod places;
 #[path = "clients/protocol.rs"]
 mod protocol;
 #[path = "clients/python.rs"]

@@ -333,6 +333,8 @@ pub struct LogsOptions {
     pub since: Option<String>,
     /// Only before this time, in the same form.
     pub until: Option<String>,
+    /// Before each line, what the log options choose of labels and variables.
+    pub details: bool,
 }
 
 impl Default for LogsOptions {
@@ -345,6 +347,7 @@ impl Default for LogsOptions {
             tail: None,
             since: None,
             until: None,
+            details: false,
         }
     }
 }

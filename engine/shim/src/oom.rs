@@ -26,6 +26,8 @@ pub(crate) struct OomWatch {
     told: u64,
     /// A notice came whose kill is not counted yet: look again until then.
     expected_until: Option<Instant>,
+    /// A notice came of memory that is short where nothing is killed for it (`OomKillDisable`, version 1 only).
+    waits: bool,
 }
 
 impl OomWatch {
@@ -45,6 +47,7 @@ impl OomWatch {
             counter: counter.clone(),
             told: 0,
             expected_until: None,
+            waits: false,
         })
     }
 
@@ -53,10 +56,16 @@ impl OomWatch {
         let mut buffer = [0; 4096];
         while rustix::io::read(&self.notices, &mut buffer).is_ok_and(|length| length > 0) {}
         self.expected_until = Some(Instant::now() + PATIENCE);
+        let state = std::fs::read_to_string(&self.counter.file).unwrap_or_default();
+        self.waits |= waits(&state);
     }
 
-    /// Whether there were kills that were not told before.
+    /// Whether memory was short in a way that was not told before: mostly there were kills.
     pub(crate) fn look(&mut self) -> bool {
+        if std::mem::take(&mut self.waits) {
+            self.expected_until = None;
+            return true;
+        }
         let Some(until) = self.expected_until else {
             return false;
         };
@@ -93,4 +102,26 @@ fn register(control: &Path) -> std::io::Result<OwnedFd> {
     let text = format!("{} {}", notices.as_raw_fd(), file.as_raw_fd());
     std::fs::write(control.with_file_name("cgroup.event_control"), text)?;
     Ok(notices)
+}
+
+/// Whether processes wait for memory because none may be killed, as version 1's `memory.oom_control` tells.
+fn waits(state: &str) -> bool {
+    let is_set = |name: &str| {
+        let mut lines = state.lines();
+        lines.any(|line| line.split_once(' ') == Some((name, "1")))
+    };
+    is_set("oom_kill_disable") && is_set("under_oom")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_killed_waits() {
+        assert!(waits("oom_kill_disable 1\nunder_oom 1\noom_kill 0\n"));
+        assert!(!waits("oom_kill_disable 0\nunder_oom 1\noom_kill 0\n"));
+        assert!(!waits("oom_kill_disable 1\nunder_oom 0\noom_kill 0\n"));
+        assert!(!waits("low 0\noom 1\noom_kill 1\n"));
+    }
 }

@@ -197,8 +197,23 @@ impl Containers {
         }
     }
 
-    /// Finds by full id, by name with or without `/`, or by an unambiguous prefix of the id.
+    /// Finds by full id, by name with or without `/`, by its link in another as `web/db`, or by an unambiguous prefix of the id.
     pub(crate) fn find(&self, key: &str) -> Result<Arc<Container>> {
+        let missing = || ApiError::not_found(format!("No such container: {key}"));
+        match key.strip_prefix('/').unwrap_or(key).split_once('/') {
+            Some((linking, alias)) => {
+                let linking = self.find_one(linking).map_err(|_| missing())?;
+                let links = linking.snapshot().host_config.links;
+                let mut targets = links.iter().filter_map(|link| link.split_once(':'));
+                let target = targets.find(|(_, known)| *known == alias);
+                let target = target.and_then(|(id, _)| self.find_one(id).ok());
+                target.ok_or_else(missing)
+            }
+            None => self.find_one(key),
+        }
+    }
+
+    fn find_one(&self, key: &str) -> Result<Arc<Container>> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let missing = || ApiError::not_found(format!("No such container: {key}"));
         let name = key.strip_prefix('/').unwrap_or(key);
@@ -279,6 +294,7 @@ pub(crate) mod tests {
         let containers = Containers::default();
         let mut near = record(0xab, "near");
         near.id = ContainerId::new(format!("abcd{}", "0".repeat(60))).unwrap();
+        near.host_config.links = vec![format!("{}:db", "ab".repeat(32))];
         for record in [record(0xab, "one"), near, record(0x01, "abab")] {
             containers
                 .reserve(&record.name, record.id.as_str())
@@ -309,6 +325,11 @@ pub(crate) mod tests {
         check("ab", Err("multiple IDs found with provided prefix: ab"));
         check("ff", Err("No such container: ff"));
         check("", Err("No such container: "));
+        // By a link.
+        check("near/db", Ok("one"));
+        check("/near/db", Ok("one"));
+        check("near/none", Err("No such container: near/none"));
+        check("none/db", Err("No such container: none/db"));
     }
 
     #[test]

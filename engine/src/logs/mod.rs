@@ -1,6 +1,7 @@
 //! Reading json-file logs: `{"log":"…\n","stream":"stdout","time":"…"}`, one a line, in `<path>` and its rotated
 //! predecessors `<path>.1` (newer) to `<path>.N` (older). Shims write them; nothing here does.
 
+pub(crate) mod details;
 pub(crate) mod follow;
 mod tail;
 
@@ -25,6 +26,8 @@ pub(crate) struct Selection {
     pub(crate) until: Option<Timestamp>,
     /// Without frames, as for containers with a terminal.
     pub(crate) raw: bool,
+    /// Told before each line ([`details`]).
+    pub(crate) details: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -77,11 +80,13 @@ impl Selection {
         if !wanted {
             return Encoded::Done;
         }
-        let text = if self.timestamps {
-            std::borrow::Cow::Owned(format!("{} {}", padded(&line.time), line.log))
-        } else {
-            line.log
-        };
+        let mut text = line.log;
+        if let Some(details) = &self.details {
+            text = format!("{details} {text}").into();
+        }
+        if self.timestamps {
+            text = format!("{} {text}", padded(&line.time)).into();
+        }
         if self.raw {
             out.extend_from_slice(text.as_bytes());
         } else {

@@ -18,6 +18,7 @@ use hoist_network::proxy::Proxy;
 use hoist_network::sandbox::{EmbeddedDns, Sandbox, SandboxPlan};
 use ipnetwork::IpNetwork;
 
+use super::options;
 use super::ports::{self, Binding};
 use super::{Held, Networks};
 use crate::runtime::spec::{NetworkNamespace, UserNamespace};
@@ -92,7 +93,8 @@ impl Networks {
     pub(crate) fn plan_endpoints(&self, record: &ContainerRecord) -> Result<Vec<Planned>> {
         let mut planned: Vec<Planned> = Vec::new();
         for name in record.endpoints.keys() {
-            match self.plan_endpoint(record, name, planned.len()) {
+            let link = free_link(record, planned.iter().map(|endpoint| &endpoint.given));
+            match self.plan_endpoint(record, name, link) {
                 Ok(endpoint) => planned.push(endpoint),
                 Err(error) => {
                     self.release_planned(&planned);
@@ -103,12 +105,12 @@ impl Networks {
         Ok(planned)
     }
 
-    /// Plans one place; `index` numbers the link inside.
+    /// Plans one place; `link` is what its link inside is called unless it is asked for by another name.
     pub(crate) fn plan_endpoint(
         &self,
         record: &ContainerRecord,
         name: &str,
-        index: usize,
+        link: String,
     ) -> Result<Planned> {
         let network = self.find(name)?;
         let asked = record
@@ -128,7 +130,7 @@ impl Networks {
             |address: Option<String>| address.filter(|_| !network.internal).unwrap_or_default();
         let mut given = EndpointGiven {
             id,
-            link: format!("eth{index}"),
+            link: options::link_name(&asked).map_or(link, str::to_owned),
             host_link: host_name.clone(),
             mac: mac.to_string(),
             gateway: text(gateway.map(|address| address.to_string())),
@@ -150,6 +152,7 @@ impl Networks {
             mac,
             addresses,
             mtu: super::mtu(&network),
+            sysctls: options::settings(&asked, &given.link),
         };
         Ok(Planned {
             network,
@@ -184,11 +187,7 @@ impl Networks {
     /// Claims the ports of a container; the label names it in conflicts. A container that is in internal networks only
     /// publishes nothing, as with Docker: nobody outside may reach it.
     pub(crate) fn claim(&self, record: &ContainerRecord) -> Result<Vec<(u16, Claim)>> {
-        let mut networks = record
-            .endpoints
-            .keys()
-            .filter_map(|name| self.find(name).ok());
-        if !record.endpoints.is_empty() && networks.all(|network| network.internal) {
+        if !record.endpoints.is_empty() && !self.reaches_out(record) {
             return Ok(Vec::new());
         }
         let host = &record.host_config;
@@ -214,6 +213,28 @@ impl Networks {
             }
         }
         Ok(claims)
+    }
+
+    /// Whether a container is in a network that is not internal.
+    pub(crate) fn reaches_out(&self, record: &ContainerRecord) -> bool {
+        let mut names = record.endpoints.keys();
+        names.any(|name| self.find(name).is_ok_and(|network| !network.internal))
+    }
+
+    /// Takes a container's claims to publish them anew, each with the container's port that it is for.
+    pub(crate) fn retake(&self, id: &str, published: &[PublishedPort]) -> Vec<(u16, Claim)> {
+        let Some(held) = self.held().remove(id) else {
+            return Vec::new();
+        };
+        drop(held.proxies);
+        let mut known = Vec::new();
+        for claim in held.claims {
+            match port_of(&claim, published) {
+                Some(port) => known.push((port, claim)),
+                None => self.unclaim(vec![(0, claim)]),
+            }
+        }
+        known
     }
 
     /// Gives claims back that no container holds yet.
@@ -355,6 +376,23 @@ impl Networks {
     }
 }
 
+/// The first of `eth0`, `eth1`, ... that no place of the container has or is asked for.
+pub(crate) fn free_link<'a>(
+    record: &ContainerRecord,
+    given: impl Iterator<Item = &'a EndpointGiven>,
+) -> String {
+    let asked = record.endpoints.values();
+    let asked = asked.filter_map(|endpoint| options::link_name(&endpoint.asked));
+    let used: Vec<&str> = given
+        .map(|given| given.link.as_str())
+        .chain(asked)
+        .collect();
+    (0..)
+        .map(|index| format!("eth{index}"))
+        .find(|name| !used.contains(&name.as_str()))
+        .unwrap_or_default()
+}
+
 /// Where the embedded DNS has the names that a container's links give to others.
 pub(crate) fn links_of(container: &str) -> String {
     format!("links of {container}")
@@ -470,21 +508,38 @@ pub(crate) fn stored(
             DnsSockets::descriptors(dns).into_iter().map(copy).collect();
         stored.push((STORED_DNS.to_owned(), copies?));
     }
-    let copies: Result<Vec<OwnedFd>> = claims
-        .iter()
-        .filter_map(|(_, claim)| claim.descriptor())
-        .map(copy)
-        .collect();
-    let copies = copies?;
+    let copies = stored_ports(claims)?;
     if !copies.is_empty() {
         stored.push((STORED_PORTS.to_owned(), copies));
     }
     Ok(stored)
 }
 
+/// Copies of port claims for the shim's keeping.
+pub(crate) fn stored_ports(claims: &[(u16, Claim)]) -> Result<Vec<OwnedFd>> {
+    let descriptors = claims.iter().filter_map(|(_, claim)| claim.descriptor());
+    descriptors
+        .map(|descriptor| {
+            let copy = descriptor.try_clone_to_owned();
+            copy.map_err(|error| ApiError::internal(&error))
+        })
+        .collect()
+}
+
+/// The container's port that a claim is for.
+pub(crate) fn port_of(claim: &Claim, published: &[PublishedPort]) -> Option<u16> {
+    let address = claim.address();
+    let is_it = |port: &&PublishedPort| {
+        port.host_port == address.port()
+            && port.protocol == claim.protocol().to_string()
+            && port.host_ip == address.ip().to_string()
+    };
+    published.iter().find(is_it).map(|port| port.container_port)
+}
+
 fn port_error(record: &ContainerRecord, error: &PortError) -> ApiError {
     let message = format!(
-        "driver failed programming external connectivity on endpoint {}: {}",
+        "failed to set up container networking: driver failed programming external connectivity on endpoint {}: {}",
         record.name,
         chain(error)
     );

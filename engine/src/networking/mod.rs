@@ -4,6 +4,7 @@
 
 pub(crate) mod files;
 pub(crate) mod join;
+pub(crate) mod options;
 pub(crate) mod ports;
 mod preflight;
 mod rules;

@@ -1,5 +1,9 @@
 //! Handlers of `/containers`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::WebSocketUpgrade;
@@ -11,18 +15,21 @@ use hoist_api::container::{
     AttachOptions, ContainerCreate, ListContainers, LogsOptions, RemoveContainer, WaitCondition,
 };
 use hoist_api::engine::StopOptions;
-use hoist_api::error::{ApiError, Result};
+use hoist_api::error::{ApiError, ErrorKind, Result};
 use hoist_api::host_config::HostConfig;
 use hoist_api::inspect::ContainerInspect;
 use hoist_api::stats::StatsMode;
 
 use super::detach::DetachKeys;
 use super::errors::Answer;
-use super::hijack::{self, Connection};
+use super::hijack::{self, Connection, Later};
 use super::query::{Fallback, Query, Version, json};
 use super::{Server, web_socket};
+use crate::service::Service;
 use crate::service::attach::Streams;
 
+/// How long after its output a container's end may be news.
+const KNOWN_TO_HAVE_ENDED: Duration = Duration::from_secs(2);
 /// Versions of the API from which on something is otherwise than before.
 const DNS_NAMES: Version = Version(1, 45);
 const ANNOTATIONS_LISTED: Version = Version(1, 46);
@@ -59,6 +66,14 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
+    let given: BTreeMap<String, serde::de::IgnoredAny> = json(&headers, &body)?;
+    if given
+        .keys()
+        .all(|key| matches!(key.as_str(), "HostConfig" | "NetworkingConfig"))
+    {
+        let message = "config cannot be empty in order to create a container";
+        return Err(ApiError::bad_request(message).into());
+    }
     let mut body: ContainerCreate = json(&headers, &body).or_else(|error| {
         let mended = with_lists(&body).ok_or(error)?;
         json(&headers, &mended)
@@ -305,6 +320,7 @@ pub(super) async fn logs(State(server): State<Server>, Path(id): Path<String>, u
         tail: query.text("tail").parse().ok(),
         since: text("since"),
         until: text("until"),
+        details: query.flag("details"),
     };
     let reading = server.service.logs(&id, &options).await?;
     let mut response = Response::new(hijack::body_of(reading.pieces));
@@ -320,7 +336,16 @@ pub(super) async fn attach(
     Path(id): Path<String>,
     request: Request,
 ) -> Answer {
-    let mut connection = attachment(&server, &id, request.uri()).await?;
+    let mut connection = match attachment(&server, &id, request.uri()).await {
+        Ok(connection) => connection,
+        // Docker's engine has left HTTP then, and answers in words.
+        Err(error) if error.is(ErrorKind::NotFound) => {
+            let status = StatusCode::NOT_FOUND;
+            let kind = [(header::CONTENT_TYPE, hijack::RAW_STREAM)];
+            return Ok((status, kind, format!("{}\r\n", error.message)).into_response());
+        }
+        Err(error) => return Err(error.into()),
+    };
     connection.pause = hijack::pause(request.headers());
     Ok(hijack::connect(request, connection))
 }
@@ -332,6 +357,7 @@ pub(super) async fn attach_web_socket(
     uri: Uri,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Answer {
+    server.service.containers.find(&id)?;
     let upgrade = upgrade.map_err(|error| ApiError::bad_request(error.body_text()))?;
     let mut connection = attachment(&server, &id, &uri).await?;
     // A web socket has no frames of ours: all output is one stream.
@@ -355,22 +381,33 @@ async fn attachment(server: &Server, id: &str, uri: &Uri) -> Result<Connection> 
         logs: query.flag("logs"),
         stream: query.flag("stream"),
     };
-    let streams = server.service.attach(id, options).await?;
-    let (service, left) = (server.service.clone(), id.to_owned());
-    // Without output the end of the container is all that ends it.
     let silent = !options.stdout && !options.stderr;
     let ended = match silent {
+        // Without output the end of the container is all that ends it.
         true => Some(server.service.wait(id, WaitCondition::NextExit)?),
         false => None,
     };
+    let streams = server.service.attach(id, options).await?;
+    let (service, left) = (server.service.clone(), id.to_owned());
     Ok(Connection {
-        pause: std::time::Duration::ZERO,
+        pause: Duration::ZERO,
         terminal: streams.terminal,
         raw: streams.terminal,
         streams: Box::pin(std::future::ready(streams)),
         finish: ended.map(|ended| Box::pin(async move { drop(ended.finish().await) }) as _),
+        settled: (options.stream && !silent).then(|| settled(server.service.clone(), id)),
         keys,
         detached: Box::new(move || service.detached(&left)),
+    })
+}
+
+/// Who was told the end of a container's output may ask at once how it ended. A process may also close its output and go on.
+fn settled(service: Arc<Service>, id: &str) -> Later<()> {
+    let id = id.to_owned();
+    Box::pin(async move {
+        if let Ok(ended) = service.wait(&id, WaitCondition::NotRunning) {
+            let _ = tokio::time::timeout(KNOWN_TO_HAVE_ENDED, ended.finish()).await;
+        }
     })
 }
 

@@ -76,6 +76,7 @@ pub(super) async fn start(
                 ended.0.exec_finished(&ended.1).await;
             }
         })),
+        settled: None,
         keys: DetachKeys::parse(&keys)?,
         detached: Box::new(move || left.0.exec_detached(&left.1)),
     };

@@ -25,6 +25,8 @@ use super::first_line::Begun;
 use crate::pipes::Pipe;
 use crate::service::attach::Streams;
 
+/// What the streams of a terminal are called, and Docker's answer to an attach that fails.
+pub(crate) const RAW_STREAM: &str = "application/vnd.docker.raw-stream";
 const PIECE: usize = 32 << 10;
 /// How long output may be silent after the process has ended while something that it left behind holds the other ends,
 /// as with `exec … sh -c 'server &'`.
@@ -51,6 +53,8 @@ pub(crate) struct Connection {
     /// The end of the process that the streams belong to. The output ends after it, so that what the client asks next is known,
     /// and not long after it, whoever still holds the streams.
     pub(crate) finish: Option<Later<()>>,
+    /// What the output's end is held back for, once it has come.
+    pub(crate) settled: Option<Later<()>>,
     /// What detaches, of terminals.
     pub(crate) keys: DetachKeys,
     /// Runs when the keys were typed.
@@ -135,7 +139,7 @@ async fn headers_are_read(stream: &UnixStream) {
 /// What the stream is.
 pub(crate) fn content_type(terminal: bool) -> HeaderValue {
     HeaderValue::from_static(if terminal {
-        "application/vnd.docker.raw-stream"
+        RAW_STREAM
     } else {
         "application/vnd.docker.multiplexed-stream"
     })
@@ -158,6 +162,9 @@ fn plain(request: Request, connection: Connection, content_type: HeaderValue) ->
         gather(streams, sender).await;
         if let Some(finish) = connection.finish {
             finish.await;
+        }
+        if let Some(settled) = connection.settled {
+            settled.await;
         }
     });
     let mut response = Response::new(body_of(receiver));
@@ -190,6 +197,7 @@ pub(crate) async fn relay(
         raw: _,
         streams,
         finish,
+        settled,
         keys,
         detached,
     } = connection;
@@ -239,6 +247,9 @@ pub(crate) async fn relay(
     gathering.abort_all();
     if waits && !finished {
         finish.await;
+    }
+    if let Some(settled) = settled {
+        settled.await;
     }
     let _ = write.shutdown().await;
 }

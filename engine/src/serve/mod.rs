@@ -13,6 +13,7 @@ pub(crate) mod first_line;
 mod hijack;
 mod images;
 pub(crate) mod listen;
+mod names;
 mod networks;
 mod query;
 mod registry;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, post, put};
 use hoist_api::error::{ApiError, ErrorBody};
@@ -213,8 +214,12 @@ impl Server {
     }
 }
 
-async fn no_page() -> Failure {
-    Failure(ApiError::not_found("page not found"))
+async fn no_page(method: Method) -> Response {
+    // What may be asked is asked of no path in particular.
+    if method == Method::OPTIONS {
+        return StatusCode::OK.into_response();
+    }
+    Failure(ApiError::not_found("page not found")).into_response()
 }
 
 fn container_routes() -> Router<Server> {
@@ -352,13 +357,22 @@ async fn answer(router: Router, mut request: Request) -> Response {
     if let Some(clean) = clean_path(request.uri()) {
         return with_headers(clean);
     }
-    let response = match strip_version(request.uri()) {
+    let found = match strip_version(request.uri()) {
         Ok(Some((uri, version))) => {
             *request.uri_mut() = uri;
             request.extensions_mut().insert(version);
+            Ok(request)
+        }
+        Ok(None) => Ok(request),
+        Err(failure) => Err(failure),
+    };
+    let response = match found {
+        Ok(mut request) => {
+            if let Some(uri) = names::escape(request.uri()) {
+                *request.uri_mut() = uri;
+            }
             router.oneshot(request).await.into_response()
         }
-        Ok(None) => router.oneshot(request).await.into_response(),
         Err(failure) => failure.into_response(),
     };
     with_headers(as_json(response).await)

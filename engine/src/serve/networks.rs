@@ -11,7 +11,10 @@ use hoist_api::network::{NetworkConnect, NetworkCreate, NetworkDisconnect};
 use super::Server;
 use super::containers::detached;
 use super::errors::Answer;
-use super::query::{Query, json};
+use super::query::{Query, Version, json};
+
+/// From this version of the API on a network can be one without IPv4.
+const WITHOUT_IPV4: Version = Version(1, 48);
 
 /// `GET /networks`
 pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
@@ -22,10 +25,12 @@ pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
 /// `POST /networks/create`
 pub(super) async fn create(
     State(server): State<Server>,
+    version: Version,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let body: NetworkCreate = json(&headers, &body)?;
+    let mut body: NetworkCreate = json(&headers, &body)?;
+    body.enable_ipv4 = body.enable_ipv4.filter(|_| version >= WITHOUT_IPV4);
     let created = detached(async move { server.service.network_create(body).await }).await?;
     Ok((StatusCode::CREATED, Json(created)).into_response())
 }

@@ -109,6 +109,14 @@ async fn stop(State(server): State<Server>, uri: Uri) -> Answer<StatusCode> {
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The kinds of objects that take room, and where they are told.
+const DISK_USAGE: [(&str, &str); 4] = [
+    ("image", "Images"),
+    ("container", "Containers"),
+    ("volume", "Volumes"),
+    ("build-cache", "BuildCache"),
+];
+
 /// `GET /system/df`
 async fn disk_usage(State(server): State<Server>, uri: Uri) -> Answer {
     let kinds = Query::of(&uri).all("type");
@@ -125,6 +133,13 @@ async fn disk_usage(State(server): State<Server>, uri: Uri) -> Answer {
             ..BuildCacheRecord::default()
         });
         usage.build_cache.extend(contexts);
+    }
+    let mut usage = serde_json::to_value(usage).map_err(|error| ApiError::internal(&error))?;
+    for (kind, field) in DISK_USAGE {
+        // What was not asked for is nothing, and no empty list.
+        if !kinds.is_empty() && kinds.iter().all(|asked| asked != kind) {
+            usage[field] = serde_json::Value::Null;
+        }
     }
     Ok(Json(usage).into_response())
 }

@@ -108,7 +108,9 @@ impl Service {
         let key = key.to_owned();
         let work = move |_: &Service, record: &ContainerRecord, root: &Root| {
             let target = Path::new("/").join(&options.path);
-            check_writable(record, &target)?;
+            // Through links, too: one in a volume may lead to the root that is read-only.
+            let place = lead(root, &target);
+            check_writable(record, place.as_deref().unwrap_or(&target))?;
             let owner = match options.copy_uid_gid {
                 true => owner(root, &record.config.user),
                 false => None,

@@ -179,9 +179,7 @@ impl Service {
             self.emit_image("create", &result.image, &result.image);
         }
         for tag in &result.tags {
-            let actor =
-                crate::events::actor(&result.image, &Default::default(), [("name", tag.clone())]);
-            self.events.publish("image", "tag", actor);
+            self.emit_image("tag", &result.image, tag);
         }
     }
 
@@ -288,7 +286,7 @@ impl Service {
 
     /// Removes records of the build cache, and the space that only they hold.
     pub(crate) async fn build_prune(self: &Arc<Self>, options: BuildPrune) -> Result<BuildPruned> {
-        self.blocking(move |service| {
+        let pruned = self.blocking(move |service| {
             let records = service.build_records();
             let kinds: HashMap<String, String> = records
                 .iter()
@@ -317,8 +315,10 @@ impl Service {
                 caches_deleted,
                 space_reclaimed: bytes(reclaimed),
             })
-        })
-        .await
+        });
+        let pruned = pruned.await?;
+        self.emit_prune("builder", pruned.space_reclaimed);
+        Ok(pruned)
     }
 
     /// What is free on the disk of the images; nothing when it cannot be told.

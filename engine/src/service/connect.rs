@@ -11,7 +11,8 @@ use hoist_network::link::endpoint;
 use super::start::open_network_namespace;
 use super::{Service, internal};
 use crate::containers::Container;
-use crate::networking::BUILTIN;
+use crate::networking::join::{self, Planned};
+use crate::networking::{BUILTIN, options};
 use crate::store::container::{ContainerRecord, EndpointGiven, EndpointRecord};
 use crate::store::network::NetworkRecord;
 
@@ -46,6 +47,7 @@ impl Service {
                 )));
             }
             let asked = body.endpoint_config.unwrap_or_default();
+            options::check(&network.name, &asked)?;
             record
                 .endpoints
                 .insert(network.name.clone(), EndpointRecord { asked, given: None });
@@ -89,8 +91,7 @@ impl Service {
     ) -> Result<()> {
         self.networks.ensure_bridge(network).await?;
         let record = container.snapshot();
-        let index = free_link(&record);
-        let planned = self.networks.plan_endpoint(&record, &network.name, index)?;
+        let planned = self.plan_further(&record, &network.name)?;
         let (plan, pid) = (planned.plan.clone(), record.run.pid);
         let gateways = self.gateways_of(&record);
         let plugged = self
@@ -107,7 +108,37 @@ impl Service {
         if let Some(endpoint) = container.record().endpoints.get_mut(&network.name) {
             endpoint.given = Some(planned.given);
         }
+        if let Err(error) = self.ports_follow(container).await {
+            let given = container
+                .record()
+                .endpoints
+                .get_mut(&network.name)
+                .and_then(|endpoint| endpoint.given.take());
+            if let Some(given) = given {
+                // Why it could not be connected says more than what is left of it.
+                let _ = self.unplug(container, network, given).await;
+            }
+            return Err(error);
+        }
         self.networks_changed(container).await
+    }
+
+    /// Plans the place of a running container in a further network.
+    fn plan_further(&self, record: &ContainerRecord, network: &str) -> Result<Planned> {
+        let given = || {
+            let endpoints = record.endpoints.values();
+            endpoints.filter_map(|endpoint| endpoint.given.as_ref())
+        };
+        let asked = record.endpoints.get(network);
+        let asked = asked.and_then(|endpoint| options::link_name(&endpoint.asked));
+        if let Some(name) = asked.filter(|name| given().any(|given| given.link == **name)) {
+            return Err(ApiError::bad_request(format!(
+                "error renaming interface to \"{name}\" for network {network}: file exists: another network's link of container {} has this name",
+                record.name
+            )));
+        }
+        let link = join::free_link(record, given());
+        self.networks.plan_endpoint(record, network, link)
     }
 
     /// Disconnects a container.
@@ -162,6 +193,7 @@ impl Service {
                 .map_err(|error| internal(&error))
         })
         .await?;
+        self.ports_follow(container).await?;
         self.networks_changed(container).await
     }
 
@@ -240,16 +272,4 @@ fn check_leavable(network: &str, container: &Container) -> Result<()> {
             container.id()
         )
     }))
-}
-
-/// The lowest number that no link of the container has.
-fn free_link(record: &ContainerRecord) -> usize {
-    let used: Vec<&str> = record
-        .endpoints
-        .values()
-        .filter_map(|endpoint| endpoint.given.as_ref().map(|given| given.link.as_str()))
-        .collect();
-    (0..)
-        .find(|index| !used.contains(&format!("eth{index}").as_str()))
-        .unwrap_or_default()
 }

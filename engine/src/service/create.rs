@@ -18,7 +18,7 @@ use super::{Service, check, conflicts, image_error, internal, mounts, tree};
 use crate::containers::Container;
 use crate::image::{ContainerDefaults, Image};
 use crate::names;
-use crate::networking::join;
+use crate::networking::options;
 use crate::store;
 use crate::store::container::{ContainerRecord, EndpointRecord, MountSource, Run, VERSION};
 use crate::supervise::health;
@@ -43,6 +43,11 @@ impl Service {
             networking_config,
         } = body;
         conflicts::check(name, &config, &host_config)?;
+        let says_nothing = |words: &Option<Vec<String>>| words.as_ref().is_none_or(Vec::is_empty);
+        if config.image.is_empty() && says_nothing(&config.cmd) && says_nothing(&config.entrypoint)
+        {
+            return Err(ApiError::bad_request("no command specified"));
+        }
         let image = self.images.resolve(&config.image).map_err(|error| {
             let told = image_error(error);
             match told.message.ends_with(": invalid reference format") {
@@ -55,11 +60,14 @@ impl Service {
         let warnings = check::host_config(&host_config, &self.machine.cgroups)?;
         let host_config = self.complete_host_config(host_config)?;
         for (network, asked) in &networking_config.endpoints_config {
-            join::static_addresses(network, asked)?;
+            options::check(network, asked)?;
         }
         let id = ContainerId::from_bytes(names::random_id());
         let name = self.reserve_name(name, &id)?;
-        let endpoints = self.asked_endpoints(&host_config, networking_config.endpoints_config);
+        let endpoints = match config.network_disabled {
+            true => BTreeMap::new(),
+            false => self.asked_endpoints(&host_config, networking_config.endpoints_config),
+        };
         let record = ContainerRecord {
             version: VERSION,
             id: id.clone(),
@@ -267,23 +275,31 @@ impl Service {
                 device.cgroup_permissions = "rwm".to_owned();
             }
         }
-        self.resolve_shared_namespaces(&mut host)?;
+        if host.security_opt.is_empty()
+            && (host.privileged || host.pid_mode == "host" || host.ipc_mode == "host")
+        {
+            // As Docker tells it: what shares so much with the machine is not kept apart by labels either.
+            host.security_opt = vec!["label=disable".to_owned()];
+        }
+        self.resolve_shared_namespaces(&mut host);
         self.resolve_links(&mut host)?;
         Ok(host)
     }
 
     /// Turns names in `container:<name>` modes into ids, so that a renamed container is still found.
-    fn resolve_shared_namespaces(&self, host: &mut HostConfig) -> Result<()> {
+    fn resolve_shared_namespaces(&self, host: &mut HostConfig) {
         for mode in [
             &mut host.network_mode,
             &mut host.pid_mode,
             &mut host.ipc_mode,
         ] {
-            if let Some(name) = mode.strip_prefix("container:") {
-                *mode = format!("container:{}", self.referred(name)?.id());
+            // One that is not there yet is looked for at the start, as Docker has it.
+            if let Some(name) = mode.strip_prefix("container:")
+                && let Ok(found) = self.containers.find(name)
+            {
+                *mode = format!("container:{}", found.id());
             }
         }
-        Ok(())
     }
 
     /// A container that a new one refers to. That it is missing is no 404: clients would take it for the image, and pull.

@@ -165,11 +165,15 @@ impl Service {
             self.in_tree(&container, find).await?;
         }
         let exec = self.register(&container, body);
-        let action = format!("exec_create: {}", exec.create.cmd.join(" "));
-        self.emit(&container, &action, [("execID", exec.id.clone())]);
+        self.emit_exec("exec_create", &exec);
         Ok(ExecCreated {
             id: exec.id.clone(),
         })
+    }
+
+    fn emit_exec(&self, what: &str, exec: &Exec) {
+        let action = format!("{what}: {}", exec.create.cmd.join(" "));
+        self.emit(&exec.container, &action, [("execID", exec.id.clone())]);
     }
 
     fn register(&self, container: &Arc<Container>, create: ExecCreate) -> Arc<Exec> {
@@ -224,8 +228,7 @@ impl Service {
         };
         match self.launch_exec(&exec, wanted).await {
             Ok(streams) => {
-                let action = format!("exec_start: {}", exec.create.cmd.join(" "));
-                self.emit(&exec.container, &action, [("execID", exec.id.clone())]);
+                self.emit_exec("exec_start", &exec);
                 Ok(streams)
             }
             Err(failure) => {
@@ -449,6 +452,7 @@ impl Service {
         let shim = container.shim().ok_or_else(|| container.not_running())?;
         let exec = self.register(container, create);
         exec.state().started = true;
+        self.emit_exec("exec_create", &exec);
         let mut cleanup = Forget {
             service: self.clone(),
             shim,
@@ -457,6 +461,7 @@ impl Service {
         };
         let launched = self.launch_exec(&exec, [false, true, true]).await;
         let mut streams = launched.map_err(|failure| failure.error)?;
+        self.emit_exec("exec_start", &exec);
         let output = streams.stdout.take().zip(streams.stderr.take());
         if let Some((stdout, stderr)) = output {
             capture(stdout, stderr, captured, limit).await;

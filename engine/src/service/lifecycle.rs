@@ -216,6 +216,15 @@ impl Service {
         } else {
             parse_signal(signal)?
         };
+        let stop_signal = signal_number(&container.record().config.stop_signal).unwrap_or(SIGTERM);
+        let ends = number == SIGKILL || number == stop_signal;
+        if container.record().run.status == Status::Restarting {
+            // It has no process just now: what is meant to end it, ends its restarts.
+            if ends {
+                self.cancel_restart(&container);
+            }
+            return Ok(());
+        }
         if !container.is_running() {
             let message = format!(
                 "Cannot kill container: {key}: Container {} is not running",
@@ -223,8 +232,7 @@ impl Service {
             );
             return Err(ApiError::conflict(message));
         }
-        let stop_signal = signal_number(&container.record().config.stop_signal).unwrap_or(SIGTERM);
-        if number == SIGKILL || number == stop_signal {
+        if ends {
             self.note_stopping(&container);
         }
         if number == SIGKILL {

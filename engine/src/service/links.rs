@@ -89,6 +89,15 @@ impl Service {
                     ),
                 ));
             }
+            if !target.record().endpoints.contains_key("bridge") {
+                return Err(ApiError::new(
+                    ErrorKind::Internal,
+                    format!(
+                        "Cannot link to /{}, as it does not belong to the default network",
+                        target.name()
+                    ),
+                ));
+            }
         }
         Ok(())
     }

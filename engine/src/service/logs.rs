@@ -54,6 +54,7 @@ impl Service {
             since: parse_time(options.since.as_deref().unwrap_or_default())?,
             until: parse_time(options.until.as_deref().unwrap_or_default())?,
             raw: record.config.tty,
+            details: options.details.then(|| logs::details::of(&record)),
         };
         let running = container.is_running();
         let young = record.run.started_at.and_then(|started| {

@@ -155,6 +155,9 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
             mount.kind
         ))
     };
+    if mount.target.is_empty() {
+        return Err(invalid("field Target must not be empty"));
+    }
     let mut record = volume(clean_target(&mount.target)?, String::new());
     record.read_only = mount.read_only;
     foreign_options(mount).map_err(|reason| invalid(&reason))?;
@@ -487,7 +490,9 @@ impl Service {
                     point.propagation = "rprivate".to_owned();
                 }
             }
-            MountSource::Volume { name, .. } => {
+            MountSource::Volume {
+                name, anonymous, ..
+            } => {
                 point.kind = "volume".to_owned();
                 point.name.clone_from(name);
                 point.driver = "local".to_owned();
@@ -499,7 +504,11 @@ impl Service {
                     .join("_data")
                     .to_string_lossy()
                     .into_owned();
-                if point.mode.is_empty() {
+                let asked = &record.config.volumes;
+                let of_image = asked
+                    .as_ref()
+                    .is_some_and(|all| all.contains_key(&mount.target));
+                if point.mode.is_empty() && !(*anonymous && of_image) {
                     point.mode = "z".to_owned();
                 }
             }

@@ -43,7 +43,11 @@ impl Service {
                 self.join_without_links(record, NetworkNamespace::Host)
                     .await
             }
-            "none" => self.join_nothing(record, empty).await,
+            mode if mode == "none"
+                || (record.config.network_disabled && !mode.starts_with("container:")) =>
+            {
+                self.join_nothing(record, empty).await
+            }
             _ => match mode.strip_prefix("container:") {
                 Some(id) => self.join_container(record, id),
                 None => self.join_networks(container, record, empty).await,

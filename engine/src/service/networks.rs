@@ -438,6 +438,9 @@ fn check_kind(body: &NetworkCreate) -> Result<()> {
     if !matches!(body.scope.as_str(), "" | "local") {
         return refuse(&format!("Scope \"{}\"", body.scope));
     }
+    if body.enable_ipv4 == Some(false) && !body.enable_ipv6.unwrap_or(false) {
+        return Err(ApiError::bad_request("IPv4 or IPv6 must be enabled"));
+    }
     let driver = body.ipam.as_ref().map_or("", |ipam| ipam.driver.as_str());
     if !matches!(driver, "" | "default") {
         return Err(ApiError::not_found(format!(

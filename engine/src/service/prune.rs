@@ -66,7 +66,7 @@ impl Service {
     }
 
     /// Tells that unused objects of a kind were removed.
-    fn emit_prune(&self, kind: &str, reclaimed: i64) {
+    pub(super) fn emit_prune(&self, kind: &str, reclaimed: i64) {
         let told = [("reclaimed", reclaimed.to_string())];
         let actor = crate::events::actor("", &std::collections::BTreeMap::new(), told);
         self.events.publish(kind, "prune", actor);
@@ -140,7 +140,7 @@ impl Service {
             .any(|value| matches!(value.as_str(), "0" | "false" | "False"));
         let before = until(filters)?;
         let filters = filters.clone();
-        self.blocking(move |service| {
+        let pruned = self.blocking(move |service| {
             let is_meant = |image: &Image| {
                 let created = image.config.created.as_deref().map(str::parse::<Timestamp>);
                 let is_old = before.is_none_or(|before| {
@@ -171,8 +171,10 @@ impl Service {
                 images_deleted: gone,
                 space_reclaimed: i64::try_from(space).unwrap_or(i64::MAX),
             })
-        })
-        .await
+        });
+        let pruned = pruned.await?;
+        self.emit_prune("image", pruned.space_reclaimed);
+        Ok(pruned)
     }
 
     /// Takes everything of an engine with nothing to run out of the kernel: bridges come back with the first container.

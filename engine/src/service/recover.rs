@@ -192,13 +192,8 @@ impl Service {
             let Ok(claim) = self.networks.adopt(descriptor, &label) else {
                 continue;
             };
-            let published = record.ports.iter().find(|port| {
-                port.host_port == claim.address().port()
-                    && port.protocol == claim.protocol().to_string()
-                    && port.host_ip == claim.address().ip().to_string()
-            });
-            match published {
-                Some(port) => claims.push((port.container_port, claim)),
+            match join::port_of(&claim, &record.ports) {
+                Some(port) => claims.push((port, claim)),
                 None => self.networks.unclaim(vec![(0, claim)]),
             }
         }
@@ -206,36 +201,6 @@ impl Service {
         if let Err(error) = self.networks.publish(record.id.as_str(), claims, &targets) {
             tracing::warn!(container = record.id.as_str(), %error, "cannot go on publishing a container's ports");
         }
-    }
-
-    /// The addresses that a running container's published ports lead to.
-    fn port_targets(
-        &self,
-        record: &ContainerRecord,
-        endpoints: &BTreeMap<String, EndpointGiven>,
-    ) -> Vec<IpAddr> {
-        let mut order: Vec<(i64, bool, &String)> = endpoints
-            .keys()
-            .map(|name| {
-                let priority = record
-                    .endpoints
-                    .get(name)
-                    .map_or(0, |endpoint| endpoint.asked.gw_priority);
-                (
-                    -priority,
-                    self.networks
-                        .find(name)
-                        .is_ok_and(|network| network.internal),
-                    name,
-                )
-            })
-            .collect();
-        order.sort();
-        order
-            .first()
-            .and_then(|(_, _, name)| endpoints.get(*name))
-            .map(join::addresses)
-            .unwrap_or_default()
     }
 
     /// Brings a container without a shim to rest, and starts it again when its policy says so.

@@ -3,7 +3,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,12 +16,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::create::merge_env;
 use super::networking::Joined;
 use super::spec::{self, Found};
-use super::{Service, convert, image_error, internal};
+use super::{Service, convert, devices, image_error, internal};
 use crate::containers::{Container, PendingAttach};
 use crate::image::Image;
-use crate::runtime::spec::{
-    Device, DeviceKind, Mount, NamespaceMode, RootFilesystem, UserNamespace,
-};
+use crate::runtime::spec::{Mount, NamespaceMode, RootFilesystem, UserNamespace};
 use crate::runtime::{self, Lowered};
 use crate::shim::{Shim, ShimError, ShimProcess};
 use crate::store;
@@ -256,7 +253,7 @@ impl Service {
         let found = Found {
             root: self.root_filesystem(record, &image)?,
             mounts,
-            devices: devices(record)?,
+            devices: devices::of(record)?,
             network: joined.network,
             pid: self.shared_namespace(&record.host_config.pid_mode, "PID")?,
             ipc: self.shared_namespace(&record.host_config.ipc_mode, "IPC")?,
@@ -486,51 +483,6 @@ fn log_config(path: &Path, wire: &hoist_api::host_config::LogConfig) -> Result<L
         max_size,
         max_file,
     })
-}
-
-/// The devices asked for, as they are on this machine.
-fn devices(record: &ContainerRecord) -> Result<Vec<Device>> {
-    let mut devices = Vec::new();
-    for mapping in &record.host_config.devices {
-        let path = Path::new(&mapping.path_on_host);
-        let metadata = fs::metadata(path).map_err(|error| {
-            ApiError::bad_request(format!(
-                "error gathering device information while adding custom device \"{}\": {error}",
-                path.display()
-            ))
-        })?;
-        let kind = if metadata.file_type().is_block_device() {
-            DeviceKind::Block
-        } else if metadata.file_type().is_char_device() {
-            DeviceKind::Character
-        } else {
-            return Err(ApiError::bad_request(format!(
-                "error gathering device information while adding custom device \"{}\": not a device node",
-                path.display()
-            )));
-        };
-        let number = metadata.rdev();
-        devices.push(Device {
-            source: path.to_owned(),
-            path: if mapping.path_in_container.is_empty() {
-                mapping.path_on_host.clone()
-            } else {
-                mapping.path_in_container.clone()
-            },
-            kind,
-            major: rustix::fs::major(number),
-            minor: rustix::fs::minor(number),
-            mode: metadata.mode() & 0o7777,
-            user: metadata.uid(),
-            group: metadata.gid(),
-            access: if mapping.cgroup_permissions.is_empty() {
-                "rwm".to_owned()
-            } else {
-                mapping.cgroup_permissions.clone()
-            },
-        });
-    }
-    Ok(devices)
 }
 
 /// Opens the network namespace of a process.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hoist_api::Filters;
-use hoist_api::error::Result;
+use hoist_api::error::{ApiError, Result};
 use hoist_api::volume::{Volume, VolumeCreate, VolumeList, VolumeUsage};
 use hoist_volumes::{CreateVolume, VolumeError};
 
@@ -65,6 +65,15 @@ impl Service {
 
     /// Creates a volume; the same one again is no error.
     pub(crate) async fn volume_create(self: &Arc<Self>, body: VolumeCreate) -> Result<Volume> {
+        let name = body.name.clone();
+        let made = self.make_volume(body).await;
+        made.map_err(|error| ApiError {
+            message: format!("create {name}: {}", error.message),
+            ..error
+        })
+    }
+
+    async fn make_volume(self: &Arc<Self>, body: VolumeCreate) -> Result<Volume> {
         let request = CreateVolume {
             name: if body.name.is_empty() {
                 None

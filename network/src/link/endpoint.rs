@@ -40,6 +40,8 @@ pub struct EndpointPlan {
     pub addresses: Vec<IpNetwork>,
     /// Largest packet; the kernel's default when absent.
     pub mtu: Option<u32>,
+    /// Settings of the link: names below `/proc/sys/net`, and values.
+    pub sysctls: Vec<(String, String)>,
 }
 
 /// Where packets for the rest of the world go. Absent: nowhere (internal networks only).
@@ -154,13 +156,23 @@ pub(crate) fn configure(socket: &mut RouteSocket, plan: &EndpointPlan) -> Result
         sysctl::set_if_present(&format!("ipv6/conf/{name}/disable_ipv6"), "1")?;
     }
     sysctl::set_if_present(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
+    for (name, value) in &plan.sysctls {
+        sysctl::write(name, value)?;
+    }
+    let has_ipv6 = has_ipv6();
     let mut requests: Vec<Request> = plan
         .addresses
         .iter()
+        .filter(|address| has_ipv6 || address.is_ipv4())
         .map(|address| add_address(index, name, *address))
         .collect();
     requests.push(set_up(index, name));
     socket.apply(requests)
+}
+
+/// Whether the calling thread's namespace takes addresses of IPv6: a container's settings may have turned them off.
+fn has_ipv6() -> bool {
+    sysctl::read("ipv6/conf/all/disable_ipv6").as_deref() != Some("1")
 }
 
 /// Brings the namespace's loopback link up. Its index is 1 in every namespace.
@@ -180,7 +192,7 @@ pub(crate) fn replace_default_routes(
         ),
         (
             IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            gateways.ipv6.map(IpAddr::V6),
+            gateways.ipv6.filter(|_| has_ipv6()).map(IpAddr::V6),
         ),
     ];
     for (family, gateway) in wanted {
@@ -195,7 +207,7 @@ pub(crate) fn replace_default_routes(
 /// Adds the default routes of a fresh namespace.
 pub(crate) fn default_routes(gateways: Gateways) -> Vec<Request> {
     let ipv4 = gateways.ipv4.map(IpAddr::V4);
-    let ipv6 = gateways.ipv6.map(IpAddr::V6);
+    let ipv6 = gateways.ipv6.filter(|_| has_ipv6()).map(IpAddr::V6);
     ipv4.into_iter().chain(ipv6).map(default_route).collect()
 }
 

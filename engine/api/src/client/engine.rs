@@ -194,6 +194,7 @@ impl Engine for Client {
             .flag("stdout", options.stdout)
             .flag("stderr", options.stderr)
             .flag("timestamps", options.timestamps)
+            .flag("details", options.details)
             .query("tail", &tail)
             .query("since", options.since.as_deref().unwrap_or_default())
             .query("until", options.until.as_deref().unwrap_or_default());
