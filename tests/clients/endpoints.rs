@@ -75,7 +75,7 @@ const CALLS: &str = "
     DELETE /networks/absent 404
     POST /networks/create 400
     POST /networks/absent/connect 404
-    POST /networks/absent/disconnect 404
+    POST /networks/absent/disconnect 400
     POST /networks/prune 200
     GET /plugins 200
     GET /plugins/privileges?remote=x 501

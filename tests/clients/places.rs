@@ -131,7 +131,8 @@ fn places_in_networks_have_the_names_and_settings_asked_for() {
         &json!({
             "Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": "one", "Init": true},
             "NetworkingConfig": {"EndpointsConfig": {
-                "one": {"DriverOpts": {LINK: "eth1", SETTINGS: setting}}, "two": {}}}
+                "one": {"DriverOpts": {LINK: "eth1", SETTINGS: setting}, "IPAMConfig": {"LinkLocalIPs": ["169.254.7.7"]}},
+                "two": {}}}
         }),
     );
     let run = |script: &str| {
@@ -142,6 +143,7 @@ fn places_in_networks_have_the_names_and_settings_asked_for() {
     };
     // The one without a name gets the first that is free.
     assert_eq!(run("ls /sys/class/net | grep eth | xargs"), "eth0 eth1");
+    assert_eq!(run("ip -o addr show eth1 | grep -c 169.254.7.7/16"), "1");
     let of_link = "cat /proc/sys/net/ipv4/conf/eth1/log_martians /proc/sys/net/ipv4/neigh/eth1/app_solicit | xargs";
     assert_eq!(run(of_link), "1 3");
     assert_eq!(run("cat /proc/sys/net/ipv4/conf/eth0/log_martians"), "0");
@@ -265,11 +267,11 @@ fn nothing_is_told_of_what_was_not_asked_for(host: &TestHost) {
         host,
         "POST",
         "/volumes/create",
-        &json!({"Name": "v", "DriverOpts": {"x": "y"}}),
+        &json!({"Name": "vol", "DriverOpts": {"x": "y"}}),
     );
     let message = said["message"].as_str().unwrap_or_default();
     assert!(
-        status == 400 && message.starts_with("create v: invalid option"),
+        status == 400 && message.starts_with("create vol: invalid option"),
         "{said}"
     );
     let body = json!({"Image": "busybox", "Volumes": {"/data": {}}, "Healthcheck": {}, "HostConfig": {"PidMode": "host"}});

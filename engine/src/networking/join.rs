@@ -143,6 +143,8 @@ impl Networks {
                 IpNetwork::V6(address) => given.ipv6 = Some(*address),
             }
         }
+        let mut addresses = addresses;
+        addresses.extend(options::link_local(&asked, given.ipv6.is_some()));
         let plan = EndpointPlan {
             host_name,
             group: bridge::group_of(&self.config.alias(network.id.as_str())),

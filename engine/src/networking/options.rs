@@ -1,16 +1,20 @@
 //! What a place in a network is asked for besides its name: addresses, and the driver's options of Docker's bridges, of which
 //! this engine knows the link's name and the settings of the link. Checked when a container is created or connected.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hoist_api::error::{ApiError, Result};
 use hoist_api::network::EndpointSettings;
 use hoist_network::MacAddress;
+use ipnetwork::IpNetwork;
 
 /// The link's name inside the container.
 const LINK_NAME: &str = "com.docker.network.endpoint.ifname";
 /// `net.X.Y.IFNAME.Z=V`, separated by commas.
 const SETTINGS: &str = "com.docker.network.endpoint.sysctls";
+/// Prefixes of addresses that are a link's own.
+const IPV4_LINK_PREFIX: u8 = 16;
+const IPV6_LINK_PREFIX: u8 = 64;
 /// Bytes of a link's name, with the zero at its end.
 const NAME_SIZE: usize = 16;
 
@@ -25,6 +29,13 @@ pub(crate) fn check(network: &str, asked: &EndpointSettings) -> Result<()> {
         if !ipv6.is_empty() && ipv6.parse::<Ipv6Addr>().is_err() {
             wrong.push(format!("invalid IPv6 address: {ipv6}"));
         }
+    }
+    let links = asked
+        .ipam_config
+        .iter()
+        .flat_map(|ipam| &ipam.link_local_ips);
+    for text in links.filter(|text| link_local_address(text).is_none()) {
+        wrong.push(format!("invalid link-local IP address: {text}"));
     }
     if !asked.mac_address.is_empty() && asked.mac_address.parse::<MacAddress>().is_err() {
         wrong.push(format!("invalid MAC address {}", asked.mac_address));
@@ -62,6 +73,30 @@ pub(crate) fn settings(asked: &EndpointSettings, link: &str) -> Vec<(String, Str
     entries(asked)
         .filter_map(|entry| parse(entry, link))
         .collect()
+}
+
+/// The link's further addresses, of its own link only: of IPv6 only where there is IPv6.
+pub(crate) fn link_local(asked: &EndpointSettings, has_ipv6: bool) -> Vec<IpNetwork> {
+    let links = asked
+        .ipam_config
+        .iter()
+        .flat_map(|ipam| &ipam.link_local_ips);
+    links
+        .filter_map(|text| link_local_address(text))
+        .filter(|address| has_ipv6 || address.is_ipv4())
+        .collect()
+}
+
+fn link_local_address(text: &str) -> Option<IpNetwork> {
+    match text.parse().ok()? {
+        IpAddr::V4(address) if address.is_link_local() => {
+            IpNetwork::new(address.into(), IPV4_LINK_PREFIX).ok()
+        }
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            IpNetwork::new(address.into(), IPV6_LINK_PREFIX).ok()
+        }
+        _ => None,
+    }
 }
 
 fn option<'a>(asked: &'a EndpointSettings, name: &str) -> Option<&'a str> {
@@ -128,6 +163,14 @@ mod tests {
         refused(
             r#"{"IPAMConfig":{"IPv4Address":"10.0.0.2.3","IPv6Address":"x"}}"#,
             "endpoint settings:\ninvalid IPv4 address: 10.0.0.2.3\ninvalid IPv6 address: x",
+        );
+        refused(
+            r#"{"IPAMConfig":{"LinkLocalIPs":["169.254.7.7","fe80::7"]}}"#,
+            "",
+        );
+        refused(
+            r#"{"IPAMConfig":{"LinkLocalIPs":["169.253.5.5"]}}"#,
+            "invalid link-local IP address: 169.253.5.5",
         );
         refused(r#"{"MacAddress":"x"}"#, "invalid MAC address x");
         let name = |name: &str| format!(r#"{{"DriverOpts":{{"{LINK_NAME}":"{name}"}}}}"#);

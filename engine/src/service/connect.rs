@@ -254,9 +254,12 @@ fn check_joinable(network: &str) -> Result<()> {
     if !BUILTIN.contains(&network) {
         return Ok(());
     }
-    Err(ApiError::forbidden(format!(
-        "container cannot be connected to network {network}: it must be created with it"
-    )))
+    Err(ApiError::forbidden(match network {
+        "host" => "cannot connect container to host network - container must be created in host network mode".to_owned(),
+        _ => format!(
+            "container cannot be connected to network {network}: it must be created with it"
+        ),
+    }))
 }
 
 fn check_leavable(network: &str, container: &Container) -> Result<()> {
@@ -264,7 +267,10 @@ fn check_leavable(network: &str, container: &Container) -> Result<()> {
         return Ok(());
     }
     let is_in = container.record().host_config.network_mode == network;
-    Err(ApiError::forbidden(if is_in {
+    Err(ApiError::forbidden(if is_in && network == "host" {
+        "cannot disconnect container from host network - container was created in host network mode"
+            .to_owned()
+    } else if is_in {
         format!("container cannot be disconnected from network {network}: it was created with it")
     } else {
         format!(
