@@ -55,6 +55,7 @@ wire! {
         /// Close standard input when the first client that attached leaves.
         pub stdin_once: bool,
         /// `NAME=value`; `NAME` alone removes the image's.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub env: Vec<String>,
         /// The command; absent: the image's.
         pub cmd: Option<Vec<String>>,

@@ -317,8 +317,10 @@ wire! {
         /// Devices of the host.
         pub devices: Vec<DeviceMapping>,
         /// Rules as `c 13:* rwm`.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub device_cgroup_rules: Vec<String>,
         /// Devices by driver.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub device_requests: Vec<DeviceRequest>,
         /// Bytes: soft limit.
         pub memory_reservation: i64,

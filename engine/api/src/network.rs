@@ -32,7 +32,6 @@ wire! {
         /// Driver options.
         pub driver_opts: Option<BTreeMap<String, String>>,
         /// Whose gateway becomes the default one: the highest.
-        #[serde(skip_serializing_if = "is_zero")]
         pub gw_priority: i64,
         /// Given.
         #[serde(rename = "NetworkID")]
@@ -221,12 +220,4 @@ wire! {
 
 fn is_nothing(reference: &ConfigReference) -> bool {
     reference.network.is_empty()
-}
-
-#[allow(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-fn is_zero(number: &i64) -> bool {
-    *number == 0
 }
