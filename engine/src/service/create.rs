@@ -281,25 +281,25 @@ impl Service {
             // As Docker tells it: what shares so much with the machine is not kept apart by labels either.
             host.security_opt = vec!["label=disable".to_owned()];
         }
-        self.resolve_shared_namespaces(&mut host);
+        self.resolve_shared_namespaces(&mut host)?;
         self.resolve_links(&mut host)?;
         Ok(host)
     }
 
-    /// Turns names in `container:<name>` modes into ids, so that a renamed container is still found.
-    fn resolve_shared_namespaces(&self, host: &mut HostConfig) {
-        for mode in [
-            &mut host.network_mode,
-            &mut host.pid_mode,
-            &mut host.ipc_mode,
-        ] {
-            // One that is not there yet is looked for at the start, as Docker has it.
-            if let Some(name) = mode.strip_prefix("container:")
-                && let Ok(found) = self.containers.find(name)
-            {
-                *mode = format!("container:{}", found.id());
+    /// Turns names in `container:<name>` modes into ids, so that a renamed container is still found. As Docker has it, the one whose
+    /// network is shared may come later: it is looked for at the start.
+    fn resolve_shared_namespaces(&self, host: &mut HostConfig) -> Result<()> {
+        for mode in [&mut host.pid_mode, &mut host.ipc_mode] {
+            if let Some(name) = mode.strip_prefix("container:") {
+                *mode = format!("container:{}", self.referred(name)?.id());
             }
         }
+        if let Some(name) = host.network_mode.strip_prefix("container:")
+            && let Ok(found) = self.containers.find(name)
+        {
+            host.network_mode = format!("container:{}", found.id());
+        }
+        Ok(())
     }
 
     /// A container that a new one refers to. That it is missing is no 404: clients would take it for the image, and pull.
