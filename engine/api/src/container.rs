@@ -13,6 +13,7 @@ wire! {
     /// A health check. Durations are nanoseconds; 0 means the default, as does an empty `test`.
     pub struct HealthConfig {
         /// Empty: inherit; `["NONE"]`: off; `["CMD", args…]`: execute; `["CMD-SHELL", line]`: by the shell.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         pub test: Vec<String>,
         /// Time between checks (default 30 s).
         #[serde(skip_serializing_if = "is_zero")]
@@ -189,6 +190,7 @@ wire! {
     /// Answer to an update.
     pub struct ContainerUpdated {
         /// What was accepted but does not work as asked.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub warnings: Vec<String>,
     }
 
@@ -201,6 +203,7 @@ wire! {
     /// Answer to the removal of all stopped containers.
     pub struct ContainersPruned {
         /// Their ids.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub containers_deleted: Vec<String>,
         /// Bytes freed.
         pub space_reclaimed: i64,
