@@ -162,31 +162,7 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
     record.read_only = mount.read_only;
     foreign_options(mount).map_err(|reason| invalid(&reason))?;
     record.source = match mount.kind.as_str() {
-        "bind" => {
-            if mount.source.is_empty() {
-                return Err(invalid("field Source must not be empty"));
-            }
-            let options = mount.bind_options.clone().unwrap_or_default();
-            record.propagation = options.propagation;
-            record.non_recursive = options.non_recursive;
-            if options.read_only_non_recursive && options.read_only_force_recursive {
-                return Err(invalid(
-                    "ReadOnlyNonRecursive and ReadOnlyForceRecursive contradict each other",
-                ));
-            }
-            record.read_only_top = options.read_only_non_recursive;
-            let source = Path::new(&mount.source);
-            if source.is_absolute() && !options.create_mountpoint && !source.exists() {
-                return Err(invalid(&format!(
-                    "bind source path does not exist: {}",
-                    mount.source
-                )));
-            }
-            MountSource::Bind {
-                path: mount.source.clone(),
-                create: options.create_mountpoint,
-            }
-        }
+        "bind" => bind_source(mount, &mut record, &invalid)?,
         "volume" => volume_source(mount, &invalid)?,
         "image" => {
             if mount.source.is_empty() {
@@ -225,6 +201,36 @@ fn from_mount(mount: &Mount) -> Result<MountRecord> {
         }
     };
     Ok(record)
+}
+
+fn bind_source(
+    mount: &Mount,
+    record: &mut MountRecord,
+    invalid: &dyn Fn(&str) -> ApiError,
+) -> Result<MountSource> {
+    if mount.source.is_empty() {
+        return Err(invalid("field Source must not be empty"));
+    }
+    let options = mount.bind_options.clone().unwrap_or_default();
+    record.propagation = options.propagation;
+    record.non_recursive = options.non_recursive;
+    if options.read_only_non_recursive && options.read_only_force_recursive {
+        return Err(invalid(
+            "ReadOnlyNonRecursive and ReadOnlyForceRecursive contradict each other",
+        ));
+    }
+    record.read_only_top = options.read_only_non_recursive;
+    let source = Path::new(&mount.source);
+    if source.is_absolute() && !options.create_mountpoint && !source.exists() {
+        return Err(invalid(&format!(
+            "bind source path does not exist: {}",
+            mount.source
+        )));
+    }
+    Ok(MountSource::Bind {
+        path: mount.source.clone(),
+        create: options.create_mountpoint,
+    })
 }
 
 /// Options of one type in a mount of another.
