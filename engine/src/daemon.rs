@@ -81,6 +81,7 @@ pub async fn run(config: EngineConfig) -> Result<(), RunError> {
         leave: Arc::new(leave),
         activity: activity.clone(),
         buildkit: serve::buildkit::open(&service),
+        uploads: serve::Uploads::default(),
     };
     let serving = tokio::spawn(server.clone().accept(listener, left.clone()));
     for (listener, acceptor) in doors {

@@ -257,7 +257,7 @@ fn what_the_classic_builder_leaves() {
         docker rmi $(docker inspect -f '{{.Parent}}' whole) =! image has dependent child images
         docker image prune -f => Total reclaimed space: 0B
         docker ps -aq => -
-        docker events --since 1h --until 0s --filter event=start --format '{{.Action}}' | wc -l => 3
+        sleep 1.1; docker events --since 1h --until 0s --filter event=start --format '{{.Action}}' | wc -l => 3
         DOCKER_BUILDKIT=0 docker build -t whole c => Using cache
         docker images -aq | sort -u | wc -l => 4
         DOCKER_BUILDKIT=0 docker build --no-cache --rm=false -t kept c | sed -n 's/^ ---> Running in //p' > ran
@@ -273,9 +273,12 @@ fn what_the_classic_builder_leaves() {
         docker rm $(docker ps -aq)
         DOCKER_BUILDKIT=0 docker build --force-rm f =! returned a non-zero code: 3
         docker ps -aq => -
+        printf 'FROM busybox AS one\nENV A=1\nFROM one\nENV B=2\n' > f/Dockerfile; tar -C f -c Dockerfile > f.tar
+        curl -s --unix-socket state/hoist.sock -H 'Content-Type: application/x-tar' --data-binary @f.tar 'http://d/build' | grep -c '"aux":{"ID"' => 2
+        docker image prune -f
         docker rmi again saved kept => Deleted: sha256:
         docker rmi --no-prune whole => Deleted: sha256:
-        docker image prune -f => Deleted: sha256:
+        docker image prune -f => deleted: sha256:
         docker images -aq | sort -u | wc -l => 1
         "#,
     );

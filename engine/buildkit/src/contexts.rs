@@ -37,6 +37,8 @@ pub struct Usage {
     pub id: String,
     /// Bytes of its files.
     pub bytes: u64,
+    /// When a build used it last.
+    pub used: SystemTime,
 }
 
 impl Contexts {
@@ -86,6 +88,7 @@ impl Contexts {
     pub fn usage(&self) -> Vec<Usage> {
         let sized = |(id, path): (String, PathBuf)| Usage {
             bytes: bytes_beneath(&path),
+            used: used(&path),
             id,
         };
         self.kept().into_iter().map(sized).collect()
@@ -112,12 +115,12 @@ impl Contexts {
             if is_taken || is_recent {
                 continue;
             }
-            let bytes = bytes_beneath(&path);
+            let (bytes, used) = (bytes_beneath(&path), used(&path));
             // Held until it is gone, so that no build takes it in between.
             if std::fs::remove_dir_all(&path).is_ok() {
                 // The last one of its key.
                 let _ = path.parent().map(std::fs::remove_dir);
-                removed.push(Usage { id, bytes });
+                removed.push(Usage { id, bytes, used });
             }
             drop(taken);
         }
@@ -176,6 +179,12 @@ impl Drop for Context {
             }
         }
     }
+}
+
+/// When a build used a directory last.
+fn used(path: &Path) -> SystemTime {
+    let time = path.metadata().and_then(|metadata| metadata.modified());
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Bytes of all files; links are not followed.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -96,6 +97,12 @@ fn filters(texts: &[String]) -> BTreeMap<String, Vec<String>> {
     parts.filter(|text| !text.is_empty()).map(pair).collect()
 }
 
+fn moment(time: SystemTime) -> Option<Timestamp> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let micros = i64::try_from(since.as_micros()).ok()?;
+    Some(Timestamp::from_micros(micros))
+}
+
 /// A time of RFC 3339.
 fn time(text: &str) -> Option<Timestamp> {
     let time: jiff::Timestamp = text.parse().ok()?;
@@ -178,6 +185,8 @@ impl Control {
 
     async fn usage(&self) -> Answer {
         let context = |usage: crate::contexts::Usage| UsageRecord {
+            created_at: moment(usage.used),
+            last_used_at: moment(usage.used),
             id: usage.id,
             size: i64::try_from(usage.bytes).unwrap_or(i64::MAX),
             description: "local source for context".to_owned(),

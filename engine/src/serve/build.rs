@@ -3,6 +3,7 @@
 mod classic;
 mod query;
 mod traced;
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -10,14 +11,16 @@ use std::io::{self, Read};
 use axum::Json;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use bytes::Bytes;
-use hoist_api::build::{BuildEvent, BuildRequest, CacheLocation, RegistryLogin};
+use hoist_api::build::{BuildContext, BuildEvent, BuildRequest, CacheLocation, RegistryLogin};
 use hoist_api::error::{ApiError, Result};
 use hoist_registry::docker_config::domain_of;
 use tokio::sync::mpsc;
+
+pub(crate) use uploads::Uploads;
 
 use super::Server;
 use super::errors::Answer;
@@ -43,10 +46,20 @@ pub(super) fn routes() -> Router<Server> {
 /// `POST /build`
 async fn classic(State(server): State<Server>, request: Request) -> Answer {
     let query = Query::of(request.uri());
+    if let Some(build) = uploads::offered(query.text("buildid")) {
+        server.uploads.offer(build, request.into_body()).await?;
+        return Ok(StatusCode::OK.into_response());
+    }
     let mut build = query::build_request(&query)?;
     build.registries = logins_of(request.headers())?;
+    let body = if uploads::is_asked(query.text("remote")) {
+        build.context = BuildContext::Archive;
+        server.uploads.take(query.text("buildid")).await?
+    } else {
+        archive(request.into_body())
+    };
     if traced::is_wanted(&query) {
-        return traced::build(&server, &query, (build, request)).await;
+        return traced::build(&server, &query, (build, body)).await;
     }
     // With images named, the classic builder looks nowhere else.
     let is_known = |place: &CacheLocation| {
@@ -61,7 +74,7 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
     }
     let mut events = server
         .service
-        .image_build(build, archive(request.into_body()), (plan, None))
+        .image_build(build, body, (plan, None))
         .await?;
     // What is wrong before anything was done has a status of its own.
     let first = events.recv().await;

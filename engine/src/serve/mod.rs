@@ -49,6 +49,7 @@ use tower::ServiceExt as _;
 
 use crate::service::Service;
 pub(crate) use absent::no_swarm;
+pub(crate) use build::Uploads;
 use errors::Failure;
 use first_line::Begun;
 use query::Version;
@@ -136,6 +137,8 @@ pub(crate) struct Server {
     pub(crate) leave: Arc<watch::Sender<bool>>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) buildkit: hoist_buildkit::BuildKit,
+    /// Contexts of builds that come in calls of their own.
+    pub(crate) uploads: Uploads,
 }
 
 impl Server {

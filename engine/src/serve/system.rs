@@ -124,7 +124,15 @@ async fn disk_usage(State(server): State<Server>, uri: Uri) -> Answer {
     if kinds.is_empty() || kinds.iter().any(|kind| kind == "build-cache") {
         // What clients sent is kept beside the builder's records, and pruned with them.
         let contexts = server.buildkit.usage().into_iter();
+        // Clients refuse a record without times.
+        let time = |context: &hoist_buildkit::Usage| {
+            jiff::Timestamp::try_from(context.used)
+                .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+                .to_string()
+        };
         let contexts = contexts.map(|context| BuildCacheRecord {
+            created_at: time(&context),
+            last_used_at: Some(time(&context)),
             id: context.id,
             kind: "source.local".to_owned(),
             description: "local source for context".to_owned(),

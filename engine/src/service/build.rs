@@ -276,6 +276,8 @@ impl Service {
                 description: "cached mount".to_owned(),
                 in_use: mount.in_use,
                 size: bytes(mount.bytes),
+                // When it was made is not known, and clients refuse a record without a time.
+                created_at: mount.used.to_string(),
                 last_used_at: Some(mount.used.to_string()),
                 usage_count: 1,
                 ..BuildCacheRecord::default()

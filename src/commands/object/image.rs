@@ -58,7 +58,7 @@ pub(crate) enum ImageVerb {
 /// `image import`.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ImportArgs {
-    /// The archive, or an address from which the engine fetches it; "-" reads standard input
+    /// The archive, or an address that the engine fetches; "-" reads standard input
     #[arg(value_name = "FILE|-")]
     pub(crate) file: String,
 

@@ -177,8 +177,23 @@ impl Writer {
             }
             shown.extend(self.end(current, ended.flatten()));
             self.is_announced = false;
+            let next = lines.all.get(self.shown.len());
+            if next.is_some_and(|next| next.base.is_some()) {
+                shown.extend(self.stage());
+            }
         }
         shown
+    }
+
+    /// The id of a stage's image, when another stage follows: clients take the last one's for the build's.
+    fn stage(&self) -> Option<Progress> {
+        let last = self.shown.len().checked_sub(1)?;
+        let image = self.plan.image_of(last);
+        let image = image.filter(|image| !image.is_empty() && !self.wanted.quiet)?;
+        Some(Progress {
+            aux: Some(json!({ "ID": image })),
+            ..Progress::default()
+        })
     }
 
     /// The line that tells of an instruction's container, once.
@@ -280,18 +295,20 @@ impl Writer {
     }
 
     fn finished(&self, result: &BuildResult) -> Vec<Progress> {
+        let quiet = self.wanted.quiet.then(|| Progress {
+            id: QUIET.to_owned(),
+            ..text(format!("{}\n", result.image))
+        });
         if self.wanted.buildkit {
-            return vec![Progress {
+            let image = Progress {
                 id: "moby.image.id".to_owned(),
                 aux: Some(json!({ "ID": result.image })),
                 ..Progress::default()
-            }];
+            };
+            return [image].into_iter().chain(quiet).collect();
         }
-        if self.wanted.quiet {
-            return vec![Progress {
-                id: QUIET.to_owned(),
-                ..text(format!("{}\n", result.image))
-            }];
+        if let Some(quiet) = quiet {
+            return vec![quiet];
         }
         let mut lines = vec![Progress {
             aux: Some(json!({ "ID": result.image })),

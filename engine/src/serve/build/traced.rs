@@ -1,6 +1,5 @@
 //! `POST /build?version=2`: the build is told in BuildKit's words, and its files may come from a session.
 
-use axum::extract::Request;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hoist_api::build::{BuildContext, BuildEvent, BuildFailure, BuildRequest};
@@ -11,12 +10,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::classic::Writer;
+use super::lines;
 use super::query::Output;
-use super::{archive, lines};
 use crate::serve::Server;
 use crate::serve::errors::Answer;
 use crate::serve::query::Query;
 use crate::service::build::{BuildEvents, Logins, Plan};
+use crate::service::images::PieceReader;
 
 /// The context that is a session's.
 const CLIENT_SESSION: &str = "client-session";
@@ -30,7 +30,7 @@ pub(super) fn is_wanted(query: &Query) -> bool {
 pub(super) async fn build(
     server: &Server,
     query: &Query,
-    (mut build, request): (BuildRequest, Request),
+    (mut build, body): (BuildRequest, PieceReader),
 ) -> Answer {
     let session = query.text("session");
     let exports = exports(server, query)?;
@@ -54,7 +54,6 @@ pub(super) async fn build(
     };
     let plan = Plan::default();
     let mut writer = Writer::new(query, plan.clone());
-    let body = archive(request.into_body());
     // Clients that have one answer for their registries there, too.
     let asked = match session {
         "" => None,
