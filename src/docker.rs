@@ -7,6 +7,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use crate::cli::{Group, Verb};
+use crate::commands::object::container::ContainerVerb;
+use crate::commands::object::image::ImageVerb;
 use crate::failure::Failure;
 
 /// Commands on containers that `docker` has at the top as well.
@@ -132,6 +135,39 @@ fn verb_of(verb: &str) -> Vec<&str> {
         _ if SAME.contains(&verb) || verb == "engine" => vec![verb],
         _ => vec!["absent", "unknown", verb],
     }
+}
+
+/// Why a command does not go on that is to check signatures: nothing here does, and passing it over would run what nobody signed.
+pub(crate) fn signatures_asked(line: &[OsString], verb: &Verb) -> Option<Failure> {
+    let asked = std::env::var("DOCKER_CONTENT_TRUST").unwrap_or_default();
+    let asked = matches!(asked.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True");
+    let fetches = match verb {
+        Verb::Image(Group(verb)) => {
+            matches!(
+                verb,
+                ImageVerb::Pull(_) | ImageVerb::Push(_) | ImageVerb::Build(_)
+            )
+        }
+        Verb::Container(Group(verb)) => {
+            matches!(verb, ContainerVerb::Run(_) | ContainerVerb::Create(_))
+        }
+        _ => false,
+    };
+    let waived = |word: &OsString| {
+        let word = word.to_string_lossy();
+        // What is named by its digest is that.
+        word == "--disable-content-trust"
+            || word == "--disable-content-trust=true"
+            || word.contains("@sha256:")
+    };
+    if !(asked && fetches && is_docker(line)) || line.iter().any(waived) {
+        return None;
+    }
+    let failure = Failure::new("cannot check signatures, which DOCKER_CONTENT_TRUST asks for");
+    Some(
+        failure
+            .hint("name the image by its digest, NAME@sha256:…, or give --disable-content-trust"),
+    )
 }
 
 /// Starts the program anew with `$DOCKER_CONFIG` as `--config` says: credential helpers and all that reads settings go by it.

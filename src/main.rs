@@ -62,6 +62,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refusal::refuse(&error, as_docker),
     };
+    if let Some(failure) = docker::signatures_asked(&line, &cli.verb) {
+        return end(&ui::Ui::plain(), &failure);
+    }
     let context = match context_of(cli.globals, &cli.verb, as_docker) {
         Ok(mut context) => {
             context.ui.as_docker = as_docker;
@@ -151,6 +154,9 @@ async fn run_with_engine(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Alpha(args) => refused::run("alpha", &args),
         Verb::Bridge(args) => refused::run("bridge", &args),
         Verb::Publish(args) => refused::run("publish", &args),
+        Verb::Absent(args) if object::manifest::is_asked(&args) => {
+            object::manifest::inspect(context, &args).await
+        }
         Verb::Absent(args) => object::absent::run(context, &args),
         Verb::Top(args) => listing::top(context, args).await,
         Verb::Port(args) => listing::port(context, args).await,

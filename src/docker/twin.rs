@@ -19,7 +19,7 @@ const WITHOUT: [(&str, &str); 11] = [
     ("manifest", "refused, with what to use instead"),
     ("manifest annotate", "refused"),
     ("manifest create", "refused"),
-    ("manifest inspect", "refused"),
+    ("manifest inspect", "its words are read by its own file"),
     ("manifest push", "refused"),
     ("manifest rm", "refused"),
     ("volume update", "only volumes of a swarm can be changed"),

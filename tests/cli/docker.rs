@@ -33,6 +33,13 @@ fn under_the_name_docker() {
     docker("run --rm=true -i=false --kernel-memory 4m busybox echo yes")
         .ok()
         .says(&["yes\n"]);
+    let mut trusted = host.command(&link);
+    trusted
+        .args(words("run --rm busybox true"))
+        .env("DOCKER_CONTENT_TRUST", "1");
+    run::to_end(trusted, LONG)
+        .exits(1)
+        .says(&["cannot check signatures"]);
     // Left running by the keys for that, which is told.
     let mut exec = host.command(&link);
     exec.args(words("exec -it box cat"));
@@ -126,7 +133,7 @@ const REFUSALS: &[(&str, i32, &str)] = &[
     ("swarm leave", 1, "This node is not part of a swarm"),
     ("up -d", 1, "docker: unknown command: docker up"),
     (
-        "manifest inspect x",
+        "manifest create x y",
         1,
         "hoist has no command \"docker manifest\"",
     ),

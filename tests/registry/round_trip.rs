@@ -49,6 +49,12 @@ fn what_is_pushed_comes_back_and_runs() {
         .ok()
         .says(&["Layer already exists"]);
     assert_eq!(digest_of(&again), digest, "{pushed}");
+    // `docker manifest inspect`: whether it is there, and what.
+    let inspect = |name: &str| host.hoist(&["absent", "manifest", "inspect", name]);
+    assert_eq!(inspect(&name).ok().json()["schemaVersion"], 2);
+    inspect(&format!("{}/shop/web:none", registry.host))
+        .exits(1)
+        .says(&["no such manifest: "]);
     // Another repository of the registry takes the layer over.
     let other = format!("{}/shop/other:2", registry.host);
     host.hoist(&["image", "tag", "busybox", &other]).ok();

@@ -32,7 +32,7 @@ pub(crate) fn run(context: &Context, args: &AnyArgs) -> Result<(), Failure> {
             Failure::new(format!("Error response from daemon: {NO_MANAGER}"))
                 .hint("hoist has no swarms: `docker compose` runs services, secrets and configs of a Compose file on this machine")
         }
-        ["manifest", ..] => no("manifest").hint("`docker buildx imagetools` and registries' own tools read and write lists of images"),
+        ["manifest", ..] => no("manifest").hint("only `docker manifest inspect`: registries' own tools write lists of images"),
         ["trust", ..] => no("trust").hint("pull by digest to get what you know: NAME@sha256:…"),
         ["checkpoint", ..] => no("checkpoint").hint("`docker pause` freezes a container for as long as the machine runs"),
         _ => no(&words.join(" ")),

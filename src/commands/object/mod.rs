@@ -9,6 +9,7 @@ pub(crate) mod engine;
 pub(crate) mod facts;
 mod history;
 pub(crate) mod image;
+pub(crate) mod manifest;
 pub(crate) mod network;
 pub(crate) mod search;
 pub(crate) mod serve;
