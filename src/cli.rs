@@ -294,8 +294,25 @@ fn arguments_of(verb: &str) -> Option<fn(Command) -> Command> {
     })
 }
 
+/// Whether a line may name a command, by its name or another one that it has.
+fn may_be(command: &Command, named: &dyn Fn(&str) -> bool) -> bool {
+    named(command.get_name()) || command.get_all_aliases().any(named)
+}
+
+/// Changes a command, and those below it that a line may name.
+fn changed(
+    command: Command,
+    named: &dyn Fn(&str) -> bool,
+    change: &dyn Fn(Command) -> Command,
+) -> Command {
+    change(command).mut_subcommands(|inner| match may_be(&inner, named) {
+        true => changed(inner, named, change),
+        false => inner,
+    })
+}
+
 /// Makes the arguments of a verb, and accepts the global options among them.
-fn with_arguments(verb: Command, originals: &[Arg]) -> Command {
+fn with_arguments(verb: Command, originals: &[Arg], named: &dyn Fn(&str) -> bool) -> Command {
     let Some(make) = arguments_of(verb.get_name()) else {
         return verb;
     };
@@ -307,8 +324,10 @@ fn with_arguments(verb: Command, originals: &[Arg]) -> Command {
         Some(about) => verb.about(about),
         None => verb,
     };
-    let verb = spelling::with_ignored(globals::add_late(verb, originals));
-    spelling::with_any_values(spelling::with_refused(verb))
+    let verb = spelling::with_refused(spelling::with_ignored(verb));
+    changed(verb, named, &|command| {
+        spelling::with_any_values(globals::add_late(command, originals))
+    })
 }
 
 impl Cli {
@@ -316,11 +335,9 @@ impl Cli {
     /// all verbs takes longer than what most commands do.
     fn tree_for(named: impl Fn(&str) -> bool) -> Command {
         let originals = globals::originals();
-        Cli::command().mut_subcommands(|verb| {
-            match named(verb.get_name()) || verb.get_all_aliases().any(&named) {
-                true => with_arguments(verb, &originals),
-                false => verb,
-            }
+        Cli::command().mut_subcommands(|verb| match may_be(&verb, &named) {
+            true => with_arguments(verb, &originals, &named),
+            false => verb,
         })
     }
 

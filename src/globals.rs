@@ -164,7 +164,7 @@ pub(crate) fn originals() -> Vec<clap::Arg> {
         .collect()
 }
 
-/// Adds hidden copies of the root command's global options to a command and all below it.
+/// Adds hidden copies of the root command's global options to a command.
 #[must_use]
 pub(crate) fn add_late(verb: Command, originals: &[clap::Arg]) -> Command {
     let longs: Vec<String> = verb
@@ -191,7 +191,6 @@ pub(crate) fn add_late(verb: Command, originals: &[clap::Arg]) -> Command {
         })
         .collect();
     verb.args(copies)
-        .mut_subcommands(|inner| add_late(inner, originals))
 }
 
 impl Globals {

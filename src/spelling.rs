@@ -153,18 +153,16 @@ fn add(command: Command, (path, name, takes): (&[&str], &'static str, Takes)) ->
 /// The command in which an option that wants a value takes the next word for it, whatever that begins with, as Docker's do: `-e -x`.
 #[must_use]
 pub(crate) fn with_any_values(command: Command) -> Command {
-    command
-        .mut_args(|arg| {
-            let wants = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-            let may_be_alone = arg
-                .get_num_args()
-                .is_some_and(|count| count.min_values() == 0);
-            match wants && !arg.is_positional() && !may_be_alone {
-                true => arg.allow_hyphen_values(true),
-                false => arg,
-            }
-        })
-        .mut_subcommands(with_any_values)
+    command.mut_args(|arg| {
+        let wants = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+        let may_be_alone = arg
+            .get_num_args()
+            .is_some_and(|count| count.min_values() == 0);
+        match wants && !arg.is_positional() && !may_be_alone {
+            true => arg.allow_hyphen_values(true),
+            false => arg,
+        }
+    })
 }
 
 /// Whether a word says yes or no to an option in Docker's way: `--rm=true`, `-it=0`.

@@ -28,6 +28,17 @@ fn digest_of(run: &Run) -> String {
     rest.split(' ').next().unwrap().to_owned()
 }
 
+/// `docker manifest inspect`: whether an image is there, and what.
+#[track_caller]
+fn check_manifests(host: &TestHost, registry: &str) {
+    let inspect = |tag: &str| {
+        let name = format!("{registry}/shop/web:{tag}");
+        host.hoist(&["absent", "manifest", "inspect", &name])
+    };
+    assert_eq!(inspect("1").ok().json()["schemaVersion"], 2);
+    inspect("none").exits(1).says(&["no such manifest: "]);
+}
+
 #[test]
 fn what_is_pushed_comes_back_and_runs() {
     if !can_run() {
@@ -49,12 +60,7 @@ fn what_is_pushed_comes_back_and_runs() {
         .ok()
         .says(&["Layer already exists"]);
     assert_eq!(digest_of(&again), digest, "{pushed}");
-    // `docker manifest inspect`: whether it is there, and what.
-    let inspect = |name: &str| host.hoist(&["absent", "manifest", "inspect", name]);
-    assert_eq!(inspect(&name).ok().json()["schemaVersion"], 2);
-    inspect(&format!("{}/shop/web:none", registry.host))
-        .exits(1)
-        .says(&["no such manifest: "]);
+    check_manifests(&host, &registry.host);
     // Another repository of the registry takes the layer over.
     let other = format!("{}/shop/other:2", registry.host);
     host.hoist(&["image", "tag", "busybox", &other]).ok();
