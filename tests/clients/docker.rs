@@ -265,6 +265,7 @@ fn what_the_classic_builder_leaves() {
         docker commit $(sed -n 2p ran) again; docker run --rm again cat /made => made
         docker rm $(cat ran)
         printf 'FROM busybox\nRUN echo word >/word; exit 3\n' > f/Dockerfile
+        printf 'FROM scratch\n' | DOCKER_BUILDKIT=0 docker build - =! No image was generated
         DOCKER_BUILDKIT=0 docker build f =! returned a non-zero code: 3
         docker ps -a --format '{{.Status}} {{.Command}}' --no-trunc => Exited (3)
         docker diff $(docker ps -aq) => A /word

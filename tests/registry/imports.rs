@@ -41,6 +41,19 @@ fn a_root_file_system_is_imported_from_an_address() {
         comment.stdout.trim(),
         format!("Imported from {}/moved", server.host)
     );
+    // Our own command leaves the fetching to the engine, too.
+    let url = |path: &str| format!("http://{}/{path}", server.host);
+    host.hoist(&["image", "import", &url("rootfs.tar"), "own:1"])
+        .ok();
+    let comment = ["image", "inspect", "--format", "{{.Comment}}", "own:1"];
+    let comment = host.hoist(&comment).ok().stdout;
+    assert_eq!(
+        comment.trim(),
+        format!("Imported from {}", url("rootfs.tar"))
+    );
+    host.hoist(&["image", "import", &url("absent.tar")])
+        .fails()
+        .says(&["the server answered 404"]);
     let (status, said) = at("absent.tar");
     assert_eq!(status, 404, "{said}");
     assert!(said.contains("the server answered 404"), "{said}");

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use crate::common::http::call;
 use crate::common::run::{self, Run};
 use crate::common::{LONG, TestHost, can_run};
 use crate::support::{RealRegistry, Settings};
@@ -281,15 +282,45 @@ fn a_project_builds_and_pushes_in_one() {
         return;
     };
     let image = format!("{}/shop/app:3", registry.host);
-    let compose = format!("services:\n  app:\n    image: {image}\n    build: .\n");
+    let build = "build: { context: ., provenance: true }";
+    let compose = format!("services:\n  app:\n    image: {image}\n    {build}\n");
     let project = host.project("p", &compose);
     project.write("Dockerfile", "FROM busybox\nRUN echo made >/made\n");
-    project.hoist(&["build", "--push"]).ok().says(&["Pushed"]);
+    project
+        .hoist(&["build", "--push"])
+        .ok()
+        .says(&["Pushed", "no provenance attestation is made"]);
     host.hoist(&["image", "rm", &image]).ok();
     project.hoist(&["pull"]).ok();
     let run = project.hoist(&["run", "--rm", "app", "cat", "/made"]);
     assert_eq!(run.ok().stdout, "made\n");
     project.down(&[]);
+
+    // `POST /build?version=2` pushes by itself.
+    let mut context = tar::Builder::new(Vec::new());
+    let text = b"FROM busybox\nENV A=1\n";
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    context
+        .append_data(&mut header, "Dockerfile", &text[..])
+        .unwrap();
+    let context = String::from_utf8(context.into_inner().unwrap()).unwrap();
+    let named = format!("{}%2Fby%2Fcall%3A1", registry.host);
+    let build = |port: &str| {
+        let outputs = format!(
+            "%5B%7B%22Type%22:%22image%22,%22Attrs%22:%7B%22name%22:%22{port}%22,%22push%22:%22true%22%7D%7D%5D"
+        );
+        let path = format!("/build?version=2&outputs={outputs}");
+        call(&host, "POST", &path, &context).1
+    };
+    let told = build(&named);
+    assert!(told.contains("moby.image.id"), "{told}");
+    let name = format!("{}/by/call:1", registry.host);
+    host.hoist(&["image", "rm", &name]).ok();
+    host.hoist(&["image", "pull", &name]).ok();
+    let told = build("127.0.0.1:9%2Fx");
+    assert!(told.contains("cannot push 127.0.0.1:9/x"), "{told}");
 }
 
 #[test]

@@ -107,6 +107,10 @@ impl Service {
             lines,
             imported,
         } = prepared;
+        if trail && lines.is_nothing() {
+            let nothing = "No image was generated. Is your Dockerfile empty?".to_owned();
+            return Err(refusal(&BuildError::Refused(nothing)));
+        }
         plan.set(lines);
         for warning in &graph.warnings {
             let warning = dockerfile.warning(warning);

@@ -49,6 +49,12 @@ pub(super) fn build_request(query: &Query) -> Result<BuildRequest> {
         one.parse::<hoist_registry::Platform>()
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
     }
+    let isolation = query.text("isolation");
+    if !matches!(isolation, "" | "default") {
+        return Err(ApiError::bad_request(format!(
+            "Unsupported isolation: {isolation:?}: here there is only default"
+        )));
+    }
     let cache_from: Vec<String> = json(query, "cachefrom")?.unwrap_or_default();
     Ok(BuildRequest {
         context: match remote {
@@ -267,6 +273,12 @@ mod tests {
         );
         assert!(check("platform=linux/amd64,linux/arm64/v8").is_ok());
         assert!(check("shmsize=x").is_err());
+        let wrong = check("isolation=hyperv").unwrap_err().message;
+        assert!(wrong.contains("Unsupported isolation"), "{wrong}");
+        assert!(check("isolation=default").is_ok());
+        let pushed =
+            "outputs=%5B%7B%22Type%22:%22image%22,%22Attrs%22:%7B%22push%22:%22true%22%7D%7D%5D";
+        assert!(check(pushed).is_err() && check(&format!("{pushed}&version=2")).is_ok());
     }
 
     #[test]

@@ -55,6 +55,16 @@ pub(crate) struct PlanLines {
     pub(crate) unused: Vec<String>,
 }
 
+impl PlanLines {
+    /// Whether it is `FROM scratch` and no more, which the classic builder takes for a mistake.
+    pub(super) fn is_nothing(&self) -> bool {
+        let nothing = LineBase::Image(String::new());
+        self.all
+            .iter()
+            .all(|line| line.base.as_ref() == Some(&nothing))
+    }
+}
+
 /// Filled while a build goes on. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan(Arc<Shared>);
