@@ -8,6 +8,7 @@ use hoist_api::build::{BuildCall, BuildRequest, SecretSource};
 use hoist_api::container::{ContainerCreate, RemoveContainer};
 use hoist_api::image::RemoveImage;
 use hoist_compose::graph::of_project;
+use hoist_compose::model::Project;
 use hoist_compose::observe::{Observed, observe};
 use hoist_compose::plan::{Build, plan_build};
 
@@ -123,21 +124,7 @@ pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failur
     }
     let overrides = Overrides::of(context, &args)?;
     let mut jobs = building::jobs(&plan);
-    let of_files = |read: fn(&hoist_compose::model::Build) -> &Option<String>| {
-        let builds = jobs.iter().filter_map(|job| {
-            let service = project.services.get(job.name.as_str())?;
-            service.build.as_deref()
-        });
-        builds
-            .filter_map(|build| read(build).clone())
-            .find(|value| value != "false")
-    };
-    let provenance = args
-        .provenance
-        .clone()
-        .or_else(|| of_files(|build| &build.provenance));
-    let sbom = args.sbom.clone().or_else(|| of_files(|build| &build.sbom));
-    attestations(context, [("provenance", &provenance), ("sbom", &sbom)]);
+    tell_attestations(context, &args, &project, &jobs);
     for job in &mut jobs {
         overrides.apply(&mut job.request);
     }
@@ -171,6 +158,25 @@ pub(crate) async fn run(context: &Context, args: BuildArgs) -> Result<(), Failur
         ..PushArgs::default()
     };
     pull::push(context, push).await
+}
+
+/// Says of the attestations that the command line or else the files ask for that nobody makes them.
+fn tell_attestations(context: &Context, args: &BuildArgs, project: &Project, jobs: &[Job]) {
+    let of_files = |read: fn(&hoist_compose::model::Build) -> &Option<String>| {
+        let builds = jobs.iter().filter_map(|job| {
+            let service = project.services.get(job.name.as_str())?;
+            service.build.as_deref()
+        });
+        builds
+            .filter_map(|build| read(build).clone())
+            .find(|value| value != "false")
+    };
+    let provenance = args
+        .provenance
+        .clone()
+        .or_else(|| of_files(|build| &build.provenance));
+    let sbom = args.sbom.clone().or_else(|| of_files(|build| &build.sbom));
+    attestations(context, [("provenance", &provenance), ("sbom", &sbom)]);
 }
 
 /// What the engine would be asked for, by service. Whoever reads it must not learn what only the builds may know.
@@ -339,7 +345,7 @@ pub(crate) fn which(args: &super::up::UpArgs) -> Build {
 /// # Errors
 /// A section cannot be carried out.
 pub(crate) fn planned(
-    project: &hoist_compose::model::Project,
+    project: &Project,
     observed: &Observed,
     services: &[String],
     which: Build,
@@ -367,7 +373,7 @@ pub(crate) struct Wanted<'a> {
 pub(crate) async fn before_up<E: Engine>(
     context: &Context,
     engine: &E,
-    project: &hoist_compose::model::Project,
+    project: &Project,
     observed: Observed,
     wanted: Wanted<'_>,
 ) -> Result<Observed, Failure> {

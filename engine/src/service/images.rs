@@ -107,7 +107,6 @@ impl Service {
                 containers: users
                     .get(&image.id)
                     .map_or(0, |users| i64::try_from(users.len()).unwrap_or(0)),
-                ..ImageSummary::default()
             });
         Ok(listed.collect())
     }

@@ -81,7 +81,6 @@ pub fn network(name: &str, gateway: &str, reach: Reach) -> BridgePlan {
         alias,
         addresses: gateway.split(',').map(ip).collect(),
         mtu: None,
-        sysctls: Vec::new(),
         reach,
     };
     bridge::ensure(&plan).expect("the bridge is made");
@@ -176,7 +175,6 @@ pub fn neighbour() -> Container {
         group: 0,
         addresses: vec![ip("192.0.2.1/24")],
         mtu: None,
-        sysctls: Vec::new(),
         reach: OPEN,
     };
     container(&lan, "lan", "192.0.2.2/24")

@@ -432,7 +432,7 @@ impl Build {
         let began = self.begin_container(Self::step_of(id)).await;
         let result = run.run().await;
         if let Some(began) = &began {
-            let ended = (result.as_ref().map(|()| ()), (op, &staged));
+            let ended = (result.as_ref().copied(), (op, &staged));
             tokio::task::block_in_place(|| self.end_container(began, ended.0, ended.1));
         }
         let service = self.service.clone();
