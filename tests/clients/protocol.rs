@@ -66,6 +66,38 @@ fn attached_terminals_are_left_by_their_keys() {
     );
 }
 
+/// What was attached has all output when a wait is answered: clients take it then, and look no more.
+#[test]
+fn a_wait_is_answered_after_the_output() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    for _ in 0..5 {
+        let id = created(
+            &host,
+            &json!({"Image": "busybox", "Cmd": ["echo", "everything"], "Tty": true}),
+        );
+        // docker-py's output follows its headers with a pause, so that it surely comes late.
+        let attach = upgrade(
+            &format!("/containers/{id}/attach?stdout=1&stderr=1&stream=1"),
+            "",
+        )
+        .replace("Host: x", "Host: x\r\nUser-Agent: docker-sdk-python/7.1.0");
+        let (mut stream, _) = open(&host, &attach);
+        let start = format!("/containers/{id}/start");
+        assert_eq!(call(&host, "POST", &start, "").0, 204);
+        let (status, said) = call(&host, "POST", &format!("/containers/{id}/wait"), "");
+        assert!(status == 200 && said.contains("0"), "{status} {said}");
+        stream.set_nonblocking(true).unwrap();
+        let mut output = [0; 12];
+        stream
+            .read_exact(&mut output)
+            .expect("the output is there already");
+        assert_eq!(&output, b"everything\r\n");
+    }
+}
+
 #[test]
 fn an_exec_ends_its_input_and_goes_on_talking() {
     if !can_run() {

@@ -10,6 +10,7 @@ use hoist_api::error::{ApiError, Result};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::shim::{Shim, ShimProcess};
 use crate::store::container::{ContainerRecord, Status};
@@ -60,6 +61,8 @@ pub(crate) struct Container {
     phase: watch::Sender<Phase>,
     /// True once the log of the current run is complete.
     log_ended: watch::Sender<bool>,
+    /// Clients that get its output, each with a token until it has all of it.
+    pub(crate) delivering: TaskTracker,
     pub(crate) operation: tokio::sync::Mutex<()>,
 }
 
@@ -70,12 +73,16 @@ impl Container {
             exit_code: record.run.exit_code,
             ..Phase::default()
         };
+        let delivering = TaskTracker::new();
+        // So that it can be waited for at any time.
+        delivering.close();
         Self {
             id: record.id.to_string(),
             record: Mutex::new(record),
             live: Mutex::default(),
             phase: watch::Sender::new(phase),
             log_ended: watch::Sender::new(true),
+            delivering,
             operation: tokio::sync::Mutex::default(),
         }
     }

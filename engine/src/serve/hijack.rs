@@ -204,6 +204,7 @@ pub(crate) async fn relay(
     tokio::time::sleep(pause).await;
     let mut streams = streams.await;
     let stdin = streams.stdin.take();
+    let delivery = streams.delivery.take();
     let has_output =
         streams.stdout.is_some() || streams.stderr.is_some() || streams.replay.is_some();
     let (gone, mut client_gone) = mpsc::channel::<Left>(1);
@@ -245,6 +246,8 @@ pub(crate) async fn relay(
         }
     }
     gathering.abort_all();
+    // All of it is written, and what follows waits for those that have not got it.
+    drop(delivery);
     if waits && !finished {
         finish.await;
     }

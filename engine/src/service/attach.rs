@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hoist_api::container::AttachOptions;
 use hoist_api::error::{ApiError, Result};
 use hoist_shim::protocol::RequestBody;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::logs::unreadable;
 use super::{Service, convert, internal};
@@ -26,6 +27,8 @@ pub(crate) struct Streams {
     pub(crate) terminal: bool,
     /// What was written before, already encoded; read first.
     pub(crate) replay: Option<tokio::sync::mpsc::Receiver<bytes::Bytes>>,
+    /// Held until the client has all the output: who waits for the container is answered only then.
+    pub(crate) delivery: Option<TaskTrackerToken>,
 }
 
 impl Streams {
@@ -37,6 +40,7 @@ impl Streams {
             stderr: None,
             terminal,
             replay: None,
+            delivery: None,
         }
     }
 }
@@ -98,6 +102,7 @@ impl Service {
         };
         self.attach_streams(&container, request, descriptors)
             .await?;
+        streams.delivery = (options.stdout || options.stderr).then(|| container.delivering.token());
         self.emit(&container, "attach", []);
         Ok(streams)
     }

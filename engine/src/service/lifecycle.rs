@@ -21,6 +21,8 @@ const GRACE: i64 = 10;
 const ENDS_BY_ITSELF: Duration = Duration::from_secs(2);
 /// How long the kernel may take to end what was killed.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long those attached may take to get the last output before a wait is answered without them.
+const DELIVERY: Duration = Duration::from_secs(1);
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
@@ -436,6 +438,7 @@ impl Service {
         let phase = container.watch();
         let before = *phase.borrow();
         Ok(Waiting {
+            container,
             phase,
             before,
             condition,
@@ -446,13 +449,14 @@ impl Service {
 /// A wait for a container.
 #[derive(Debug)]
 pub(crate) struct Waiting {
+    container: Arc<Container>,
     phase: watch::Receiver<Phase>,
     before: Phase,
     condition: WaitCondition,
 }
 
 impl Waiting {
-    /// Ends when the condition holds.
+    /// Ends when the condition holds and those attached have the output: a client that then takes what it was sent has everything.
     pub(crate) async fn finish(mut self) -> WaitResponse {
         let (before, condition) = (self.before, self.condition);
         let holds = move |phase: &Phase| {
@@ -472,6 +476,11 @@ impl Waiting {
             .await
             .map(|phase| *phase)
             .unwrap_or(before);
+        if phase.exits > 0 {
+            // A client that does not read holds up nobody for long.
+            let delivered = self.container.delivering.wait();
+            let _ = tokio::time::timeout(DELIVERY, delivered).await;
+        }
         WaitResponse {
             status_code: phase.exit_code,
             error: None,
