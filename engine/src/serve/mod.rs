@@ -12,6 +12,7 @@ mod files;
 pub(crate) mod first_line;
 mod hijack;
 mod images;
+mod leftover;
 pub(crate) mod listen;
 mod names;
 mod networks;
@@ -360,6 +361,7 @@ async fn answer(router: Router, mut request: Request) -> Response {
     if let Some(clean) = clean_path(request.uri()) {
         return with_headers(clean);
     }
+    let left = leftover::keep(&mut request);
     let found = match strip_version(request.uri()) {
         Ok(Some((uri, version))) => {
             *request.uri_mut() = uri;
@@ -378,6 +380,10 @@ async fn answer(router: Router, mut request: Request) -> Response {
         }
         Err(failure) => failure.into_response(),
     };
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        left.read().await;
+    }
     with_headers(as_json(response).await)
 }
 
