@@ -1,7 +1,9 @@
 //! What single calls are answered, in the version of the API that they speak: values that cannot be meant, and answers that
 //! changed from one version to the next. Facts of Docker's engine 28.5, which its own integration tests ask for.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -338,4 +340,47 @@ fn waits_end_when_their_condition_holds() {
         );
         call(&host, "DELETE", &format!("/containers/{id}?force=1"), "");
     }
+}
+
+/// What the suites of aiodocker and dockerode ask for.
+#[test]
+fn public_clients_get_what_they_look_for() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let id = running(&host, &json!({}));
+    check(
+        &host,
+        &id,
+        r#"
+        POST /containers/prune => 200 "ContainersDeleted":null
+        POST /images/prune => 200 "ImagesDeleted":null
+        POST /networks/prune => 200 "NetworksDeleted":null
+        POST /networks/create {"Name":"side"} => 201
+        POST /networks/side/connect {"container":"CONTAINER"} => 200
+        POST /networks/side/disconnect {"container":"CONTAINER"} => 200
+        POST /build/prune => 200 "CachesDeleted":null
+        POST /images/busybox/tag?repo=side:old&tag=new => 201
+        GET /images/side:new/json => 200 "side:new"
+        POST /images/create?fromImage=busybox&platform=foo => 400 unknown operating system or architecture: invalid argument
+        "#,
+    );
+    // No credentials are no reason to refuse a push.
+    let push = "POST /images/nothing/push?tag=1 HTTP/1.1\r\nHost: x\r\nX-Registry-Auth: placeholder\r\nContent-Length: 0\r\n\r\n";
+    let (_, head) = open(&host, push);
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+    // A refusal is heard by a client that still writes.
+    let mut stream = UnixStream::connect(host.socket()).unwrap();
+    let size = 200_000;
+    write!(
+        stream,
+        "POST /build?platform=foo HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: {size}\r\n\r\n"
+    )
+    .unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    stream.write_all(&vec![0; size]).expect("it still listens");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 400");
 }

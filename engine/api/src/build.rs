@@ -355,6 +355,7 @@ wire! {
     /// What a prune of the build cache removed.
     pub struct BuildPruned {
         /// Keys of removed records.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub caches_deleted: Vec<String>,
         /// Bytes given back.
         pub space_reclaimed: i64,

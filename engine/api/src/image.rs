@@ -129,6 +129,7 @@ wire! {
     /// Answer to the removal of all images that nothing uses.
     pub struct ImagesPruned {
         /// What was removed.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub images_deleted: Vec<ImageDelete>,
         /// Bytes freed.
         pub space_reclaimed: i64,

@@ -197,7 +197,8 @@ wire! {
 
     /// Body of a connection.
     pub struct NetworkConnect {
-        /// Container name or id.
+        /// Container name or id. Ruby's docker-api writes it small, and Docker's engine reads it in any case.
+        #[serde(alias = "container")]
         pub container: String,
         /// Its place in the network.
         pub endpoint_config: Option<EndpointSettings>,
@@ -206,12 +207,14 @@ wire! {
     /// Answer to the removal of all networks that nothing uses.
     pub struct NetworksPruned {
         /// Their names.
+        #[serde(serialize_with = "crate::wire::empty_as_null")]
         pub networks_deleted: Vec<String>,
     }
 
     /// Body of a disconnection.
     pub struct NetworkDisconnect {
-        /// Container name or id.
+        /// Container name or id. Ruby's docker-api writes it small, and Docker's engine reads it in any case.
+        #[serde(alias = "container")]
         pub container: String,
         /// Even when it does not exist any more.
         pub force: bool,

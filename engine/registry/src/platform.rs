@@ -19,7 +19,7 @@ pub struct Platform {
 /// A text that is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a platform: {1}: give OS/ARCHITECTURE[/VARIANT], as linux/amd64 or linux/arm64/v8"
+    "{0:?} is not a platform: {1}: invalid argument: give OS/ARCHITECTURE[/VARIANT], as linux/amd64 or linux/arm64/v8"
 )]
 pub struct InvalidPlatform(pub String, pub String);
 

@@ -29,7 +29,6 @@ use super::images::archive;
 use super::query::Query;
 use crate::service::build::Plan;
 use crate::service::images::PieceReader;
-use crate::service::registry::registry_error;
 
 /// Lines that wait for a slow client.
 const QUEUE: usize = 64;
@@ -51,7 +50,7 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
         return Ok(StatusCode::OK.into_response());
     }
     let mut build = query::build_request(&query)?;
-    build.registries = logins_of(request.headers())?;
+    build.registries = logins_of(request.headers());
     let body = if uploads::is_asked(query.text("remote")) {
         build.context = BuildContext::Archive;
         server.uploads.take(query.text("buildid")).await?
@@ -86,17 +85,17 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
     Ok(lines((first, events), write))
 }
 
-/// `X-Registry-Config`: credentials by registry, in base64 of JSON.
-fn logins_of(headers: &HeaderMap) -> Result<BTreeMap<String, RegistryLogin>> {
+/// `X-Registry-Config`: credentials by registry, in base64 of JSON. Anything else is as none, as Docker has it.
+fn logins_of(headers: &HeaderMap) -> BTreeMap<String, RegistryLogin> {
     let value = headers.get("x-registry-config");
     let value = value
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let all = hoist_registry::auth::all_from_header(value).map_err(registry_error)?;
+    let all = hoist_registry::auth::all_from_header(value).unwrap_or_default();
     let logins = all.into_iter();
-    Ok(logins
+    logins
         .map(|(key, auth)| (domain_of(&key), RegistryLogin(auth.to_header())))
-        .collect())
+        .collect()
 }
 
 /// `POST /hoist/build`: the request in JSON on the first line of the body, then the archive.

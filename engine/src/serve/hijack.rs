@@ -31,9 +31,9 @@ const PIECE: usize = 32 << 10;
 /// How long output may be silent after the process has ended while something that it left behind holds the other ends,
 /// as with `exec … sh -c 'server &'`.
 const SILENCE: Duration = Duration::from_secs(1);
-/// docker-py reads the headers through a buffer and goes on behind its back: it loses what comes in one read with them. It has
-/// always had the time that Docker's engine takes to start a process. On a unix socket it has until it has read them besides.
-const FOR_PYTHON: Duration = Duration::from_millis(40);
+/// docker-py and Ruby's docker-api read the headers through a buffer and go on behind its back: they lose what comes in one read
+/// with them. They have always had the time that Docker's engine takes to start a process. On a unix socket it has until it has read them besides.
+const READS_AHEAD: Duration = Duration::from_millis(40);
 /// So long a client that does not read its headers holds back a process's streams.
 const READS_HEADERS: Duration = Duration::from_secs(10);
 
@@ -67,11 +67,14 @@ pub(crate) fn pause(headers: &HeaderMap) -> Duration {
     let agent = agent
         .and_then(|agent| agent.to_str().ok())
         .unwrap_or_default();
-    let is_python = ["docker-sdk-python/", "tc-python/", "python-requests/"]
-        .iter()
-        .any(|known| agent.starts_with(known));
-    if is_python {
-        FOR_PYTHON
+    let reads_ahead = [
+        "docker-sdk-python/",
+        "tc-python/",
+        "python-requests/",
+        "Swipely/Docker-API",
+    ];
+    if reads_ahead.iter().any(|known| agent.starts_with(known)) {
+        READS_AHEAD
     } else {
         Duration::ZERO
     }

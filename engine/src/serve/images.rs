@@ -103,11 +103,7 @@ pub(super) async fn create(State(server): State<Server>, request: Request) -> An
         message => message.to_owned(),
     };
     let options = ImportImage {
-        reference: if tag.is_empty() {
-            repo.to_owned()
-        } else {
-            format!("{repo}:{tag}")
-        },
+        reference: registry::with_tag(repo, tag),
         changes: query.all("changes"),
         message,
         platform: query.text("platform").to_owned(),
@@ -234,12 +230,9 @@ pub(super) async fn by_name(
         }
         (&Method::POST, "tag") => {
             let (repo, tag) = (query.text("repo"), query.text("tag"));
-            let target = if tag.is_empty() {
-                repo.to_owned()
-            } else {
-                format!("{repo}:{tag}")
-            };
-            service.image_tag(name, &target).await?;
+            service
+                .image_tag(name, &registry::with_tag(repo, tag))
+                .await?;
             Ok(StatusCode::CREATED.into_response())
         }
         _ => Err(page_not_found()),

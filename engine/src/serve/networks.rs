@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse as _;
 use hoist_api::error::ApiError;
-use hoist_api::network::{NetworkConnect, NetworkCreate, NetworkDisconnect};
+use hoist_api::network::{NetworkConnect, NetworkCreate, NetworkDisconnect, NetworksPruned};
 
 use super::Server;
 use super::containers::detached;
@@ -62,7 +62,10 @@ pub(super) async fn remove(
 pub(super) async fn prune(State(server): State<Server>, uri: Uri) -> Answer {
     let filters = Query::of(&uri).filters()?;
     let removed = detached(async move { server.service.prune_networks(&filters).await }).await?;
-    Ok(Json(serde_json::json!({ "NetworksDeleted": removed })).into_response())
+    let pruned = NetworksPruned {
+        networks_deleted: removed,
+    };
+    Ok(Json(pruned).into_response())
 }
 
 /// `POST /networks/{id}/connect`

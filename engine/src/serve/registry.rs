@@ -21,19 +21,21 @@ use super::query::{Query, optional_json};
 use crate::service::images::image_name;
 use crate::service::pull::PullRequest;
 use crate::service::push::PushRequest;
-use crate::service::registry::registry_error;
 use crate::service::report::Reporter;
 
 /// Lines that wait for a client.
 const LINES: usize = 64;
 
-/// `X-Registry-Auth`
-pub(super) fn auth_of(headers: &HeaderMap) -> Result<AuthConfig> {
+/// `X-Registry-Auth`. What is none is taken as no credentials, as Docker takes it: clients without any send whatever they like.
+pub(super) fn auth_of(headers: &HeaderMap) -> AuthConfig {
     let value = headers.get("x-registry-auth");
     let text = value
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    AuthConfig::from_header(text).map_err(registry_error)
+    AuthConfig::from_header(text).unwrap_or_else(|error| {
+        tracing::debug!(%error, "asked without credentials");
+        AuthConfig::default()
+    })
 }
 
 /// `POST /images/create?fromImage=…`
@@ -51,7 +53,7 @@ pub(super) async fn pull(server: Server, query: Query, headers: &HeaderMap) -> A
     let request = PullRequest {
         image,
         platform,
-        auth: auth_of(headers)?,
+        auth: auth_of(headers),
     };
     streamed(async move |reporter| {
         let service = &server.service;
@@ -74,15 +76,28 @@ pub(super) fn join(image: &str, tag: &str) -> Result<ImageRef> {
     if tag.is_empty() {
         return image_name(image);
     }
+    image_name(&with_tag(image, tag))
+}
+
+/// A name with a tag or a digest that came beside it; a tag that the name has already gives way.
+pub(super) fn with_tag(name: &str, tag: &str) -> String {
+    if tag.is_empty() {
+        return name.to_owned();
+    }
     let separator = if tag.starts_with("sha256:") { '@' } else { ':' };
-    image_name(&format!("{image}{separator}{tag}"))
+    let path = name.rfind('/').map_or(0, |slash| slash + 1);
+    let end = match name[path..].find([':', '@']) {
+        Some(at) if name[path + at..].starts_with(':') => path + at,
+        _ => name.len(),
+    };
+    format!("{}{separator}{tag}", &name[..end])
 }
 
 /// `POST /images/{name}/push`
 pub(super) async fn push(server: Server, name: &str, query: &Query, headers: &HeaderMap) -> Answer {
     let tag = query.text("tag");
     let image = join(name, tag)?;
-    let auth = auth_of(headers)?;
+    let auth = auth_of(headers);
     let images = if !tag.is_empty() || has_tag(name) {
         vec![image]
     } else {
@@ -117,7 +132,7 @@ pub(super) async fn distribution(
     let Some(name) = rest.strip_suffix("/json") else {
         return Err(Failure(ApiError::not_found("page not found")));
     };
-    let auth = auth_of(&headers)?;
+    let auth = auth_of(&headers);
     Ok(Json(server.service.distribution(name, &auth).await?).into_response())
 }
 
@@ -130,7 +145,7 @@ pub(super) async fn search(State(server): State<Server>, uri: Uri, headers: Head
         filters: query.filters()?,
         auth: String::new(),
     };
-    let auth = auth_of(&headers)?;
+    let auth = auth_of(&headers);
     Ok(Json(server.service.image_search(&search, &auth).await?).into_response())
 }
 
@@ -227,4 +242,25 @@ pub(super) fn names_of(uri: &Uri) -> Vec<String> {
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_that_came_beside_a_name_is_the_one_that_counts() {
+        for (name, tag, expected) in [
+            ("a", "", "a"),
+            ("a", "b", "a:b"),
+            ("a:b", "", "a:b"),
+            ("a:b", "c", "a:c"),
+            ("host:5000/a", "b", "host:5000/a:b"),
+            ("host:5000/a:b", "c", "host:5000/a:c"),
+            ("a", "sha256:0", "a@sha256:0"),
+            ("a:b", "sha256:0", "a@sha256:0"),
+        ] {
+            assert_eq!(with_tag(name, tag), expected);
+        }
+    }
 }
