@@ -141,6 +141,19 @@ fn an_exec_ends_its_input_and_goes_on_talking() {
     assert!(text.contains('5') && text.contains("after"), "{text}");
     let (_, state) = call(&host, "GET", &format!("/exec/{counts}/json"), "");
     assert!(state.contains(r#""ExitCode":5"#), "{state}");
+    // Without an upgrade, too, the output ends after the process.
+    let silent = exec(&json!(["sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 6"]));
+    let (mut stream, _) = open(
+        &host,
+        &format!(
+            "POST /exec/{silent}/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        ),
+    );
+    let mut end = [0; 5];
+    stream.read_exact(&mut end).unwrap();
+    assert_eq!(&end, b"0\r\n\r\n");
+    let (_, state) = call(&host, "GET", &format!("/exec/{silent}/json"), "");
+    assert!(state.contains(r#""ExitCode":6"#), "{state}");
     // A second start says so in the stream, as Docker has it, and does not wait for the first.
     let (mut stream, head) = open(&host, &upgrade(&format!("/exec/{counts}/start"), "{}"));
     let mut said = String::new();

@@ -13,17 +13,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use notify::{RecursiveMode, Watcher as _};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{Selection, Stop, files, read_lines};
 
 /// Batches that may wait for a slow reader.
 const QUEUE: usize = 4;
 
-type Followers = Arc<Mutex<HashMap<PathBuf, (Arc<Notify>, usize)>>>;
+type Followers = Arc<Mutex<HashMap<PathBuf, (watch::Sender<()>, usize)>>>;
 
 /// Wakes followers when files change in the directories of their logs.
 pub(crate) struct LogWatcher {
+    /// Locked before the followers, and as long as one comes or goes: another one of the same directory is watched for as well.
     watcher: Mutex<notify::RecommendedWatcher>,
     followers: Followers,
 }
@@ -38,7 +39,8 @@ impl std::fmt::Debug for LogWatcher {
 struct Registration {
     watcher: Arc<LogWatcher>,
     directory: PathBuf,
-    changed: Arc<Notify>,
+    /// Each follower has seen its own changes: what happens while it reads is not missed, however many there are.
+    changed: watch::Receiver<()>,
 }
 
 impl LogWatcher {
@@ -55,8 +57,7 @@ impl LogWatcher {
             let followers = woken.lock().unwrap_or_else(PoisonError::into_inner);
             for directory in event.paths.iter().filter_map(|path| path.parent()) {
                 if let Some((changed, _)) = followers.get(directory) {
-                    changed.notify_waiters();
-                    changed.notify_one();
+                    changed.send_replace(());
                 }
             }
         })?;
@@ -68,33 +69,36 @@ impl LogWatcher {
 
     fn register(self: &Arc<Self>, path: &Path) -> io::Result<Registration> {
         let directory = path.parent().unwrap_or(path).to_owned();
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let mut followers = self
             .followers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let entry = followers
             .entry(directory.clone())
-            .or_insert_with(|| (Arc::default(), 0));
+            .or_insert_with(|| (watch::Sender::default(), 0));
         entry.1 += 1;
-        let (changed, first) = (entry.0.clone(), entry.1 == 1);
+        let (changed, first) = (entry.0.subscribe(), entry.1 == 1);
+        // The thread that tells changes takes it, and the watcher waits for that thread.
         drop(followers);
+        let watched = match first {
+            true => watcher.watch(&directory, RecursiveMode::NonRecursive),
+            false => Ok(()),
+        };
+        drop(watcher);
         let registration = Registration {
             watcher: self.clone(),
             directory,
             changed,
         };
-        if first {
-            let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-            watcher
-                .watch(&registration.directory, RecursiveMode::NonRecursive)
-                .map_err(io::Error::other)?;
-        }
-        Ok(registration)
+        watched.map(|()| registration).map_err(io::Error::other)
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        let watcher = &self.watcher.watcher;
+        let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let mut followers = self
             .watcher
             .followers
@@ -107,11 +111,6 @@ impl Drop for Registration {
         if entry.1 == 0 {
             followers.remove(&self.directory);
             drop(followers);
-            let mut watcher = self
-                .watcher
-                .watcher
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
             // The directory may be gone already, and its watch with it.
             let _ = watcher.unwatch(&self.directory);
         }
@@ -173,7 +172,7 @@ async fn run(
             return Ok(());
         };
         tokio::select! {
-            () = registration.changed.notified() => {}
+            changed = registration.changed.changed() => if changed.is_err() { return Ok(()) },
             changed = ended.changed() => if changed.is_err() { return Ok(()) },
             () = sender.closed() => return Ok(()),
         }
@@ -336,16 +335,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readers_wake_nobody() {
+    async fn writers_wake_all_and_readers_nobody() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let mut log = File::create(&path).unwrap();
-        let registration = LogWatcher::start().unwrap().register(&path).unwrap();
+        let watcher = LogWatcher::start().unwrap();
+        let mut followers = [(), ()].map(|()| watcher.register(&path).unwrap());
         drop(File::open(&path).unwrap());
-        let wait = |limit| tokio::time::timeout(limit, registration.changed.notified());
-        assert!(wait(Duration::from_millis(300)).await.is_err());
+        let waiting =
+            tokio::time::timeout(Duration::from_millis(300), followers[0].changed.changed());
+        assert!(waiting.await.is_err());
+        // Nobody waits when it changes, and everybody hears it.
         log.write_all(b"x").unwrap();
-        assert!(wait(Duration::from_secs(10)).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for follower in &mut followers {
+            let heard = tokio::time::timeout(Duration::from_secs(10), follower.changed.changed());
+            assert!(heard.await.is_ok_and(|heard| heard.is_ok()));
+        }
     }
 
     #[tokio::test]

@@ -162,6 +162,8 @@ fn plain(request: Request, connection: Connection, content_type: HeaderValue) ->
                 }
             });
         }
+        // The answer ends with the last sender: after the process, so that its exit code is known to who asks next.
+        let held = sender.clone();
         gather(streams, sender).await;
         if let Some(finish) = connection.finish {
             finish.await;
@@ -169,6 +171,7 @@ fn plain(request: Request, connection: Connection, content_type: HeaderValue) ->
         if let Some(settled) = connection.settled {
             settled.await;
         }
+        drop(held);
     });
     let mut response = Response::new(body_of(receiver));
     response
