@@ -24,7 +24,7 @@ fn a_containers_life() {
         docker run --rm -u 7:8 busybox id => uid=7 gid=8
         docker run --rm nothing:here true =! nothing:here
         docker run --rm busybox no-such-command =! executable file not found
-        docker create --name one --label a=b --memory 64m -p 18080:80 busybox sleep 1000
+        docker create --name one --label a=b --memory 64m --oom-score-adj 100 -p 18080:80 busybox sleep 1000
         docker ps -a --filter name=^one$ --format '{{.Status}} {{.Image}}' => Created busybox
         docker start one => one
         docker create --name one busybox =! is already in use by container
@@ -35,6 +35,7 @@ fn a_containers_life() {
         docker ps --filter ancestor=busybox --format '{{.Names}}' => one
         docker ps --filter status=odd =! invalid
         docker exec one echo inside => inside
+        docker exec one cat /proc/self/oom_score_adj => 100
         docker exec -e X=y -w /etc -u 5 one sh -c 'echo $X $PWD $(id -u)' => y /etc 5
         echo in | docker exec -i one cat => in
         docker exec -d one touch /tmp/made

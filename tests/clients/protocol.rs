@@ -460,3 +460,41 @@ fn by_tcp_only_who_has_a_certificate_comes_in() {
     host.hoist(&["engine", "stop"]).ok();
     let _ = engine.wait();
 }
+
+/// Docker Compose's `up --watch` does this, and crashes when the container is gone.
+#[test]
+fn who_is_told_of_an_end_finds_the_container() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let filters = "%7B%22event%22%3A%5B%22die%22%5D%7D";
+    let (mut events, _) = open(
+        &host,
+        &format!("GET /events?filters={filters} HTTP/1.0\r\nHost: x\r\n\r\n"),
+    );
+    for _ in 0..8 {
+        let id = created(
+            &host,
+            &json!({"Image": "busybox", "Cmd": ["sleep", "99"], "StopSignal": "KILL"}),
+        );
+        let container = format!("/containers/{id}");
+        let (started, _) = call(&host, "POST", &format!("{container}/start"), "");
+        assert_eq!(started, 204);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                call(&host, "POST", &format!("{container}/stop"), "");
+                call(&host, "DELETE", &container, "");
+            });
+            let mut told = Vec::new();
+            while !told.ends_with(b"\n") {
+                let mut byte = [0];
+                assert_eq!(events.read(&mut byte).expect("it tells"), 1);
+                told.push(byte[0]);
+            }
+            let (status, _) = call(&host, "GET", &format!("{container}/json"), "");
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(&told));
+        });
+        assert_eq!(call(&host, "GET", &format!("{container}/json"), "").0, 404);
+    }
+}

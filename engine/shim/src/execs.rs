@@ -28,7 +28,7 @@ pub(crate) fn start(
     request: ExecRequest,
     streams: Vec<OwnedFd>,
     container: &OwnedFd,
-    plan: &CgroupPlan,
+    (plan, oom_score): (&CgroupPlan, Option<i32>),
 ) -> Result<Exec, Failure> {
     let mut streams = streams.into_iter();
     let streams = [streams.next(), streams.next(), streams.next()];
@@ -44,8 +44,14 @@ pub(crate) fn start(
         cgroup: unified.as_ref().map(AsFd::as_fd),
     };
     let program = &request.program;
-    let intermediate = start::start_joined(program, inputs)
-        .map_err(|error| wording::start_error(error, &program.before))?;
+    // It has the container's score from its first instruction on if it inherits it.
+    let own = oom_score.and_then(swap_oom_score);
+    let intermediate = start::start_joined(program, inputs);
+    if let Some(own) = own {
+        swap_oom_score(own);
+    }
+    let intermediate =
+        intermediate.map_err(|error| wording::start_error(error, &program.before))?;
     let mut terminal = None;
     let mut pid = None;
     let mut failed = None;
@@ -80,4 +86,15 @@ pub(crate) fn start(
             Err(failed.unwrap_or_else(|| wording::plain("the container is not running")))
         }
     }
+}
+
+/// Sets our own score; what it was before. Without the right to, nothing is done: the kernel merely picks another victim.
+fn swap_oom_score(score: i32) -> Option<i32> {
+    let place = "/proc/self/oom_score_adj";
+    let before: i32 = std::fs::read_to_string(place).ok()?.trim().parse().ok()?;
+    if before == score {
+        return None;
+    }
+    std::fs::write(place, score.to_string()).ok()?;
+    Some(before)
 }

@@ -173,7 +173,8 @@ fn exec(shim: &mut Shim, request: ExecRequest, streams: Vec<OwnedFd>) -> Answer 
     let (Some(running), Some(config), None) = (&shim.container, &shim.config, &shim.ending) else {
         return (Err(not_running()), Vec::new());
     };
-    let exec = match execs::start(request, streams, &running.pidfd, &config.cgroup) {
+    let limits = (&config.cgroup, config.oom_score_adj);
+    let exec = match execs::start(request, streams, &running.pidfd, limits) {
         Ok(exec) => exec,
         Err(failure) => return (Err(failure), Vec::new()),
     };

@@ -1,14 +1,19 @@
 //! Removing containers with all that is theirs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hoist_api::container::RemoveContainer;
 use hoist_api::error::{ApiError, Result};
+use jiff::Timestamp;
 
 use super::{Service, internal};
 use crate::containers::Container;
 use crate::store;
 use crate::store::container::Status;
+
+/// How long a container that has ended stays while events are followed.
+const LOOKED_AT: Duration = Duration::from_millis(100);
 
 impl Service {
     /// Removes a container.
@@ -39,7 +44,20 @@ impl Service {
             }
             _ => {}
         }
+        self.let_followers_look(&container).await;
         self.remove_stopped(&container, options.volumes).await
+    }
+
+    /// Who is told of a container's end asks for its state: Docker Compose 2 crashes when there is none any more, which
+    /// Docker's engine is too slow for.
+    async fn let_followers_look(&self, container: &Arc<Container>) {
+        let finished = container.record().run.finished_at;
+        if let Some(finished) = finished.filter(|_| self.events.listeners() > 0) {
+            let since = Timestamp::now().duration_since(finished);
+            // A clock that was set meanwhile is not waited for.
+            let since = Duration::try_from(since).unwrap_or(LOOKED_AT);
+            tokio::time::sleep(LOOKED_AT.saturating_sub(since)).await;
+        }
     }
 
     async fn end_for_removal(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
