@@ -49,6 +49,8 @@ pub struct ObservedContainer {
     pub labels: BTreeMap<String, String>,
     /// Ids of its networks by name.
     pub networks: BTreeMap<String, String>,
+    /// The container whose network it is in, as it was named when this one was made.
+    pub network_of: Option<String>,
     /// Its volumes: path in the container and volume name.
     pub volumes: BTreeMap<String, String>,
     /// Published ports of the host: port and protocol.
@@ -292,6 +294,8 @@ impl From<ContainerSummary> for ObservedContainer {
             .networks
             .into_iter()
             .map(|(name, endpoint)| (name, endpoint.network_id));
+        let network_mode = &summary.host_config.network_mode;
+        let network_of = network_mode.strip_prefix("container:");
         let volumes = summary
             .mounts
             .into_iter()
@@ -312,6 +316,7 @@ impl From<ContainerSummary> for ObservedContainer {
             health: health(&summary.status),
             labels: summary.labels,
             networks: networks.collect(),
+            network_of: network_of.map(str::to_owned),
             volumes: volumes
                 .map(|mount| (mount.destination, mount.name))
                 .collect(),

@@ -19,7 +19,7 @@ use super::object::container::done_or_nothing_to_do;
 use super::up::{self, UpArgs};
 use super::values::Scale;
 use crate::connect;
-use crate::context::{Context, Target};
+use crate::context::{Context, Target, check_services};
 use crate::failure::{FAILED, Failure};
 use crate::members::{self, Member};
 use crate::planned::{self, plan_failure};
@@ -212,7 +212,7 @@ fn to_start(target: &Target, named: &[String]) -> Vec<String> {
             let services = project
                 .services
                 .values()
-                .filter(|service| service.replicas() > 0);
+                .filter(|service| service.replicas() > 0 && service.provider.is_none());
             services.map(|service| service.name.clone()).collect()
         }
         _ => named.to_vec(),
@@ -326,17 +326,17 @@ pub(crate) async fn rm(context: &Context, args: RmArgs) -> Result<(), Failure> {
         nothing();
         return Ok(());
     }
-    if !args.force && !context.globals.dry_run {
+    if !context.globals.dry_run {
         let names: std::collections::BTreeSet<&str> = plan
             .steps
             .iter()
             .map(|step| step.object.name.as_str())
             .collect();
         let names: Vec<&str> = names.into_iter().collect();
-        if !context.ui.confirm(&format!(
-            "Going to remove {}. Are you sure?",
-            names.join(", ")
-        ))? {
+        let what = format!("Going to remove {}", names.join(", "));
+        if args.force {
+            context.ui.line(&what)?;
+        } else if !context.ui.confirm(&format!("{what}. Are you sure?"))? {
             return Err(Failure::new(
                 "nothing was removed: the question was not answered with yes",
             )
@@ -389,7 +389,18 @@ where
     F: AsyncFn(&Client, &str) -> hoist_api::Result<()>,
 {
     let (state, (doing, done)) = treatment;
-    let target = context.target(services)?;
+    let target = context.target(&[])?;
+    if let Some(project) = &target.project
+        && let Err(failure) = check_services(project, services)
+    {
+        // With the project named this way, the reference does without files that do not fit.
+        if context.variable("COMPOSE_PROJECT_NAME").is_none() {
+            return Err(failure);
+        }
+        if let Some(report) = &failure.report {
+            context.ui.warn(&report.headline);
+        }
+    }
     let Some(engine) = connect::existing_engine(context).await? else {
         return Ok(());
     };

@@ -41,6 +41,8 @@ struct Container {
     /// Made from another image.
     other_image: bool,
     networks: Option<Vec<String>>,
+    /// The container whose network it is in.
+    network_of: Option<String>,
     volumes: BTreeMap<String, String>,
     host_ports: Vec<u16>,
     /// Made by `run`.
@@ -189,6 +191,7 @@ fn container(
             .into_iter()
             .map(|name| (name.clone(), id_of(&name)))
             .collect(),
+        network_of: entry.network_of.clone(),
         volumes: volumes_of(entry, request.as_ref()),
         host_ports: entry
             .host_ports

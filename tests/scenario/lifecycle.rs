@@ -1,6 +1,6 @@
 //! What Docker Compose's own end-to-end suite checks of hooks, orphans, env files and the streams that scripts read.
 
-use crate::common::{TestHost, can_run};
+use crate::common::{LONG, TestHost, can_run, run};
 
 const HOOKS: &str = "\
 services:
@@ -130,6 +130,42 @@ services:
         let line = format!(" Container {name}  Stopped");
         assert!(stopped.stderr.contains(&line), "{}", stopped.stderr);
     }
-    project.hoist(&["rm", "--stop", "--force"]).ok();
+    let removed = project.hoist(&["rm", "--stop", "--force"]).ok();
+    assert!(
+        removed.stdout.starts_with("Going to remove p-"),
+        "{removed}"
+    );
+    project.hoist(&["pause", "misspelt"]).exits(1);
+    // As with Docker Compose, it is no failure then.
+    let mut named = project.command(&["pause", "misspelt"]);
+    named.env("COMPOSE_PROJECT_NAME", "p");
+    let paused = run::to_end(named, LONG).ok();
+    assert!(
+        paused.stderr.contains("no such service: misspelt"),
+        "{paused}"
+    );
     project.down(&["--rmi", "all"]);
+}
+
+/// The default bridge has no name server: there a link is a line in the hosts file.
+#[test]
+fn links_on_the_default_bridge() {
+    if !can_run() {
+        return;
+    }
+    let host = TestHost::with_busybox();
+    let project = host.project(
+        "p",
+        "
+services:
+  user: {image: busybox, init: true, command: sleep 99, network_mode: bridge, links: ['maker:other']}
+  maker: {image: busybox, init: true, command: sleep 99, network_mode: bridge}
+",
+    );
+    project.up();
+    let hosts = project.sh("user", "grep -c other /etc/hosts");
+    assert_eq!(hosts, "1\n");
+    let again = project.hoist(&["plan"]).ok();
+    assert_eq!(again.stdout, "");
+    project.down(&["-t", "0"]);
 }

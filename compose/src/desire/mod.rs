@@ -372,8 +372,20 @@ impl DesiredService {
                     .extend(facts.links.iter().cloned());
             }
         }
+        if self.is_linked_by_engine() {
+            request
+                .host_config
+                .links
+                .extend(facts.links.iter().cloned());
+        }
         mounts::inherit(&mut request, facts.inherited);
         request
+    }
+
+    /// Whether its links are the engine's business: the default bridge has no name server that could answer them.
+    pub(crate) fn is_linked_by_engine(&self) -> bool {
+        let mode = self.template.host_config.network_mode.as_str();
+        !self.links.is_empty() && matches!(mode, "bridge" | "default")
     }
 }
 

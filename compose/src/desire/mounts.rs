@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use hoist_api::container::ContainerCreate;
-use hoist_api::host_config::{BindOptions, Mount, TmpfsOptions, VolumeOptions};
+use hoist_api::host_config::{BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeOptions};
 use hoist_api::volume::VolumeCreate;
 
 use crate::model::{self, MountType, Project, Service, Volume};
@@ -169,6 +169,9 @@ fn add(
                 source,
                 target: mount.target.clone(),
                 read_only: mount.read_only,
+                image_options: mount.image.as_ref().map(|image| ImageOptions {
+                    subpath: image.subpath.clone().unwrap_or_default(),
+                }),
                 ..Mount::default()
             });
         }

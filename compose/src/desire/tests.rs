@@ -130,11 +130,13 @@ fn mounts() {
             {"type": "volume", "target": "/anonymous"},
             {"type": "bind", "source": "/src", "target": "/s", "read_only": true, "bind": {"create_host_path": true, "propagation": "rshared"}},
             {"type": "bind", "source": "/must/exist", "target": "/m", "bind": {"create_host_path": false}},
-            {"type": "tmpfs", "target": "/t", "tmpfs": {"size": "1048576", "mode": 511}}]}),
+            {"type": "tmpfs", "target": "/t", "tmpfs": {"size": "1048576", "mode": 511}},
+            {"type": "image", "source": "i", "target": "/i", "image": {"subpath": "a/b"}}]}),
         json!({"/HostConfig/Binds": ["p_data:/d:rw,nocopy", "/src:/s:ro,rshared"], "/Volumes": {"/anonymous": {}},
             "/HostConfig/Tmpfs": {"/run": "size=1m", "/tmp": ""},
             "/HostConfig/Mounts/0/Source": "/must/exist", "/HostConfig/Mounts/0/Type": "bind",
-            "/HostConfig/Mounts/1/TmpfsOptions": {"SizeBytes": 1_048_576, "Mode": 511}}),
+            "/HostConfig/Mounts/1/TmpfsOptions": {"SizeBytes": 1_048_576, "Mode": 511},
+            "/HostConfig/Mounts/2/ImageOptions": {"Subpath": "a/b"}}),
     );
 }
 

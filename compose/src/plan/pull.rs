@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::desire::image_name;
 use crate::graph::of_project;
-use crate::model::{ComposeDuration, Project, Service};
+use crate::model::{ComposeDuration, MountType, Project, Service};
 use crate::observe::Observed;
 
 use super::PlanError;
@@ -133,7 +133,44 @@ pub fn plan_pull(
         };
         builder.add(NewStep::new(Kind::Image, &image, action).cause(cause), []);
     }
+    for image in mounted_images(project, &chosen, options) {
+        if observed.image_id(image).is_none() && seen.insert((image.clone(), None)) {
+            let action = Action::PullImage {
+                platform: String::new(),
+                is_needed: true,
+            };
+            let step = NewStep::new(Kind::Image, image, action);
+            builder.add(step.cause(Cause::Missing), []);
+        }
+    }
     Ok(builder.finish(&project.name))
+}
+
+/// The images that services have mounted and that no service builds: fetched for `up`, as those of the services.
+fn mounted_images<'p>(
+    project: &'p Project,
+    chosen: &BTreeSet<String>,
+    options: &PullOptions,
+) -> Vec<&'p String> {
+    let is_left_alone = matches!(options.rule, Some(PullRule::Never | PullRule::Build));
+    if is_left_alone || options.default_rule.is_some() {
+        return Vec::new();
+    }
+    let is_built = |image: &String| {
+        let mut services = project.services.iter();
+        services.any(|(name, service)| {
+            let own = image_name(&project.name, name, service.image.as_deref());
+            service.build.is_some() && own == *image
+        })
+    };
+    let services = project.services.iter();
+    services
+        .filter(|(name, _)| chosen.contains(*name))
+        .flat_map(|(_, service)| &service.volumes)
+        .filter(|mount| mount.kind == MountType::Image)
+        .filter_map(|mount| mount.source.as_ref())
+        .filter(|image| !is_built(image))
+        .collect()
 }
 
 /// Whether the tag of a name is `latest`, also when none is written.
@@ -286,6 +323,12 @@ mod tests {
         );
         let built = serde_json::json!({"a": {"image": "x", "build": {"context": "."}}});
         check_service(built, false, (&always, ""));
+        let mounted = serde_json::json!({
+            "a": {"image": "x", "volumes": [{"type": "image", "source": "y", "target": "/y"},
+                {"type": "image", "source": "z", "target": "/z"}]},
+            "z": {"image": "z", "build": {"context": "."}}});
+        let default = PullOptions::default();
+        check_service(mounted, true, (&default, "#1 image y: pull (missing)"));
         let two = serde_json::json!({"a": {"image": "x"}, "b": {"image": "x"}});
         check_service(
             two,

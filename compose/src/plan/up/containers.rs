@@ -215,6 +215,15 @@ impl Planner<'_> {
         let context = self.context;
         let service = new.service;
         let (shared, mut after) = self.shared_containers(service)?;
+        if service.is_linked_by_engine() {
+            let linked = service.links.iter();
+            let linked = linked.filter_map(|(linked, _)| self.instances.get(linked));
+            after.extend(
+                linked
+                    .flatten()
+                    .flat_map(|instance| instance.ready.iter().copied()),
+            );
+        }
         let networks = service
             .networks
             .iter()

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use indexmap::IndexMap;
 
 use crate::desire::{DesiredService, labels};
+use crate::graph::Reason;
 use crate::observe::{ContainerState, ObservedContainer};
 use crate::plan::PlanError;
 use crate::plan::step::Cause;
@@ -175,7 +176,16 @@ fn divergence(
                 .is_some_and(ServiceFate::first_is_new)
         })
     };
-    if let Some(parent) = parent() {
+    // Another one has taken its place since: this one could not even start.
+    let lost = || {
+        let of = container.network_of.as_deref()?;
+        service.shared.iter().find(|shared| {
+            let mut known = context.observed.of_service(&shared.service);
+            shared.reason == Reason::NetworkNamespace
+                && !known.any(|known| known.id == of || known.name == of)
+        })
+    };
+    if let Some(parent) = parent().or_else(lost) {
         return Some(Cause::Follows(format!("service {}", parent.service)));
     }
     if container.label(labels::CONFIG_HASH) != service.config_hash {
