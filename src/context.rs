@@ -26,7 +26,7 @@ pub(crate) struct Context {
     pub(crate) places: Places,
     /// The process's environment; what is not UTF-8 is left out.
     pub(crate) environment: IndexMap<String, String>,
-    working_directory: PathBuf,
+    pub(crate) working_directory: PathBuf,
 }
 
 /// A project as a command needs it: loaded from files, or known by its name only.

@@ -24,6 +24,7 @@ mod patterns;
 mod places;
 mod planned;
 mod ports;
+mod providers;
 mod publish;
 mod refusal;
 mod remote;

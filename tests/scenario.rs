@@ -15,6 +15,8 @@ mod docker;
 mod dockerfile;
 #[path = "scenario/lifecycle.rs"]
 mod lifecycle;
+#[path = "scenario/providers.rs"]
+mod providers;
 #[path = "scenario/services.rs"]
 mod services;
 #[path = "scenario/shapes.rs"]

@@ -8,6 +8,7 @@ use crate::connect;
 use crate::context::{self, Context, Target};
 use crate::failure::Failure;
 use crate::planned::{self, plan_failure};
+use crate::providers;
 
 /// Stop and remove containers and networks
 #[derive(Args, Debug, Clone, Default)]
@@ -48,16 +49,21 @@ pub(crate) enum RemoveImages {
 /// The files are wrong, a service is unknown, or a step failed.
 pub(crate) async fn run(context: &Context, args: DownArgs) -> Result<(), Failure> {
     let target = context.target(&args.services)?;
-    let Some(engine) = connect::existing_engine(context).await? else {
-        nothing_to_remove(context, &target);
-        return Ok(());
-    };
-    let observed = observe(&engine, &target.name).await?;
-    let plan = plan(&target, &observed, &args)?;
-    if plan.is_empty() {
+    if let Some(engine) = connect::existing_engine(context).await? {
+        let observed = observe(&engine, &target.name).await?;
+        let plan = plan(&target, &observed, &args)?;
+        if plan.is_empty() {
+            nothing_to_remove(context, &target);
+        }
+        planned::carry_out(context, &engine, &plan, "Running").await?;
+    } else {
         nothing_to_remove(context, &target);
     }
-    planned::carry_out(context, &engine, &plan, "Running").await
+    match &target.project {
+        // Last: the containers used what they have made.
+        Some(project) => providers::down(context, project, &args.services).await,
+        None => Ok(()),
+    }
 }
 
 fn nothing_to_remove(context: &Context, target: &Target) {

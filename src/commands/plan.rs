@@ -13,6 +13,7 @@ use crate::connect;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::planned::{self, plan_failure};
+use crate::providers;
 
 /// Show the steps that `up` (or `down`) would carry out
 #[derive(Args, Debug, Clone)]
@@ -63,23 +64,27 @@ pub(crate) async fn run(context: &Context, args: PlanArgs) -> Result<(), Failure
             (plan, args.exit_code || args_of_down.exit_code)
         }
         None => {
-            let project = context.load(&args.up.services)?;
+            let mut project = context.load(&args.up.services)?;
+            let mut up = args.up;
+            let named = std::mem::take(&mut up.services);
+            match providers::leave_out(context, &mut project, named)? {
+                Some(left) => up.services = left,
+                None => return Ok(()),
+            }
             let observed = match args.offline {
                 true => with_all_images(&project),
                 false => observed(context, &project.name).await?,
             };
-            let approved = if args.up.yes {
+            let approved = if up.yes {
                 VolumeChanges::Recreate
             } else {
                 VolumeChanges::Keep
             };
-            let options = up::up_options((context, &project), &args.up, approved)?;
-            let chosen: Vec<String> = up::chosen_services(&project, &args.up)?
-                .into_iter()
-                .collect();
+            let options = up::up_options((context, &project), &up, approved)?;
+            let chosen: Vec<String> = up::chosen_services(&project, &up)?.into_iter().collect();
             let pulls = pull::missing(&project, &observed, &chosen)?;
             let pulled = pull::assume(observed, &pulls);
-            let builds = build::planned(&project, &pulled, &chosen, build::which(&args.up))?;
+            let builds = build::planned(&project, &pulled, &chosen, build::which(&up))?;
             let assumed = with_built(&pulled, &builds);
             let rest = plan_up(&project, &assumed, &options).map_err(plan_failure)?;
             (joined(pulls, joined(builds, rest)), args.exit_code)

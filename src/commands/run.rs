@@ -1,5 +1,6 @@
 //! `hoist run`: run a command in a container of its own, beside those of the service.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use clap::Args;
@@ -24,6 +25,7 @@ use crate::connect;
 use crate::context::{Context, check_services};
 use crate::failure::Failure;
 use crate::planned::{self, plan_failure};
+use crate::providers;
 use crate::publish;
 use crate::streams::{Wiring, console_size};
 
@@ -172,6 +174,27 @@ async fn with_images<E: Engine>(
     before_up(context, engine, project, observed, wanted).await
 }
 
+/// Has the programs run that the service depends on.
+async fn provide(
+    context: &Context,
+    project: &mut Project,
+    service: &str,
+    alone: bool,
+) -> Result<(), Failure> {
+    let own = project.services.get(service);
+    if own.is_some_and(|service| service.provider.is_some()) {
+        let why =
+            format!("cannot run service \"{service}\": its provider's program is, not a container");
+        return Err(Failure::new(why).hint(format!("hoist up {service} runs the program")));
+    }
+    let needed = match alone {
+        true => BTreeSet::new(),
+        false => of_project(project)?.with_dependencies([service]),
+    };
+    providers::up(context, project, (&needed, Vec::new())).await?;
+    Ok(())
+}
+
 /// Runs a command in a container of its own; leaves with its exit code.
 ///
 /// # Errors
@@ -181,8 +204,9 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> Result<(), Failure>
         return Err(Failure::new("name a service"));
     };
     let services = [service.clone()];
-    let project = context.load(&services)?;
+    let mut project = context.load(&services)?;
     check_services(&project, &services)?;
+    provide(context, &mut project, service, args.no_deps).await?;
     let engine = connect::engine(context).await?;
     let observed = observe(&engine, &project.name).await?;
     let observed = with_images(context, &engine, &project, observed, &args).await?;

@@ -21,6 +21,7 @@ use crate::connect;
 use crate::context::{self, Context, check_services};
 use crate::failure::Failure;
 use crate::planned::{self, plan_failure};
+use crate::providers;
 use crate::ui::progress::Progress;
 
 /// Create and start containers
@@ -156,8 +157,8 @@ pub(crate) struct UpArgs {
 ///
 /// # Errors
 /// The files are wrong, there is no plan, a step failed, or a container's code is to be left with.
-pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> {
-    let project = context.load(&args.services)?;
+pub(crate) async fn run(context: &Context, mut args: UpArgs) -> Result<(), Failure> {
+    let mut project = context.load(&args.services)?;
     let mentioned: Vec<String> = [&args.attach, &args.no_attach]
         .into_iter()
         .flatten()
@@ -168,6 +169,12 @@ pub(crate) async fn run(context: &Context, args: UpArgs) -> Result<(), Failure> 
     check_services(&project, &mentioned)?;
     if project.services.is_empty() && !context.globals.all_resources {
         return Err(Failure::new("no service selected"));
+    }
+    let chosen = chosen_services(&project, &args)?;
+    let named = std::mem::take(&mut args.services);
+    match providers::up(context, &mut project, (&chosen, named)).await? {
+        Some(left) => args.services = left,
+        None => return Ok(()),
     }
     let engine = connect::engine(context).await?;
     let observed = observe(&engine, &project.name).await?;

@@ -10,6 +10,7 @@ use crate::desire::{image_name, labels};
 use crate::graph::{self, Condition, Dependency, GraphError, Reason, ServiceGraph};
 use crate::model::Project;
 use crate::observe::{Observed, ObservedContainer};
+use crate::provided::{self, Told};
 
 use super::builder::PlanBuilder;
 use super::step::{Hooks, Plan};
@@ -48,6 +49,20 @@ impl Live {
     /// # Errors
     /// [`PlanError::Graph`] when its services have no order.
     pub fn from_project(project: &Project, observed: &Observed) -> Result<Self, PlanError> {
+        let mut by_programs = project
+            .services
+            .iter()
+            .filter(|(_, service)| service.provider.is_some())
+            .map(|(name, _)| name.clone())
+            .peekable();
+        if by_programs.peek().is_some() {
+            let mut rest = project.clone();
+            provided::resolve(&mut rest, &Told::new());
+            let mut live = Live::from_project(&rest, observed)?;
+            // They have no containers.
+            live.disabled.extend(by_programs);
+            return Ok(live);
+        }
         let services = project.services.iter().map(|(name, service)| {
             let image = image_name(&project.name, name, service.image.as_deref());
             (
