@@ -26,3 +26,4 @@ pub(crate) mod single;
 pub(crate) mod up;
 pub(crate) mod values;
 pub(crate) mod watch;
+mod watch_places;

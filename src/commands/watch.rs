@@ -16,10 +16,9 @@ use hoist_api::client::Client;
 use hoist_api::engine::{StopOptions, body_of};
 use hoist_api::exec::{ExecCreate, ExecStart};
 use hoist_compose::model::{Hook, Project, Watch};
-use notify::{EventKind, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
 
 use super::up::{self, UpArgs};
+use super::watch_places::{Places, without_links};
 use crate::connect;
 use crate::context::{Context, check_services};
 use crate::failure::{Failure, INTERRUPTED};
@@ -167,22 +166,6 @@ pub(crate) async fn follow_while(
     }
 }
 
-/// A path as the kernel reports it in changes: without links, although its end may not be there yet.
-fn without_links(path: &Path) -> PathBuf {
-    let there = existing(path);
-    match (std::fs::canonicalize(there), path.strip_prefix(there)) {
-        (Ok(there), Ok(rest)) if rest.as_os_str().is_empty() => there,
-        (Ok(there), Ok(rest)) => there.join(rest),
-        _ => path.to_owned(),
-    }
-}
-
-/// What there is of a path: itself, or the nearest directory above it.
-fn existing(path: &Path) -> &Path {
-    let mut above = path.ancestors();
-    above.find(|path| path.exists()).unwrap_or(path)
-}
-
 /// Acts on changes; never ends by itself.
 ///
 /// # Errors
@@ -192,24 +175,11 @@ async fn follow(
     engine: &Client,
     (project, rules): (&str, &[Rule]),
 ) -> Result<(), Failure> {
-    let (sender, mut changed) = mpsc::unbounded_channel();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if let Ok(event) = event
-            && !matches!(event.kind, EventKind::Access(_))
-        {
-            // Whoever listened has gone away: nothing is watched any more.
-            let _ = sender.send(event.paths);
-        }
-    })?;
-    // What is not there yet is told of by what it will be in.
-    let watched = rules.iter().map(|rule| existing(&rule.path));
-    for path in watched.collect::<BTreeSet<_>>() {
-        let cannot = |error: notify::Error| {
-            Failure::from(error).context(format!("cannot watch {}", path.display()))
-        };
-        watcher
-            .watch(path, RecursiveMode::Recursive)
-            .map_err(cannot)?;
+    let paths = rules.iter().map(|rule| rule.path.clone());
+    let (mut places, mut changed) = Places::watch(paths.collect())?;
+    for path in places.absent() {
+        let what = format!("{} is not there: it is watched once it is", path.display());
+        context.ui.warn(&what);
     }
     let work = Work {
         context,
@@ -230,7 +200,8 @@ async fn follow(
             paths.extend(more);
         }
         // What was put into a new directory before it was watched is told by nobody.
-        let new: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
+        let mut new = places.follow(&paths)?;
+        new.extend(paths.iter().filter(|path| path.is_dir()).cloned());
         paths.extend(new.iter().flat_map(|directory| files_below(directory)));
         let begun = std::time::Instant::now();
         let mut handled = 0;
