@@ -358,11 +358,21 @@ impl Cli {
     {
         let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
         let tree = Cli::tree_for(|name| line.iter().any(|word| word == name));
-        let tree = match spelling::is_spelled_out(&line) {
+        let mut tree = match spelling::is_spelled_out(&line) {
             true => spelling::with_values(tree),
             false => tree,
         };
-        let matches: ArgMatches = tree.try_get_matches_from(&line)?;
+        let read = tree.try_get_matches_from_mut(&line);
+        let matches: ArgMatches = match read {
+            // What is said to be off contradicts nothing.
+            Err(error) if error.kind() == clap::error::ErrorKind::ArgumentConflict => {
+                match spelling::without_what_is_off(&tree, &line) {
+                    Some(line) => tree.try_get_matches_from(line)?,
+                    None => return Err(error),
+                }
+            }
+            read => read?,
+        };
         let mut cli = Cli::from_arg_matches(&matches)?;
         cli.globals.absorb(&matches);
         let before_verb = line.iter().filter_map(|word| word.to_str());
@@ -413,6 +423,18 @@ mod tests {
             panic!("not up: {:?}", cli.verb)
         };
         assert!(up.detach);
+    }
+
+    #[test]
+    fn a_switch_that_is_off_contradicts_nothing() {
+        let cli = read("hoist up --build=false --no-build=true --wait=0 web");
+        let Verb::Up(up) = cli.verb else {
+            panic!("not up: {:?}", cli.verb)
+        };
+        assert!(up.no_build && !up.build && !up.wait);
+        assert_eq!(up.services, ["web"]);
+        let why = refused("hoist up --build=true --no-build=true --menu=false");
+        assert!(why.contains("cannot be used with"), "{why}");
     }
 
     #[test]

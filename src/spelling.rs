@@ -2,6 +2,7 @@
 //!
 //! Only such a line pays for it: the tree that takes it is made when a word asks for it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use clap::builder::PossibleValuesParser;
@@ -191,6 +192,35 @@ pub(crate) fn with_values(command: Command) -> Command {
             _ => arg,
         })
         .mut_subcommands(with_values)
+}
+
+/// The line without the switches that it turns off; nothing when there are none. A word that is a switch's of one command
+/// only is left alone where another command takes a value by that name.
+pub(crate) fn without_what_is_off(tree: &Command, line: &[OsString]) -> Option<Vec<OsString>> {
+    let (mut switches, mut others) = (BTreeSet::new(), BTreeSet::new());
+    let mut ahead = vec![tree];
+    while let Some(command) = ahead.pop() {
+        for arg in command.get_arguments() {
+            // As `with_values` has made them.
+            let is_switch = arg.get_default_values() == ["false"];
+            let names = if is_switch {
+                &mut switches
+            } else {
+                &mut others
+            };
+            names.extend(arg.get_long());
+        }
+        ahead.extend(command.get_subcommands());
+    }
+    let is_off = |word: &&OsString| {
+        let word = word.to_str().and_then(|word| word.strip_prefix("--"));
+        let split = word.and_then(|word| word.split_once('='));
+        split.is_some_and(|(name, value)| {
+            truth(value) == Ok(false) && switches.contains(name) && !others.contains(name)
+        })
+    };
+    let left: Vec<OsString> = line.iter().filter(|word| !is_off(word)).cloned().collect();
+    (left.len() < line.len()).then_some(left)
 }
 
 /// What Go's `strconv.ParseBool` takes.

@@ -219,6 +219,10 @@ fn text_of(
         return text(&canonical::project_data(&loaded.project), args).map(Some);
     };
     let mut value = model;
+    if loaded.model.is_some() {
+        // What is not typed has no order of its own; the reference's is this one.
+        value.sort_all_objects();
+    }
     if pins {
         config_digests::pin(context, &mut value)?;
     }
@@ -237,11 +241,17 @@ fn text<T: Serialize>(data: &T, args: &ConfigArgs) -> Result<String, Failure> {
     }
 }
 
-pub(super) fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
+fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
+    yaml_with(data, 2)
+}
+
+/// As YAML with so many blanks for a level.
+pub(super) fn yaml_with<T: Serialize>(data: &T, indent: usize) -> Result<String, Failure> {
     // One line stays one line, for those who search the output for `image:`, and lists are indented below their keys: the
     // reference's form.
-    let options =
-        serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX, compact_list_indent: false };
+    let options = serde_saphyr::ser_options! {
+        folded_wrap_chars: usize::MAX, compact_list_indent: false, indent_step: indent
+    };
     serde_saphyr::to_string_with_options(data, options)
         .map_err(|error| Failure::from(error).context("cannot write the project as YAML"))
 }

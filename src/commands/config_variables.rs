@@ -1,9 +1,10 @@
 //! `hoist config --variables`: the variables that the files use, as a table, as JSON or as YAML.
 
 use hoist_compose::load::Variable;
+use serde::Serialize as _;
 use serde_json::{Map, Value, json};
 
-use super::config::{ConfigFormat, yaml};
+use super::config::{ConfigFormat, yaml_with};
 use crate::failure::Failure;
 
 /// The variables in the form that was asked for; the keys of JSON and YAML are the reference's.
@@ -38,10 +39,19 @@ pub(super) fn text(
         (variable.name, value)
     });
     let value = Value::Object(entries.collect::<Map<_, _>>());
+    // Indented by four and with an empty line at the end: the reference's, for those who compare.
     match format {
-        ConfigFormat::Json => Ok(format!("{value:#}\n")),
-        ConfigFormat::Yaml => yaml(&value),
+        ConfigFormat::Json => Ok(indented(&value)? + "\n\n"),
+        ConfigFormat::Yaml => yaml_with(&value, 4),
     }
+}
+
+fn indented(value: &Value) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, form);
+    value.serialize(&mut serializer)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn table(variables: &[Variable]) -> String {

@@ -151,20 +151,16 @@ fn line_of(mode: ProgressMode, change: &Change) -> Option<String> {
             Some(detail) => format!(" {}{gap}{} {detail}", change.object, change.text),
             None => format!(" {}{gap}{}", change.object, change.text),
         }),
-        ProgressMode::Json => {
-            let status = match change.phase {
-                Phase::Working => "Working",
-                Phase::Done => "Done",
-                Phase::Warning => "Warning",
-                Phase::Failed => "Error",
-            };
-            let mut line =
-                serde_json::json!({"id": change.object, "status": status, "text": change.text});
-            if let (Some(detail), Some(object)) = (&change.detail, line.as_object_mut()) {
-                object.insert("details".to_owned(), detail.clone().into());
+        // As the reference's 2.40 has it: what is told in words is the status, and what comes between the two the text.
+        ProgressMode::Json => Some(
+            match &change.detail {
+                Some(detail) => {
+                    serde_json::json!({"id": change.object, "text": change.text, "status": detail})
+                }
+                None => serde_json::json!({"id": change.object, "status": change.text}),
             }
-            Some(line.to_string())
-        }
+            .to_string(),
+        ),
         ProgressMode::Quiet | ProgressMode::None => None,
         // Drawn by the thread.
         ProgressMode::Tty | ProgressMode::Auto => None,
@@ -354,7 +350,7 @@ mod tests {
             line_of(ProgressMode::Plain, &one).as_deref(),
             Some(" Container p-web-1  Creating")
         );
-        let json = r#"{"id":"Container p-web-1","status":"Working","text":"Creating"}"#;
+        let json = r#"{"id":"Container p-web-1","status":"Creating"}"#;
         assert_eq!(line_of(ProgressMode::Json, &one).as_deref(), Some(json));
         assert_eq!(line_of(ProgressMode::Quiet, &one), None);
         let pulled = change("web", Phase::Done, "Pulled");

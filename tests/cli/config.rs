@@ -106,9 +106,35 @@ fn variables_as_data() {
     });
     assert_eq!(json, expected);
     let yaml = place.hoist("config --variables --format yaml").ok().stdout;
+    assert!(
+        yaml.starts_with("A:\n    name: A\n    defaultvalue: \"\"\n"),
+        "{yaml}"
+    );
     let read: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
     assert_eq!(read["B"]["defaultvalue"], "b");
     assert_eq!(read["A"]["required"], true);
+}
+
+/// What is not typed is printed by its keys' order, as the reference does.
+#[test]
+fn keys_with_variables_in_place() {
+    let place = Place::with(
+        "services: {b: {ports: ['${P:-80}:80'], image: b, build: {dockerfile: d, context: .}}, a: {image: a}}\n",
+    );
+    let yaml = place.hoist("config --no-interpolate").ok().stdout;
+    let lines: Vec<&str> = yaml.lines().collect();
+    let at = |line: &str| lines.iter().position(|each| *each == line);
+    let keys = [
+        "networks:",
+        "services:",
+        "  a:",
+        "  b:",
+        "    build:",
+        "    image: b",
+        "    ports:",
+    ];
+    let places: Vec<_> = keys.iter().map(|key| at(key)).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "{yaml}");
 }
 
 /// `--quiet` is about the project; what is asked for by name is printed.
