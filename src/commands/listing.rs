@@ -342,7 +342,7 @@ pub(crate) async fn top(context: &Context, args: TopArgs) -> Result<(), Failure>
     let mut tables: Vec<Table> = Vec::new();
     let mut titles: Vec<String> = Vec::new();
     for member in members::of_services(&engine, &target, &args.services).await? {
-        if !member.is_running() {
+        if !matches!(&*member.summary.state, "running" | "paused") {
             continue;
         }
         let top = engine.container_top(&member.summary.id).await?;

@@ -167,5 +167,8 @@ services:
     assert_eq!(hosts, "1\n");
     let again = project.hoist(&["plan"]).ok();
     assert_eq!(again.stdout, "");
+    project.hoist(&["pause", "user"]).ok();
+    let top = project.hoist(&["top", "user"]).ok();
+    assert!(top.stdout.contains("sleep 99"), "{top}");
     project.down(&["-t", "0"]);
 }

@@ -24,7 +24,7 @@ pub(crate) struct Mounts {
 
 /// How to create a named volume.
 pub(crate) fn lower_volume(project: &str, key: &str, volume: &Volume) -> DesiredVolume {
-    let config_hash = hash::of_value(volume);
+    let config_hash = hash::of_volume(volume);
     let ours = [
         (labels::PROJECT, project),
         (labels::VOLUME, key),

@@ -9,7 +9,7 @@ use super::{DesireError, DesiredNetwork, hash, labels};
 
 /// How to create a network.
 pub(crate) fn lower(project: &str, key: &str, network: &Network) -> DesiredNetwork {
-    let config_hash = hash::of_value(network);
+    let config_hash = hash::of_network(network);
     let ours = [
         (labels::PROJECT, project),
         (labels::NETWORK, key),

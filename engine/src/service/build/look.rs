@@ -125,3 +125,83 @@ fn describe(root: &Root, path: &str, (name, follow): (&str, OFlags)) -> Result<S
     }
     Ok(stat)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn tree() -> (tempfile::TempDir, Root) {
+        let top = tempfile::tempdir().unwrap();
+        let etc = top.path().join("etc");
+        fs::create_dir(&etc).unwrap();
+        fs::write(etc.join("b.conf"), "0123456789").unwrap();
+        fs::write(etc.join("a.conf"), "").unwrap();
+        fs::write(etc.join("c.txt"), "").unwrap();
+        symlink("/etc/b.conf", top.path().join("absolute")).unwrap();
+        symlink("../../../../etc/b.conf", etc.join("upwards")).unwrap();
+        let root = Root::open(top.path()).unwrap();
+        (top, root)
+    }
+
+    #[test]
+    fn files_are_read_in_parts() {
+        let (top, root) = tree();
+        let of = |path: &str, part| read(&root, path, part);
+        assert_eq!(of("/etc/b.conf", (0, None)).unwrap(), b"0123456789");
+        assert_eq!(of("etc/b.conf", (3, Some(4))).unwrap(), b"3456");
+        assert_eq!(of("etc/b.conf", (8, Some(99))).unwrap(), b"89");
+        assert_eq!(of("etc/b.conf", (99, None)).unwrap(), b"");
+        let large = fs::File::create(top.path().join("large")).unwrap();
+        large.set_len(MAX_BYTES + 1).unwrap();
+        let refused = of("large", (0, None)).unwrap_err().to_string();
+        assert!(refused.contains("ask for a range"), "{refused}");
+        assert_eq!(of("large", (MAX_BYTES, None)).unwrap(), [0]);
+    }
+
+    #[test]
+    fn what_is_no_file_of_the_result_is_not_read() {
+        let (top, root) = tree();
+        let of = |path: &str| read(&root, path, (0, None));
+        // Links lead to the result's own files only.
+        assert_eq!(of("absolute").unwrap(), b"0123456789");
+        assert_eq!(of("etc/upwards").unwrap(), b"0123456789");
+        symlink("/etc/passwd", top.path().join("outside")).unwrap();
+        for path in ["nothing", "etc/nothing", "outside"] {
+            let missing = of(path).unwrap_err();
+            assert!(matches!(missing, BuildError::NotFound(_)), "{missing}");
+        }
+        let directory = of("etc").unwrap_err().to_string();
+        assert_eq!(directory, "etc is not a regular file");
+        // A pipe that nobody writes to would be waited for.
+        let fifo = rustix::fs::FileType::Fifo;
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, top.path().join("pipe"), fifo, mode, 0).unwrap();
+        let pipe = of("pipe").unwrap_err().to_string();
+        assert_eq!(pipe, "pipe is not a regular file");
+    }
+
+    #[test]
+    fn directories_are_listed_and_entries_described() {
+        let (_top, root) = tree();
+        let names = |pattern: &str| -> Vec<String> {
+            let entries = list(&root, "/etc", pattern).unwrap();
+            entries.into_iter().map(|entry| entry.path).collect()
+        };
+        assert_eq!(names(""), ["a.conf", "b.conf", "c.txt", "upwards"]);
+        assert_eq!(names("*.conf"), ["a.conf", "b.conf"]);
+        let wrong = list(&root, "/etc", "[").unwrap_err();
+        assert!(matches!(wrong, BuildError::Refused(_)), "{wrong}");
+        let missing = list(&root, "/nothing", "").unwrap_err();
+        assert!(matches!(missing, BuildError::NotFound(_)), "{missing}");
+
+        let link = &list(&root, "/etc", "up*").unwrap()[0];
+        assert_eq!(link.linkname, "../../../../etc/b.conf");
+        let followed = stat(&root, "/etc/upwards").unwrap();
+        assert_eq!((followed.path.as_str(), followed.size), ("upwards", 10));
+        assert_eq!(followed.linkname, "");
+        assert_eq!(stat(&root, "/").unwrap().path, ".");
+    }
+}
