@@ -216,8 +216,34 @@ fn what_a_container_is_asked_for_is_what_it_gets() {
             .1
             .contains("MODE=x,part=a+b hello")
     });
+    ipv6_is_off(&host);
     links_are_names(&host);
     nothing_is_told_of_what_was_not_asked_for(&host);
+}
+
+/// A container may turn IPv6 off in a network that has it, and is told by its address of the main network's link.
+fn ipv6_is_off(host: &TestHost) {
+    let body = json!({"Name": "six", "EnableIPv6": true});
+    let (status, said) = ask(host, "POST", "/networks/create", &body);
+    assert_eq!(status, 201, "{said}");
+    let mac = "02:42:ac:11:00:42";
+    let said = printed(
+        host,
+        &json!({
+            "Image": "busybox", "Cmd": ["sh", "-c", "cat /etc/hosts; ip addr show eth0"],
+            "HostConfig": {"NetworkMode": "six", "Sysctls": {"net.ipv6.conf.all.disable_ipv6": "1"}},
+            "NetworkingConfig": {"EndpointsConfig": {"six": {"MacAddress": mac}}}
+        }),
+    );
+    assert!(said.contains("inet ") && said.contains(mac), "{said}");
+    assert!(
+        !said.contains("inet6") && !said.contains("ip6-localhost"),
+        "{said}"
+    );
+    let (_, found) = ask(host, "GET", "/containers/json?all=1", &json!(null));
+    let id = found[0]["Id"].as_str().expect("it is the newest");
+    let (_, found) = ask(host, "GET", &format!("/containers/{id}/json"), &json!(null));
+    assert_eq!(found["Config"]["MacAddress"], mac, "{found}");
 }
 
 /// A linked container is found by its name in the linking one, also after that has got another name.

@@ -81,6 +81,7 @@ fn what_cannot_be_meant_is_refused_in_dockers_words() {
         POST /containers/create {"Image":"busybox","HostConfig":{"PidMode":"container:absent"}} => 400 No such container: absent
         POST /containers/create {"Image":"busybox","HostConfig":{"NetworkMode":"container:absent"}} => 201
         POST /containers/create {"HostConfig":{}} => 400 config cannot be empty in order to create a container
+        POST /containers/create {"Image":"busybox","HostConfig":{"PortBindings":{"19039;1230":[{}]}}} => 400 invalid port specification
         POST /containers/create {"Image":""} => 400 no command specified
         POST /containers/create {"Image":"busybox","Cmd":1} => 400 invalid type: integer `1`, expected a sequence
         POST /containers/create {"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"99999"}]}}} => 400 invalid port specification

@@ -26,6 +26,18 @@ pub(crate) fn hosts(extra: &[(String, String)], own: &[IpAddr], names: &str) -> 
     text
 }
 
+/// A hosts file for a container whose settings turn IPv6 off.
+pub(crate) fn without_ipv6(hosts: &str) -> String {
+    let is_kept = |line: &&str| {
+        let address = line.split_whitespace().next().unwrap_or_default();
+        !address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_ipv6())
+    };
+    let lines = hosts.lines().filter(is_kept);
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 /// `name:address` and `name=address` entries; `host-gateway` becomes an address of the machine.
 pub(crate) fn extra_hosts(entries: &[String], gateways: &[IpAddr]) -> Vec<(String, String)> {
     let mut found = Vec::new();

@@ -118,7 +118,7 @@ impl Networks {
             .get(name)
             .map(|endpoint| endpoint.asked.clone())
             .unwrap_or_default();
-        let mac = self.wanted_mac(record, &asked.mac_address)?;
+        let mac = self.wanted_mac(record, name, &asked.mac_address)?;
         let wanted = static_addresses(name, &asked)?;
         let addresses = self.lease(name, &format!("container {}", record.name), &wanted)?;
         let mac = mac.unwrap_or_else(|| MacAddress::derived_from(&addresses));
@@ -164,11 +164,17 @@ impl Networks {
         })
     }
 
-    fn wanted_mac(&self, record: &ContainerRecord, asked: &str) -> Result<Option<MacAddress>> {
-        let text = if asked.is_empty() {
-            record.config.mac_address.as_str()
-        } else {
-            asked
+    /// The hardware address that is asked for; the container's is that of its main network.
+    fn wanted_mac(
+        &self,
+        record: &ContainerRecord,
+        network: &str,
+        asked: &str,
+    ) -> Result<Option<MacAddress>> {
+        let is_main = self.canonical(&record.host_config.network_mode) == network;
+        let text = match asked {
+            "" if is_main => record.config.mac_address.as_str(),
+            asked => asked,
         };
         if text.is_empty() {
             return Ok(None);

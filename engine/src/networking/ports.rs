@@ -101,11 +101,12 @@ impl PortRange {
     }
 }
 
-/// Refuses ports of the host that are none: that shows when a container is created, not when it starts.
+/// Refuses ports, of the container and of the host, that are none: that shows when a container is created, not when it starts.
 ///
 /// # Errors
 /// 400 with the first such port.
 pub(crate) fn check_host_ports(map: &PortMap) -> Result<()> {
+    map.keys().try_for_each(|port| parse_port(port).map(drop))?;
     let mut all = map.values().flatten().flatten();
     match all.find(|host| host_ports(&host.host_port).is_err()) {
         Some(host) => Err(ApiError::bad_request(format!(

@@ -75,6 +75,13 @@ impl Service {
         if config.hostname.is_empty() && record.host_config.uts_mode != "host" {
             config.hostname = record.id.short().to_owned();
         }
+        let main = record
+            .endpoints
+            .get(&self.networks.canonical(&record.host_config.network_mode));
+        if let Some(main) = main.filter(|_| config.mac_address.is_empty()) {
+            // Clients from before 1.44 look for it here.
+            config.mac_address.clone_from(&main.asked.mac_address);
+        }
         config
     }
 

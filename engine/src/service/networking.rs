@@ -22,6 +22,8 @@ use crate::store::container::{ContainerRecord, EndpointGiven};
 pub(crate) use crate::networking::Networks;
 pub(crate) use crate::networking::join::Joined;
 
+/// Turns IPv6 off in all of a network namespace.
+const NO_IPV6: &str = "net.ipv6.conf.all.disable_ipv6";
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTNAME: &str = "/etc/hostname";
@@ -285,7 +287,11 @@ impl Service {
         let names = files::own_names(hostname, &record.config.domainname);
         let mut extra = files::extra_hosts(&record.host_config.extra_hosts, &gateways);
         extra.extend(self.link_hosts(record));
-        let hosts = files::hosts(&extra, &own, &names);
+        let mut hosts = files::hosts(&extra, &own, &names);
+        let switch = record.host_config.sysctls.get(NO_IPV6);
+        if switch.is_some_and(|value| value == "1") {
+            hosts = files::without_ipv6(&hosts);
+        }
         // The default network has no names, as with Docker.
         let resolver = match endpoints.keys().all(|name| name == "bridge") {
             true => Resolver::Servers,
