@@ -164,8 +164,17 @@ impl Service {
         chosen: &Chosen,
         (image, reporter): (&ImageRef, &Reporter),
     ) -> Result<Vec<HeldLayer>> {
-        for (blob, _) in pulled.layers() {
-            reporter.say(blob.digest.short(), "Pulling fs layer").await;
+        // As with Docker, an image that is there is not told layer by layer, and a layer that is there in one word.
+        if let Some(held) = self.held(pulled) {
+            for (blob, diff_id) in pulled.layers() {
+                self.images.remember_origin(diff_id, image, blob);
+            }
+            return Ok(held);
+        }
+        for (blob, diff_id) in pulled.layers() {
+            if self.images.hold_layer(diff_id).is_none() {
+                reporter.say(blob.digest.short(), "Pulling fs layer").await;
+            }
         }
         let mut wanted: Vec<(usize, Descriptor, Digest)> = pulled
             .layers()
@@ -199,6 +208,15 @@ impl Service {
         }
         layers.sort_by_key(|(place, _)| *place);
         Ok(layers.into_iter().map(|(_, layer)| layer).collect())
+    }
+
+    /// The layers of an image that is there.
+    fn held(&self, pulled: &PulledImage) -> Option<Vec<HeldLayer>> {
+        self.images.resolve(&pulled.id.to_string()).ok()?;
+        let layers = pulled.layers();
+        layers
+            .map(|(_, diff_id)| self.images.hold_layer(diff_id))
+            .collect()
     }
 
     async fn layer(
