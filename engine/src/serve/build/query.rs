@@ -44,17 +44,7 @@ pub(super) fn build_request(query: &Query) -> Result<BuildRequest> {
     let dockerfile = query.text("dockerfile");
     let args: BTreeMap<String, Option<String>> = json(query, "buildargs")?.unwrap_or_default();
     let platform = query.text("platform");
-    // In Docker's words, and before anything of the context is read.
-    for one in platform.split(',').filter(|name| !name.is_empty()) {
-        one.parse::<hoist_registry::Platform>()
-            .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    }
-    let isolation = query.text("isolation");
-    if !matches!(isolation, "" | "default") {
-        return Err(ApiError::bad_request(format!(
-            "Unsupported isolation: {isolation:?}: here there is only default"
-        )));
-    }
+    check_build(platform, query.text("isolation"))?;
     let cache_from: Vec<String> = json(query, "cachefrom")?.unwrap_or_default();
     Ok(BuildRequest {
         context: match remote {
@@ -113,6 +103,20 @@ pub(super) fn build_request(query: &Query) -> Result<BuildRequest> {
         squash: query.flag("squash"),
         ..BuildRequest::default()
     })
+}
+
+/// Refuses what no build here can be, in Docker's words, and before anything of the context is read.
+fn check_build(platform: &str, isolation: &str) -> Result<()> {
+    for one in platform.split(',').filter(|name| !name.is_empty()) {
+        one.parse::<hoist_registry::Platform>()
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
+    if matches!(isolation, "" | "default") {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!(
+        "Unsupported isolation: {isolation:?}: here there is only default"
+    )))
 }
 
 /// Reads the query of `POST /build/prune`.
