@@ -331,7 +331,7 @@ pub(crate) mod tests {
         check("abab", Ok("abab"));
         check("ab", Err("multiple IDs found with provided prefix: ab"));
         check("ff", Err("No such container: ff"));
-        check("", Err("No such container: "));
+        check("", Err("invalid container name or ID: value is empty"));
         // By a link.
         check("near/db", Ok("one"));
         check("/near/db", Ok("one"));

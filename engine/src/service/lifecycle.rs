@@ -221,11 +221,15 @@ impl Service {
         let stop_signal = signal_number(&container.record().config.stop_signal).unwrap_or(SIGTERM);
         let ends = number == SIGKILL || number == stop_signal;
         if container.record().run.status == Status::Restarting {
-            // It has no process just now: what is meant to end it, ends its restarts.
-            if ends {
-                self.cancel_restart(&container);
+            // A start that has begun is waited for.
+            let _operation = container.operation.lock().await;
+            if container.record().run.status == Status::Restarting {
+                // It has no process just now: what is meant to end it, ends its restarts.
+                if ends {
+                    self.cancel_restart(&container);
+                }
+                return Ok(());
             }
-            return Ok(());
         }
         if !container.is_running() {
             let message = format!(
@@ -244,6 +248,11 @@ impl Service {
         self.signal_container(&container, number).await?;
         if number == SIGKILL {
             ended_within(&mut phase, Some(KILL_PATIENCE)).await;
+        }
+        if ends && container.record().run.status == Status::Restarting {
+            // It had ended by itself a moment before.
+            let _operation = container.operation.lock().await;
+            self.cancel_restart(&container);
         }
         Ok(())
     }

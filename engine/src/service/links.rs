@@ -16,6 +16,9 @@ use crate::containers::Container;
 use crate::networking::join::links_of;
 use crate::store::container::ContainerRecord;
 
+/// Containers that may share each other's network, one after the other: they may be made to go round in a circle.
+const MOST_SHARED: usize = 16;
+
 /// A container as another one links to it.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -53,12 +56,19 @@ impl Service {
                 // There a link is a name, which is known as soon as there is somebody of that name.
                 continue;
             }
-            let target = found.map_err(|error| {
+            let mut target = found.map_err(|error| {
                 ApiError::bad_request(format!(
                     "could not get container for {name}: {}",
                     error.message
                 ))
             })?;
+            // One that shares another's network is reached where that is.
+            for _ in 0..MOST_SHARED {
+                match self.whose_network(&target) {
+                    Some(other) => target = other,
+                    None => break,
+                }
+            }
             if target.record().host_config.network_mode == "host" {
                 return Err(ApiError::bad_request(
                     "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
@@ -67,6 +77,13 @@ impl Service {
             *link = format!("{}:{alias}", target.id());
         }
         Ok(())
+    }
+
+    /// The container whose network a container shares.
+    fn whose_network(&self, container: &Container) -> Option<Arc<Container>> {
+        let record = container.record();
+        let id = record.host_config.network_mode.strip_prefix("container:")?;
+        self.containers.find(id).ok()
     }
 
     /// Refuses a start whose links in the default network lead to what has no address.
