@@ -40,6 +40,15 @@ fn check_manifests(host: &TestHost, registry: &str) {
     inspect("none").exits(1).says(&["no such manifest: "]);
 }
 
+#[track_caller]
+fn absent_images(host: &TestHost, registry: &str) {
+    for name in ["nothing:1", "web:9"] {
+        host.hoist(&["image", "pull", &format!("{registry}/shop/{name}")])
+            .fails()
+            .says(&["not found: manifest unknown"]);
+    }
+}
+
 #[test]
 fn what_is_pushed_comes_back_and_runs() {
     if !can_run() {
@@ -107,16 +116,7 @@ fn what_is_pushed_comes_back_and_runs() {
         &format!("services:\n  a: {{image: '{name}', command: [echo, hi]}}\n"),
     );
     project.hoist(&["up"]).ok().says(&["hi"]);
-    host.hoist(&[
-        "image",
-        "pull",
-        &format!("{}/shop/nothing:1", registry.host),
-    ])
-    .fails()
-    .says(&["not found: manifest unknown"]);
-    host.hoist(&["image", "pull", &format!("{}/shop/web:9", registry.host)])
-        .fails()
-        .says(&["not found: manifest unknown"]);
+    absent_images(&host, &registry.host);
 }
 
 /// Every tag of a repository comes with one command.
