@@ -360,6 +360,10 @@ fn public_clients_get_what_they_look_for() {
         POST /networks/prune => 200 "NetworksDeleted":null
         POST /networks/create {"Name":"side"} => 201
         POST /networks/side/connect {"container":"CONTAINER"} => 200
+        POST /networks/side/connect {"container":"CONTAINER"} => 403 already exists in network side
+        POST /containers/create?name=waits {"Image":"busybox"} => 201
+        POST /networks/bridge/connect {"Container":"waits"} => 200
+        DELETE /containers/waits => 204
         POST /networks/side/disconnect {"container":"CONTAINER"} => 200
         POST /build/prune => 200 "CachesDeleted":null
         POST /images/busybox/tag?repo=side:old&tag=new => 201

@@ -27,6 +27,7 @@ impl Service {
         let network = self.networks.find(key)?;
         let container = self.containers.find(&body.container)?;
         let _operation = container.operation.lock().await;
+        let runs = container.is_running();
         {
             let mut record = container.record();
             let mode = record.host_config.network_mode.as_str();
@@ -41,6 +42,10 @@ impl Service {
                 )));
             }
             if record.endpoints.contains_key(&network.name) {
+                // Without a place in it so far there is nothing to do, as in Docker (testcontainers-node's port forwarder).
+                if !runs {
+                    return Ok(());
+                }
                 return Err(ApiError::forbidden(format!(
                     "endpoint with name {} already exists in network {}",
                     record.name, network.name
