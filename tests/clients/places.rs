@@ -217,6 +217,7 @@ fn what_a_container_is_asked_for_is_what_it_gets() {
             .contains("MODE=x,part=a+b hello")
     });
     ipv6_is_off(&host);
+    containers_that_must_not_reach_each_other(&host);
     links_are_names(&host);
     nothing_is_told_of_what_was_not_asked_for(&host);
 }
@@ -244,6 +245,36 @@ fn ipv6_is_off(host: &TestHost) {
     let id = found[0]["Id"].as_str().expect("it is the newest");
     let (_, found) = ask(host, "GET", &format!("/containers/{id}/json"), &json!(null));
     assert_eq!(found["Config"]["MacAddress"], mac, "{found}");
+}
+
+/// Without `enable_icc` containers reach their gateway, and not each other; options that nothing here does are refused.
+fn containers_that_must_not_reach_each_other(host: &TestHost) {
+    let icc = "com.docker.network.bridge.enable_icc";
+    for (name, value) in [("apart", "false"), ("together", "true")] {
+        let body = json!({"Name": name, "Options": {icc: value}});
+        let (status, said) = ask(host, "POST", "/networks/create", &body);
+        assert_eq!(status, 201, "{said}");
+        let mode = json!({"NetworkMode": name, "Init": true});
+        let body = json!({"Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": mode});
+        let other = started(host, &body);
+        let script = format!(
+            "ping -c 1 -W 2 {} && echo reached; ping -c 1 -W 5 $(ip route | sed -n 's/default via //; s/ .*//p' | head -1) && echo gateway",
+            &other[..12]
+        );
+        let body = json!({"Image": "busybox", "Cmd": ["sh", "-c", script], "HostConfig": mode});
+        let said = printed(host, &body);
+        assert_eq!(said.contains("reached"), name == "together", "{said}");
+        assert!(said.contains("gateway"), "{said}");
+    }
+    for (name, value) in [
+        (icc, "perhaps"),
+        ("com.docker.network.bridge.gateway_mode_ipv4", "routed"),
+        ("com.docker.network.bridge.enable_ccc", "true"),
+    ] {
+        let body = json!({"Name": "refused", "Options": {name: value}});
+        let (status, said) = ask(host, "POST", "/networks/create", &body);
+        assert!(status == 400 && said.to_string().contains(name), "{said}");
+    }
 }
 
 /// A linked container is found by its name in the linking one, also after that has got another name.

@@ -155,6 +155,7 @@ impl Networks {
             addresses,
             mtu: super::mtu(&network),
             sysctls: options::settings(&asked, &given.link),
+            isolated: options::is_no(&network.options, options::BETWEEN_CONTAINERS),
         };
         Ok(Planned {
             network,

@@ -1,6 +1,7 @@
 //! What a place in a network is asked for besides its name: addresses, and the driver's options of Docker's bridges, of which
 //! this engine knows the link's name and the settings of the link. Checked when a container is created or connected.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hoist_api::error::{ApiError, Result};
@@ -17,6 +18,61 @@ const IPV4_LINK_PREFIX: u8 = 16;
 const IPV6_LINK_PREFIX: u8 = 64;
 /// Bytes of a link's name, with the zero at its end.
 const NAME_SIZE: usize = 16;
+
+/// Of networks: whether their containers reach each other.
+pub(crate) const BETWEEN_CONTAINERS: &str = "com.docker.network.bridge.enable_icc";
+/// What else networks may be asked for here.
+const OF_NETWORKS: &[&str] = &[
+    BETWEEN_CONTAINERS,
+    "com.docker.network.bridge.name",
+    "com.docker.network.bridge.default_bridge",
+    "com.docker.network.bridge.enable_ip_masquerade",
+    "com.docker.network.driver.mtu",
+];
+/// What Docker's bridges do besides, with the value that means what is done here.
+const AS_HERE: &[(&str, &[&str])] = &[
+    (
+        "com.docker.network.bridge.host_binding_ipv4",
+        &["", "0.0.0.0"],
+    ),
+    (
+        "com.docker.network.bridge.inhibit_ipv4",
+        &["", "0", "false"],
+    ),
+    ("com.docker.network.bridge.gateway_mode_ipv4", &["", "nat"]),
+    ("com.docker.network.bridge.gateway_mode_ipv6", &["", "nat"]),
+    ("com.docker.network.bridge.trusted_host_interfaces", &[""]),
+    ("com.docker.network.container_iface_prefix", &["", "eth"]),
+];
+
+/// Refuses options of Docker's bridges that a network cannot have here; what is nobody's is a note that is kept.
+pub(crate) fn check_network(given: &BTreeMap<String, String>) -> Result<()> {
+    for (name, value) in given {
+        if !name.starts_with("com.docker.network.") || OF_NETWORKS.contains(&name.as_str()) {
+            continue;
+        }
+        let known = AS_HERE.iter().find(|(known, _)| known == name);
+        if known.is_none_or(|(_, values)| !values.contains(&value.as_str())) {
+            return Err(ApiError::bad_request(format!(
+                "the network option {name}={value} is not supported by this engine"
+            ))
+            .with_hint(format!("known are {}", OF_NETWORKS.join(", "))));
+        }
+    }
+    let icc = given.get(BETWEEN_CONTAINERS).map_or("true", String::as_str);
+    match ["0", "1", "false", "true", "False", "True"].contains(&icc) {
+        true => Ok(()),
+        false => Err(ApiError::bad_request(format!(
+            "invalid value for {BETWEEN_CONTAINERS}: \"{icc}\": it is true or false"
+        ))),
+    }
+}
+
+/// Whether an option of a network was switched off.
+pub(crate) fn is_no(given: &BTreeMap<String, String>, name: &str) -> bool {
+    let value = given.get(name).map(String::as_str);
+    matches!(value, Some("0" | "false" | "False"))
+}
 
 /// Refuses what no place in a network can have.
 pub(crate) fn check(network: &str, asked: &EndpointSettings) -> Result<()> {

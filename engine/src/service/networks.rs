@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use super::{Service, internal};
 use crate::events;
 use crate::names;
-use crate::networking::{BUILTIN, builtin_id};
+use crate::networking::{BUILTIN, builtin_id, options};
 use crate::store::container::{ContainerRecord, EndpointGiven};
 use crate::store::network::{NetworkRecord, SubnetRecord, VERSION};
 
@@ -51,6 +51,7 @@ impl Service {
         }
         names::check_network_name(&body.name)?;
         check_kind(&body)?;
+        options::check_network(&body.options)?;
         match body.driver.as_str() {
             "" | "default" | "bridge" => {}
             "overlay" => return Err(crate::serve::no_swarm()),
@@ -425,18 +426,18 @@ fn default_options(record: &NetworkRecord) -> BTreeMap<String, String> {
 
 /// What only swarms have is refused by name.
 fn check_kind(body: &NetworkCreate) -> Result<()> {
-    let refuse = |what: &str| {
-        let message = format!("{what} is not supported by this engine: it is for swarms");
+    let refuse = |what: &str, why: &str| {
+        let message = format!("{what} is not supported by this engine: {why}");
         Err(ApiError::bad_request(message))
     };
     if body.ingress {
-        return refuse("Ingress");
+        return refuse("Ingress", "it is for swarms");
     }
     if body.config_only || !body.config_from.network.is_empty() {
-        return refuse("ConfigOnly");
+        return refuse("ConfigOnly", "give each network its own settings");
     }
     if !matches!(body.scope.as_str(), "" | "local") {
-        return refuse(&format!("Scope \"{}\"", body.scope));
+        return refuse(&format!("Scope \"{}\"", body.scope), "it is for swarms");
     }
     if body.enable_ipv4 == Some(false) && !body.enable_ipv6.unwrap_or(false) {
         return Err(ApiError::bad_request("IPv4 or IPv6 must be enabled"));

@@ -42,6 +42,8 @@ pub struct EndpointPlan {
     pub mtu: Option<u32>,
     /// Settings of the link: names below `/proc/sys/net`, and values.
     pub sysctls: Vec<(String, String)>,
+    /// It reaches the bridge and what is beyond, but no other isolated link of the bridge.
+    pub isolated: bool,
 }
 
 /// Where packets for the rest of the world go. Absent: nowhere (internal networks only).
@@ -144,6 +146,10 @@ pub(crate) fn plug(
     ];
     if sysctl::read("bridge/bridge-nf-call-iptables").as_deref() == Some("1") {
         requests.push(set_hairpin(index, &plan.host_name));
+    }
+    if plan.isolated {
+        let what = format!("isolate link {}", plan.host_name);
+        requests.push(set_port(index, InfoBridgePort::Isolated(true), what));
     }
     host.apply(requests)
 }
@@ -290,16 +296,19 @@ fn set_forwarding(index: u32, plan: &EndpointPlan) -> Request {
 /// detour through the host's routing: a container that reaches its own published port gets the packet back
 /// through the port it came from, which a bridge refuses unless told otherwise.
 fn set_hairpin(index: u32, link: &str) -> Request {
+    let what = format!("set hairpin mode of link {link}");
+    set_port(index, InfoBridgePort::HairpinMode(true), what)
+}
+
+fn set_port(index: u32, setting: InfoBridgePort, what: String) -> Request {
     Request {
         message: RouteNetlinkMessage::NewLink(
             LinkUnspec::new_with_index(index)
                 .set_port_kind(InfoPortKind::Bridge)
-                .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(
-                    true,
-                )]))
+                .set_port_data(InfoPortData::BridgePort(vec![setting]))
                 .build(),
         ),
         flags: 0,
-        what: format!("set hairpin mode of link {link}"),
+        what,
     }
 }

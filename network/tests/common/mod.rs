@@ -123,6 +123,7 @@ pub fn endpoint(bridge: &BridgePlan, name: &str, addresses: &str) -> EndpointPla
         addresses,
         mtu: None,
         sysctls: Vec::new(),
+        isolated: false,
     }
 }
 
