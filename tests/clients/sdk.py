@@ -46,6 +46,22 @@ assert box.exec_run("pwd", workdir="/etc").output == b"/etc\n"
 assert box.exec_run(["nothing"]).exit_code == 127
 assert box.exec_run("tty", tty=True).output.startswith(b"/dev/"), "a terminal"
 
+# Builds: what fails in an instruction is told in the stream, a Dockerfile that is none is refused.
+image, said = client.images.build(fileobj=io.BytesIO(b"FROM busybox\nRUN echo made > /made\n"), tag="made:sdk")
+assert client.containers.run("made:sdk", "cat /made", remove=True) == b"made\n"
+assert any(line.get("stream", "").startswith("Step 2/2") for line in said), said
+for dockerfile, kind in [
+    (b"FROM 127.0.0.1:1/absent\n", docker.errors.BuildError),
+    (b"FROM busybox\nRUN exit 3\n", docker.errors.BuildError),
+    (b"FROM busybox\nFLY away\n", docker.errors.APIError),
+]:
+    try:
+        client.images.build(fileobj=io.BytesIO(dockerfile))
+        raise AssertionError("built")
+    except kind:
+        pass
+client.images.remove("made:sdk")
+
 # Statistics: one look has both moments, a stream goes on.
 stats = box.stats(stream=False)
 assert stats["precpu_stats"]["system_cpu_usage"] < stats["cpu_stats"]["system_cpu_usage"]

@@ -75,10 +75,13 @@ async fn classic(State(server): State<Server>, request: Request) -> Answer {
         .service
         .image_build(build, body, (plan, None))
         .await?;
-    // What is wrong before anything was done has a status of its own.
+    // What is wrong with the request or the Dockerfile has a status of its own. An instruction that fails, such as a base image
+    // that cannot be had, is told in the stream, however early: clients tell the two apart.
     let first = events.recv().await;
-    if let Some(BuildEvent::Failed(failure)) = first {
-        return Err(ApiError::bad_request(failure.message).into());
+    if let Some(BuildEvent::Failed(failure)) = &first
+        && (failure.place.is_none() || !failure.findings.is_empty())
+    {
+        return Err(ApiError::bad_request(failure.message.clone()).into());
     }
     // Images and containers of single instructions are looked up and written meanwhile.
     let write = move |event| tokio::task::block_in_place(|| writer.lines(event));
