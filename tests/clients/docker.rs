@@ -78,7 +78,7 @@ fn a_containers_life() {
         docker rm -f five six
         docker container prune -f => Total reclaimed space
         docker ps -aq => -
-        docker events --since 1h --until 0s --filter event=rename --format '{{.Action}} {{.Actor.Attributes.oldName}}' => rename /one
+        sleep 1; docker events --since 1h --until 0s --filter event=rename --format '{{.Action}} {{.Actor.Attributes.oldName}}' => rename /one
         docker info --format '{{.Driver}} {{.Swarm.LocalNodeState}}' => overlay2 inactive
         docker node ls =! This node is not a swarm manager
         docker plugin ls => ENABLED
@@ -228,7 +228,7 @@ fn what_a_container_learns_of_names_and_terminals() {
         docker exec typing sh -c 'echo term=$TERM.' => term=.
         docker exec -t typing sh -c 'echo term=$TERM.' => term=xterm.
         docker run --rm -e HOME= busybox sh -c 'echo home=$HOME' => home=/root
-        docker events --since 1h --until 0s --filter type=network --filter event=connect --filter network=users --format '{{.Actor.Attributes.name}}' => users
+        sleep 1; docker events --since 1h --until 0s --filter type=network --filter event=connect --filter network=users --format '{{.Actor.Attributes.name}}' => users
         docker rm -f there later links absent chained typing
         docker run --rm --log-opt odd=1 busybox true =! unknown log opt 'odd' for json-file log driver
         docker run --rm --cpuset-cpus 60000 busybox true =! Requested CPUs are not available

@@ -19,6 +19,8 @@ use crate::supervise::restart::Backoff;
 /// What others wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Phase {
+    /// How many ends are in the record: those attached learn of an end before everybody else is told.
+    pub(crate) noted: u64,
     /// Its process lives.
     pub(crate) running: bool,
     /// It will be started again by policy.

@@ -25,7 +25,7 @@ use super::errors::Answer;
 use super::hijack::{self, Connection, Later};
 use super::query::{Fallback, Query, Version, json};
 use super::{Server, web_socket};
-use crate::service::Service;
+use crate::containers::{Container, Phase};
 use crate::service::attach::Streams;
 
 /// How long after its output a container's end may be news.
@@ -395,19 +395,22 @@ async fn attachment(server: &Server, id: &str, uri: &Uri) -> Result<Connection> 
         raw: streams.terminal,
         streams: Box::pin(std::future::ready(streams)),
         finish: ended.map(|ended| Box::pin(async move { drop(ended.finish().await) }) as _),
-        settled: (options.stream && !silent).then(|| settled(server.service.clone(), id)),
+        settled: match options.stream && !silent {
+            true => Some(settled(server.service.containers.find(id)?)),
+            false => None,
+        },
         keys,
         detached: Box::new(move || service.detached(&left)),
     })
 }
 
 /// Who was told the end of a container's output may ask at once how it ended. A process may also close its output and go on.
-fn settled(service: Arc<Service>, id: &str) -> Later<()> {
-    let id = id.to_owned();
+fn settled(container: Arc<Container>) -> Later<()> {
+    let mut phases = container.watch();
+    let before = phases.borrow().noted;
     Box::pin(async move {
-        if let Ok(ended) = service.wait(&id, WaitCondition::NotRunning) {
-            let _ = tokio::time::timeout(KNOWN_TO_HAVE_ENDED, ended.finish()).await;
-        }
+        let is_noted = |phase: &Phase| phase.noted > before || !container.is_running();
+        let _ = tokio::time::timeout(KNOWN_TO_HAVE_ENDED, phases.wait_for(is_noted)).await;
     })
 }
 

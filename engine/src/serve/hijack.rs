@@ -252,8 +252,6 @@ pub(crate) async fn relay(
         }
     }
     gathering.abort_all();
-    // All of it is written, and what follows waits for those that have not got it.
-    drop(delivery);
     if waits && !finished {
         finish.await;
     }
@@ -261,6 +259,8 @@ pub(crate) async fn relay(
         settled.await;
     }
     let _ = write.shutdown().await;
+    // All of it is written, and what follows waits for those that have not got it.
+    drop(delivery);
 }
 
 /// How a client's input ended.

@@ -67,7 +67,7 @@ const MOST_BUFFERED: usize = 128 << 10;
 pub(crate) struct Activity {
     open: AtomicUsize,
     last: Mutex<Instant>,
-    /// Seconds with nothing to run after which the engine leaves, 0 for never.
+    /// Milliseconds with nothing to run after which the engine leaves, 0 for never.
     idle: AtomicU64,
 }
 
@@ -85,8 +85,10 @@ impl Activity {
     /// What uses an engine that leaves after this time with nothing to run.
     pub(crate) fn of_engine(idle: Option<Duration>) -> Self {
         let activity = Self::default();
-        let seconds = idle.map_or(0, |idle| idle.as_secs());
-        activity.idle.store(seconds, Ordering::Relaxed);
+        let milliseconds = idle.map_or(0, |idle| {
+            u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)
+        });
+        activity.idle.store(milliseconds, Ordering::Relaxed);
         activity
     }
 
@@ -94,7 +96,7 @@ impl Activity {
     pub(crate) fn idle(&self) -> Option<Duration> {
         match self.idle.load(Ordering::Relaxed) {
             0 => None,
-            seconds => Some(Duration::from_secs(seconds)),
+            milliseconds => Some(Duration::from_millis(milliseconds)),
         }
     }
 

@@ -20,6 +20,8 @@ use crate::store::container::Status;
 use crate::supervise::restart::{Ending, Policy};
 use crate::times;
 
+/// How long a client that does not read may hold back the news of an end.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 /// Exit code noted for a container whose end nobody saw.
 pub(super) const UNSEEN: i32 = 255;
 
@@ -101,6 +103,9 @@ impl Service {
         }
         let delay = self.note_end(container, exit);
         self.save_now(container);
+        container.announce(|phase| phase.noted += 1);
+        // Output and its end come before the news of the end: Docker Compose leaves at those, whatever it has not got by then.
+        let _ = tokio::time::timeout(LAST_WORDS, container.delivering.wait()).await;
         let code = i64::from(exit.code);
         self.emit(
             container,

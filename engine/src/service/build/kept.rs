@@ -244,10 +244,16 @@ impl super::plan::Plan {
         let Some((service, keeping)) = self.keeper() else {
             return;
         };
-        let wanted = self.lines().and_then(|lines| lines.all.get(line));
+        let lines = self.lines();
+        let wanted = lines.and_then(|lines| lines.all.get(line));
         let Some(wanted) = wanted.filter(|_| keeping.done && !image.is_empty()) else {
             return;
         };
+        // The last one is of the image before, so that the result is in no container's use and can be removed.
+        let is_last = lines.is_some_and(|lines| line + 1 == lines.all.len());
+        let before = line.checked_sub(1).filter(|_| is_last);
+        let before = before.and_then(|before| self.image_of(before));
+        let image = before.as_deref().unwrap_or(image);
         let config = ContainerConfig {
             image: image.to_owned(),
             cmd: Some(vec![
