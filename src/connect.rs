@@ -32,6 +32,8 @@ const OURSELVES: &str = "/proc/self/exe";
 const STARTED_BY_ITSELF: &str = "only the default engine, or that of --state, is started by itself";
 /// Seconds with nothing to run after which an engine leaves that a command has started on the way.
 const IDLE: &str = "60";
+/// What that is for an engine that is to stay.
+pub(crate) const FOR_EVER: &str = "0";
 /// How many lines of the log tell why an engine did not start.
 const LOG_LINES: usize = 15;
 
@@ -55,14 +57,22 @@ pub(crate) fn wait_for<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 /// # Errors
 /// It cannot be reached or started.
 pub(crate) async fn engine(context: &Context) -> Result<Client, Failure> {
-    if let Some(client) = running_engine(context).await? {
-        return Ok(client);
+    match running_engine(context).await? {
+        Some(client) => Ok(client),
+        None => started(context, IDLE).await,
     }
+}
+
+/// A client of a new engine, which leaves after so many seconds with nothing to run, and so does what a shim starts in its place.
+///
+/// # Errors
+/// It cannot be started.
+pub(crate) async fn started(context: &Context, idle: &'static str) -> Result<Client, Failure> {
     let places = &context.places;
     if !places.ours {
         return Err(absent(context).hint(STARTED_BY_ITSELF));
     }
-    start(places).await
+    start(places, idle).await
 }
 
 /// That no engine answers, under Docker's name in the words that scripts look for.
@@ -132,13 +142,13 @@ fn denied(context: &Context) -> Option<Failure> {
 ///
 /// # Errors
 /// It cannot be started; the end of its log is told.
-pub(crate) async fn start(places: &Places) -> Result<Client, Failure> {
+pub(crate) async fn start(places: &Places, idle: &'static str) -> Result<Client, Failure> {
     let client = Client::connect(places.endpoint.clone());
     let deadline = Instant::now() + OTHER_ENGINE;
     let mut pause = BETWEEN_STARTS.0;
     loop {
         let place = places.clone();
-        let outcome = tokio::task::spawn_blocking(move || spawn_and_wait(&place)).await;
+        let outcome = tokio::task::spawn_blocking(move || spawn_and_wait(&place, idle)).await;
         let started =
             outcome.map_err(|error| Failure::from(error).context("cannot start the engine"))??;
         let (status, log) = match started {
@@ -170,7 +180,7 @@ enum Started {
     Ended(ExitStatus, String),
 }
 
-fn spawn_and_wait(places: &Places) -> Result<Started, Failure> {
+fn spawn_and_wait(places: &Places, idle: &str) -> Result<Started, Failure> {
     let cannot = |what: &str| format!("cannot start the engine: {what}");
     let (mut log, log_start) = open_log(places).map_err(|error| {
         Failure::from(error)
@@ -182,7 +192,7 @@ fn spawn_and_wait(places: &Places) -> Result<Started, Failure> {
     })?;
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Failure::from(error).context(cannot("no pipe")))?;
-    let mut command = engine_command(places);
+    let mut command = engine_command(places, idle);
     let log_copy = log
         .try_clone()
         .map_err(|error| Failure::from(error).context(cannot("no log")))?;
@@ -217,7 +227,7 @@ fn open_log(places: &Places) -> io::Result<(File, u64)> {
     Ok((log, length))
 }
 
-fn engine_command(places: &Places) -> Command {
+fn engine_command(places: &Places, idle: &str) -> Command {
     let mut command = Command::new(OURSELVES);
     command
         .arg0("hoist")
@@ -226,7 +236,7 @@ fn engine_command(places: &Places) -> Command {
         .arg("--state")
         .arg(&places.state);
     command
-        .args(["engine", "run", "--idle", IDLE, "--log"])
+        .args(["engine", "run", "--idle", idle, "--log"])
         .arg(places.engine_log());
     // Standard output is the pipe.
     command

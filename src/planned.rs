@@ -141,15 +141,18 @@ where
     Ok(tokio::join!(executing, showing).0)
 }
 
-/// What to do about a hook that failed: neither `up` nor `down` gets past it as it is.
+/// What to do about a step that failed: what the engine advises, and about a hook how `up` and `down` get past it.
 fn advice(error: &ExecuteError) -> Option<String> {
-    let ExecuteError::Hook {
-        service,
-        before_stop,
-        ..
-    } = error
-    else {
-        return None;
+    let (service, before_stop) = match error {
+        // Who pulls has advice of its own.
+        ExecuteError::Engine { action: "pull", .. } => return None,
+        ExecuteError::Engine { source, .. } => return source.hint.clone(),
+        ExecuteError::Hook {
+            service,
+            before_stop,
+            ..
+        } => (service, before_stop),
+        _ => return None,
     };
     Some(match before_stop {
         true => format!(

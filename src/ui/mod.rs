@@ -121,8 +121,8 @@ impl Ui {
 
     /// Says something that is no result, on standard error.
     pub(crate) fn note(&self, text: &str) {
-        // Nobody to tell when standard error is closed.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        // In one piece, as progress is. Nobody to tell when standard error is closed.
+        let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
     }
 
     /// Warns on standard error.

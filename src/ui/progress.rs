@@ -119,8 +119,9 @@ impl Progress {
             } else {
                 &mut io::stderr()
             };
-            // Progress is worth nothing to a reader that has gone away.
-            let _ = writeln!(target, "{line}");
+            // In one piece: what containers say on the other stream must not come before the end of the line. Progress is worth
+            // nothing to a reader that has gone away.
+            let _ = target.write_all(format!("{line}\n").as_bytes());
         }
     }
 

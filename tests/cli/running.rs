@@ -254,6 +254,10 @@ fn the_engine_by_hand() {
             .ok()
             .says(&["running, version", "leaves:     when it is told"]);
     }
+    host.hoist(&["engine", "stop"]).ok();
+    host.hoist(&["engine", "start"])
+        .ok()
+        .says(&["leaves:     when it is told"]);
     host.hoist(&["engine", "status"])
         .ok()
         .says(&["containers: 0 (0 running)"]);

@@ -39,6 +39,19 @@ fn an_image_is_missing() {
 }
 
 #[test]
+fn a_networks_option_is_not_known() {
+    check(
+        "services:\n  a:\n    image: busybox\nnetworks:\n  default:\n    driver_opts: {com.docker.network.bridge.gateway_mode_ipv4: routed}\n",
+        &[
+            "cannot create network p_default",
+            "gateway_mode_ipv4=routed is not supported by this engine",
+            // What the engine advises.
+            "hint: known are com.docker.network.bridge.enable_icc",
+        ],
+    );
+}
+
+#[test]
 fn a_command_is_not_found() {
     check(
         "services:\n  a:\n    image: busybox\n    command: [no-such-program]\n",

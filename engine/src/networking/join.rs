@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hoist_api::error::{ApiError, ErrorKind, Result, chain};
-use hoist_api::network::EndpointSettings;
 use hoist_network::MacAddress;
 use hoist_network::dns::{DnsSockets, EndpointNames, Upstreams, View};
 use hoist_network::firewall::PublishedPort as Rule;
@@ -46,31 +45,6 @@ pub(crate) struct Joined {
     pub(crate) files: Vec<(&'static str, PathBuf)>,
     /// For the shim's keeping.
     pub(crate) stored: Vec<(String, Vec<OwnedFd>)>,
-}
-
-/// The addresses that an endpoint asks for.
-///
-/// # Errors
-/// 400 with the first that is none, or of the other family.
-pub(crate) fn static_addresses(network: &str, asked: &EndpointSettings) -> Result<Vec<IpAddr>> {
-    let Some(ipam) = &asked.ipam_config else {
-        return Ok(Vec::new());
-    };
-    let mut addresses = Vec::new();
-    for (family, text) in [(4, &ipam.ipv4_address), (6, &ipam.ipv6_address)] {
-        if text.is_empty() {
-            continue;
-        }
-        match text.parse::<IpAddr>() {
-            Ok(address) if address.is_ipv4() == (family == 4) => addresses.push(address),
-            _ => {
-                return Err(ApiError::bad_request(format!(
-                    "invalid config for network {network}: invalid endpoint settings:\ninvalid IPv{family} address: {text}"
-                )));
-            }
-        }
-    }
-    Ok(addresses)
 }
 
 /// A place in a network, planned.
@@ -119,7 +93,9 @@ impl Networks {
             .map(|endpoint| endpoint.asked.clone())
             .unwrap_or_default();
         let mac = self.wanted_mac(record, name, &asked.mac_address)?;
-        let wanted = static_addresses(name, &asked)?;
+        // Records may be older than the check at the creation.
+        options::check(name, &asked)?;
+        let wanted = options::static_addresses(&asked);
         let addresses = self.lease(name, &format!("container {}", record.name), &wanted)?;
         let mac = mac.unwrap_or_else(|| MacAddress::derived_from(&addresses));
         let id = hex::encode(crate::names::random_id());

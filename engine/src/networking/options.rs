@@ -119,6 +119,13 @@ pub(crate) fn check(network: &str, asked: &EndpointSettings) -> Result<()> {
     }
 }
 
+/// The addresses that are asked for.
+pub(crate) fn static_addresses(asked: &EndpointSettings) -> Vec<IpAddr> {
+    let ipam = asked.ipam_config.iter();
+    let texts = ipam.flat_map(|ipam| [&ipam.ipv4_address, &ipam.ipv6_address]);
+    texts.filter_map(|text| text.parse().ok()).collect()
+}
+
 /// The name that the link should have inside, when one was asked for.
 pub(crate) fn link_name(asked: &EndpointSettings) -> Option<&str> {
     option(asked, LINK_NAME).filter(|name| is_link_name(name))

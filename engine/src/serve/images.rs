@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use hoist_api::error::{ApiError, Result};
 use hoist_api::image::{ImagePlatform, ImportImage, Progress, RemoveImage};
@@ -58,23 +59,23 @@ const UNREAD: Duration = Duration::from_secs(30);
 /// The request's body as something that blocking code reads.
 pub(super) fn archive(body: Body) -> PieceReader {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    tokio::spawn(async move {
-        let mut pieces = body.into_data_stream();
-        while let Some(piece) = pieces.next().await {
-            if sender
-                .send(piece.map_err(std::io::Error::other))
-                .await
-                .is_err()
-            {
-                // The reader has failed. A connection that is closed with unread data loses the answer that says why,
-                // so the client may send the rest.
-                let rest = async { while pieces.next().await.is_some() {} };
-                let _ = tokio::time::timeout(UNREAD, rest).await;
-                return;
-            }
-        }
-    });
+    tokio::spawn(pass_on(body, sender));
     PieceReader::new(receiver)
+}
+
+/// Passes a request's body on to who reads it.
+pub(super) async fn pass_on(body: Body, reader: mpsc::Sender<std::io::Result<Bytes>>) {
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(std::io::Error::other);
+        if reader.send(piece).await.is_err() {
+            // The reader has failed. A connection that is closed with unread data loses the answer that says why,
+            // so the client may send the rest.
+            let rest = async { while pieces.next().await.is_some() {} };
+            let _ = tokio::time::timeout(UNREAD, rest).await;
+            return;
+        }
+    }
 }
 
 /// Answers with the lines of what is done, when it is: a failure has a status of its own. What has begun is finished although the client

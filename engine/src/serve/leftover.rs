@@ -61,6 +61,10 @@ impl Leftover {
     /// Reads it, within limits.
     pub(super) async fn read(self) {
         let Self(Some(mut body)) = self else { return };
+        // Who reads it still reads it to its end. Two readers would take each other's wake-ups.
+        if Arc::strong_count(&body.0) > 1 {
+            return;
+        }
         let reading = async {
             let mut read = 0;
             while read < MOST && !body.is_end_stream() {
@@ -71,5 +75,31 @@ impl Leftover {
             }
         };
         let _ = tokio::time::timeout(PATIENCE, reading).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_somebody_still_reads_is_left_to_them() {
+        let endless =
+            || Body::from_stream(futures_util::stream::pending::<Result<Bytes, axum::Error>>());
+        let mut request = Request::new(endless());
+        let left = keep(&mut request);
+        let reader = request.into_body();
+        let at_once = tokio::time::timeout(PATIENCE / 2, left.read());
+        assert!(at_once.await.is_ok());
+        drop(reader);
+        // Nobody else does: it is waited for, and not for ever.
+        let mut request = Request::new(endless());
+        let left = keep(&mut request);
+        drop(request);
+        assert!(
+            tokio::time::timeout(PATIENCE / 2, left.read())
+                .await
+                .is_err()
+        );
     }
 }

@@ -10,6 +10,7 @@ use hoist_api::Engine;
 use hoist_api::client::Client;
 use hoist_api::container::ListContainers;
 use hoist_api::engine::StopOptions;
+use hoist_api::{ApiError, ErrorKind};
 
 use super::container::done_or_nothing_to_do;
 use crate::connect;
@@ -143,10 +144,14 @@ const LEAVE: Duration = Duration::from_secs(30);
 pub(crate) async fn run(context: &Context, verb: EngineVerb) -> Result<(), Failure> {
     match verb {
         EngineVerb::Start => {
-            let client = connect::engine(context).await?;
-            if context.places.ours {
-                client.keep_engine().await?;
-            }
+            let client = match connect::running_engine(context).await? {
+                Some(client) if context.places.ours => {
+                    client.keep_engine().await.map_err(not_kept)?;
+                    client
+                }
+                Some(client) => client,
+                None => connect::started(context, connect::FOR_EVER).await?,
+            };
             print_status(context, Some(&client)).await
         }
         EngineVerb::Status => match connect::running_engine(context).await? {
@@ -158,6 +163,19 @@ pub(crate) async fn run(context: &Context, verb: EngineVerb) -> Result<(), Failu
         EngineVerb::Run(_) => Err(Failure::new(
             "the engine runs only in the foreground of a process of its own",
         )),
+    }
+}
+
+/// An engine that runs from before an update does not know that it may be asked to stay.
+fn not_kept(error: ApiError) -> Failure {
+    let is_older = error.is(ErrorKind::NotFound);
+    let failure =
+        Failure::from(error).context("cannot have the engine stay when it has nothing to run");
+    match is_older {
+        true => {
+            failure.hint("it is of an older version: hoist engine stop, then hoist engine start")
+        }
+        false => failure,
     }
 }
 

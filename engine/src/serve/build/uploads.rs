@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use futures_util::StreamExt as _;
 use hoist_api::error::{ApiError, Result};
 use tokio::sync::{mpsc, watch};
 
+use crate::serve::images::pass_on;
 use crate::service::images::PieceReader;
 
 /// What such a build says its context is, and how the other call's name begins.
@@ -75,16 +75,7 @@ impl Uploads {
         let taken = self.until(|waiting| (!waiting.contains_key(build)).then_some(()));
         let nobody = || ApiError::bad_request("no build takes the context that was uploaded");
         taken.await.ok_or_else(nobody)?;
-        let mut pieces = body.into_data_stream();
-        while let Some(piece) = pieces.next().await {
-            if sender
-                .send(piece.map_err(std::io::Error::other))
-                .await
-                .is_err()
-            {
-                break;
-            }
-        }
+        pass_on(body, sender).await;
         Ok(())
     }
 

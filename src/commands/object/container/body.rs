@@ -88,7 +88,7 @@ fn config(
     })
 }
 
-/// Checks what the resolver is told: the engine takes lines of /etc/hosts as they are.
+/// Checks what the resolver is told, before any engine is asked, as `docker` does: Docker's engine takes servers as they are.
 fn names(flags: &NetworkFlags) -> Result<(), Failure> {
     for line in &flags.add_host {
         let bad = || Failure::new(format!("bad format for add-host: {line:?}"));
